@@ -1,0 +1,691 @@
+"""IMDB sentiment: train, evaluate, report and use an LSTM classifier of reviews."""
+
+import argparse
+import dataclasses
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments import report, runner
+from experiments.runner import option
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+    from lstm_keras.evaluation import ClassificationResult
+
+EXPERIMENT = "imdb_sentiment"
+
+DESCRIPTION = """\
+Train Embedding -> LSTM -> Dense(1, sigmoid) on film reviews, compare it with two
+baselines on the same data, and write a report.
+
+  python -m experiments.imdb_sentiment                     train with the defaults
+  python -m experiments.imdb_sentiment --layer builtin     the same with Keras's LSTM
+  python -m experiments.imdb_sentiment predict RUN "text"  use a trained model
+"""
+
+EPILOG = """\
+Everything goes to OUTPUT/imdb_sentiment/NAME: config.json, metrics.json, history.csv,
+model.keras, vocabulary.json, figures/*.png and report.html. Ctrl-C ends the training
+after the current batch and still writes the report.
+"""
+
+# What `--recipe` changes among the defaults. `tuned` was chosen on validation data
+# alone; README tells how.
+RECIPES = {"plain": {}, "tuned": {}}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of a training; `--help` explains them."""
+
+    data: str = option(
+        "auto",
+        "auto: the real IMDB if it lies under $LSTM_KERAS_DATA, is cached or can be "
+        "downloaded, else the embedded reviews; keras: keras.datasets.imdb; embedded: "
+        "short made-up reviews; or a PATH: aclImdb archive, its folder, or a CSV file "
+        "of review,sentiment",
+        group="data",
+    )
+    limit: int | None = option(
+        None,
+        "use only so many training and so many test reviews",
+        group="data",
+        least=10,
+    )
+    num_words: int = option(
+        5000, "ids of the embedding: the most frequent words", group="data", least=5
+    )
+    maxlen: int = option(
+        200, "words read of each review, counted from its end", group="data", least=1
+    )
+    validation_split: float = option(
+        0.2,
+        "share of the training reviews to validate on",
+        group="data",
+        above=0,
+        below=1,
+    )
+    layer: str = option(
+        "custom",
+        "custom: lstm_keras.LSTM; the others are Keras's own",
+        group="model",
+        choices=("custom", "builtin", "gru", "simple_rnn"),
+    )
+    embedding: int = option(32, "size of a word's vector", group="model", least=1)
+    units: int = option(64, "size of the recurrent state", group="model", least=1)
+    layers: int = option(1, "recurrent layers on each other", group="model", least=1)
+    bidirectional: bool = option(False, "read in both directions", group="model")
+    mask_padding: bool = option(
+        False, "skip the padding instead of reading it as a word", group="model"
+    )
+    recipe: str = option(
+        "plain",
+        "defaults for the options below and --mask-padding; tuned: our best",
+        group="training",
+        choices=tuple(RECIPES),
+    )
+    epochs: int = option(3, "most passes over the data", group="training", least=1)
+    batch_size: int = option(64, "reviews per step", group="training", least=1)
+    learning_rate: float = option(0.001, "of Adam", group="training", above=0, most=10)
+    schedule: str = option(
+        "constant",
+        "of the learning rate over all epochs",
+        group="training",
+        choices=("constant", "cosine"),
+    )
+    word_dropout: float = option(
+        0.0,
+        "share of the words to blank out",
+        group="training",
+        least=0,
+        below=1,
+    )
+    embedding_dropout: float = option(
+        0.0,
+        "share of the word vectors' entries to drop",
+        group="training",
+        least=0,
+        below=1,
+    )
+    recurrent_dropout: float = option(
+        0.0,
+        "share of the recurrent state to drop at every step",
+        group="training",
+        least=0,
+        below=1,
+    )
+    dropout: float = option(
+        0.0,
+        "share of the last state to drop",
+        group="training",
+        least=0,
+        below=1,
+    )
+    label_smoothing: float = option(
+        0.0,
+        "train towards s/2 and 1 - s/2 instead of 0 and 1",
+        group="training",
+        least=0,
+        below=1,
+    )
+    patience: int | None = option(
+        None,
+        "stop early after so many epochs without a lower validation loss (without "
+        "it: never); the weights of the best epoch are kept in any case",
+        group="training",
+        least=1,
+    )
+    seed: int = option(
+        0,
+        "of split, weights, order and dropout",
+        group="training",
+        least=0,
+        most=2**32 - 1000,
+    )
+    seeds: int = option(
+        1,
+        "train so many times, with the seeds from --seed on, and give mean and "
+        "standard deviation",
+        group="training",
+        least=1,
+        most=1000,
+    )
+    output: str = option("runs", "where the run folders go", group="output")
+    name: str | None = option(
+        None, "name of the run folder (without it: layer and time)", group="output"
+    )
+    overwrite: bool = option(False, "replace a run of that name", group="output")
+    baselines: bool = option(True, "train the TF-IDF baselines, too", group="output")
+    jit: bool = option(False, "compile the training step with XLA", group="speed")
+    dtype: str = option(
+        "float32",
+        "the layers' dtype policy",
+        group="speed",
+        choices=("float32", "mixed_bfloat16", "mixed_float16", "float64"),
+    )
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What the model reads: padded ids (n, maxlen) int32 and labels (n,) 0/1."""
+
+    ids: "np.ndarray"
+    labels: "np.ndarray"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One trained model and what it achieved."""
+
+    seed: int
+    model: "keras.Model"
+    history: "dict[str, list[float]]"
+    best_epoch: int
+    interrupted: bool
+    seconds: float
+    validation: "ClassificationResult"
+    test: "ClassificationResult"
+    test_probabilities: "np.ndarray"
+
+    def to_dict(self) -> dict:
+        """Return the numbers as plain Python values."""
+        return {
+            "seed": self.seed,
+            "epochs": len(self.history["loss"]),
+            "best_epoch": self.best_epoch,
+            "interrupted": self.interrupted,
+            "training_seconds": round(self.seconds, 1),
+            "validation": self.validation.to_dict(),
+            "test": self.test.to_dict(),
+        }
+
+
+def main(argv: Sequence[str]) -> None:
+    """Train, or with `predict` as the first word use, a sentiment model."""
+    if argv[:1] == ["predict"]:
+        predict(argv[1:])
+        return
+    settings = runner.parse(
+        Settings,
+        argv,
+        program=f"python -m experiments.{EXPERIMENT}",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        recipes=RECIPES,
+    )
+    if settings.name is None:
+        name = f"{settings.layer}-{time.strftime('%Y%m%d-%H%M%S')}"
+        settings = dataclasses.replace(settings, name=name)
+    with runner.readable_errors():
+        run(settings, runner.command_line(EXPERIMENT, argv))
+
+
+def run(settings: Settings, command: str) -> Path:
+    """Load the data, train, evaluate, and write the run folder; return its path."""
+    path = runner.run_path(settings.output, EXPERIMENT, settings.name)
+    with runner.RunFolder(path, settings.overwrite) as folder:
+        start = time.perf_counter()
+        with runner.stage("Loading Keras"):
+            import keras
+
+            from lstm_keras.datasets import load_reviews
+        keras.config.set_dtype_policy(settings.dtype)
+        with runner.stage(f"Loading the reviews ({settings.data})"):
+            reviews = load_reviews(settings.data, limit=settings.limit)
+        describe(reviews)
+        vocabulary = reviews.vocabulary.limit(settings.num_words)
+        trained = train_all(settings, reviews, len(vocabulary))
+        baselines = train_baselines(settings, reviews)
+        best = min(trained, key=lambda one: one.validation.log_loss)
+        metrics = {
+            "experiment": EXPERIMENT,
+            "name": settings.name,
+            "command": command,
+            "interrupted": any(one.interrupted for one in trained),
+            "data": data_facts(reviews, settings),
+            "engine": engine(settings.layer),
+            "environment": runner.environment(),
+            "seconds": round(time.perf_counter() - start, 1),
+            "runs": [one.to_dict() for one in trained],
+            "saved_seed": best.seed,
+            "summary": summary(trained),
+            "baselines": [result.to_dict() for result in baselines],
+        }
+        write_run(folder, settings, reviews, vocabulary, trained, best, metrics)
+    conclude(path, metrics)
+    return path
+
+
+def describe(reviews) -> None:
+    """Say which data this is, before anything is computed from it."""
+    print(f"Data: {reviews.name}; {reviews.sizes}")
+    if reviews.note:
+        print(reviews.note)
+
+
+def data_facts(reviews, settings: Settings) -> dict:
+    """Return what `metrics.json` says about the data."""
+    validation = round(settings.validation_split * len(reviews.train))
+    return {
+        "name": reviews.name,
+        "source": reviews.source,
+        "real": reviews.real,
+        "note": reviews.note,
+        "tokenizer": reviews.vocabulary.tokenizer,
+        "train": len(reviews.train) - validation,
+        "validation": validation,
+        "test": len(reviews.test),
+        "words": len(reviews.vocabulary.words),
+    }
+
+
+def engine(layer: str) -> dict:
+    """Return which layer computed the numbers, and on which path."""
+    if layer == "custom":
+        return {
+            "layer": "lstm_keras.LSTM",
+            "path": "loop over lstm_keras.LSTMCell in keras.layers.RNN",
+        }
+    return {
+        "layer": f"keras.layers.{recurrent_layer(layer).__name__}",
+        "path": "chosen by Keras",
+    }
+
+
+def recurrent_layer(layer: str) -> type:
+    """Return the class of a `--layer`."""
+    import keras
+
+    import lstm_keras
+
+    return {
+        "custom": lstm_keras.LSTM,
+        "builtin": keras.layers.LSTM,
+        "gru": keras.layers.GRU,
+        "simple_rnn": keras.layers.SimpleRNN,
+    }[layer]
+
+
+def build_model(settings: Settings, input_dim: int, steps: int):
+    """Return the compiled model: ids (batch, maxlen) int32 to probability (batch, 1).
+
+    Args:
+        settings: Of the model and the training.
+        input_dim: Number of ids.
+        steps: Training steps in all, for the learning rate's decay.
+    """
+    import keras
+    from keras import layers
+
+    model = keras.Sequential(
+        [
+            keras.Input((settings.maxlen,), dtype="int32"),
+            layers.Embedding(
+                input_dim, settings.embedding, mask_zero=settings.mask_padding
+            ),
+        ]
+    )
+    if settings.word_dropout:
+        # One draw for a whole word vector.
+        shape = (None, settings.maxlen, 1)
+        model.add(layers.Dropout(settings.word_dropout, noise_shape=shape))
+    if settings.embedding_dropout:
+        model.add(layers.Dropout(settings.embedding_dropout))
+    make = recurrent_layer(settings.layer)
+    for depth in range(settings.layers):
+        layer = make(
+            settings.units,
+            return_sequences=depth < settings.layers - 1,
+            recurrent_dropout=settings.recurrent_dropout,
+        )
+        model.add(layers.Bidirectional(layer) if settings.bidirectional else layer)
+    if settings.dropout:
+        model.add(layers.Dropout(settings.dropout))
+    # The probability in full precision, whatever the policy of the other layers.
+    model.add(layers.Dense(1, activation="sigmoid", dtype="float32"))
+
+    rate = settings.learning_rate
+    if settings.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, steps)
+    model.compile(
+        keras.optimizers.Adam(rate),
+        keras.losses.BinaryCrossentropy(label_smoothing=settings.label_smoothing),
+        metrics=["accuracy"],
+        jit_compile=settings.jit,
+    )
+    return model
+
+
+def examples(split, settings: Settings, input_dim: int) -> Examples:
+    """Return a split as the model reads it."""
+    from lstm_keras.preprocessing import limit_ids, pad
+
+    ids = limit_ids(pad(split.ids, settings.maxlen), input_dim)
+    return Examples(ids, split.labels)
+
+
+def train_all(settings: Settings, reviews, input_dim: int) -> list[Trained]:
+    """Train one model for each seed; Ctrl-C ends the one that is running, and all."""
+    train = examples(reviews.train, settings, input_dim)
+    test = examples(reviews.test, settings, input_dim)
+    trained = []
+    for seed in range(settings.seed, settings.seed + settings.seeds):
+        trained.append(train_one(settings, train, test, input_dim, seed))
+        if trained[-1].interrupted:
+            break
+    return trained
+
+
+def train_one(
+    settings: Settings, train: Examples, test: Examples, input_dim: int, seed: int
+) -> Trained:
+    """Train, keep the weights of the best epoch, and only then look at the test set."""
+    import keras
+    import numpy as np
+
+    from lstm_keras.evaluation import evaluate_classification
+
+    keras.utils.set_random_seed(seed)
+    order = np.random.default_rng(seed).permutation(len(train.ids))
+    count = round(settings.validation_split * len(order))
+    held_out, used = order[:count], order[count:]
+    if not len(held_out) or not len(used):
+        raise ValueError(
+            "expected a --validation-split that leaves reviews on both sides; received "
+            f"{settings.validation_split} of {len(order)} reviews"
+        )
+    steps = settings.epochs * -(-len(used) // settings.batch_size)
+    model = build_model(settings, input_dim, steps)
+    print(f"\nTraining {engine(settings.layer)['layer']} with seed {seed}:")
+    model.summary(print_fn=print) if seed == settings.seed else None
+    interrupt = runner.stop_on_interrupt()
+    keep_best = keras.callbacks.EarlyStopping(
+        monitor="val_loss",
+        patience=settings.patience or settings.epochs,
+        restore_best_weights=True,
+    )
+    start = time.perf_counter()
+    fitted = model.fit(
+        train.ids[used],
+        train.labels[used],
+        validation_data=(train.ids[held_out], train.labels[held_out]),
+        batch_size=settings.batch_size,
+        epochs=settings.epochs,
+        callbacks=[keep_best, interrupt, keras.callbacks.TerminateOnNaN()],
+        verbose=runner.progress_verbosity(),
+    )
+    seconds = time.perf_counter() - start
+    if not np.isfinite(fitted.history["loss"]).all():
+        raise ValueError(
+            "expected a finite loss; it became NaN or infinite in epoch "
+            f"{len(fitted.epoch)} (received --learning-rate {settings.learning_rate})"
+        )
+    held_out_probabilities = model.predict(train.ids[held_out], verbose=0)
+    test_probabilities = model.predict(test.ids, verbose=0)[:, 0]
+    name = f"{engine(settings.layer)['layer']}, seed {seed}"
+    return Trained(
+        seed=seed,
+        model=model,
+        history=fitted.history,
+        best_epoch=keep_best.best_epoch + 1,
+        interrupted=interrupt.interrupted,
+        seconds=seconds,
+        validation=evaluate_classification(
+            train.labels[held_out], held_out_probabilities, name=name
+        ),
+        test=evaluate_classification(test.labels, test_probabilities, name=name),
+        test_probabilities=test_probabilities,
+    )
+
+
+def train_baselines(settings: Settings, reviews) -> list:
+    """Evaluate what needs no neural network, on the same training and test reviews."""
+    from lstm_keras.evaluation import majority_baseline, tfidf_baseline
+
+    train, test = reviews.train, reviews.test
+    results = [majority_baseline(train.labels, test.labels)]
+    if not settings.baselines:
+        return results
+    print()
+    texts = train.texts, train.labels, test.texts, test.labels
+    with runner.stage(f"TF-IDF baseline, {settings.num_words} words"):
+        results.append(tfidf_baseline(*texts, max_features=settings.num_words))
+    with runner.stage("TF-IDF baseline, all 1-2 grams"):
+        results.append(
+            tfidf_baseline(*texts, max_features=None, ngram_range=(1, 2), c=10.0)
+        )
+    return results
+
+
+def summary(trained: Sequence[Trained]) -> dict:
+    """Return mean and standard deviation of the accuracies over the seeds."""
+    import numpy as np
+
+    def spread(values: list[float]) -> dict:
+        deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        return {"mean": float(np.mean(values)), "standard_deviation": deviation}
+
+    return {
+        "seeds": len(trained),
+        "validation_accuracy": spread([one.validation.accuracy for one in trained]),
+        "test_accuracy": spread([one.test.accuracy for one in trained]),
+    }
+
+
+def write_run(
+    folder: Path, settings: Settings, reviews, vocabulary, trained, best, metrics
+) -> None:
+    """Write every file of the run into the folder."""
+    from lstm_keras.evaluation import confident_mistakes
+
+    runner.write_json(folder / "config.json", dataclasses.asdict(settings))
+    runner.write_json(folder / "metrics.json", metrics)
+    runner.write_csv(folder / "history.csv", history_rows(trained))
+    best.model.save(folder / "model.keras")
+    vocabulary.save(folder / "vocabulary.json")
+    test = reviews.test
+    pictures = draw(settings, test, best)
+    (folder / "figures").mkdir()
+    for name, (picture, _) in pictures.items():
+        picture.savefig(folder / "figures" / f"{name}.png", dpi=150)
+    mistakes = confident_mistakes(test.texts, test.labels, best.test_probabilities)
+    (folder / "report.html").write_text(
+        report_page(settings, metrics, pictures, mistakes), encoding="utf-8"
+    )
+
+
+def history_rows(trained: Sequence[Trained]) -> list[dict]:
+    """Return a row for each seed and epoch."""
+    return [
+        {"seed": one.seed, "epoch": epoch, **dict(zip(one.history, row, strict=True))}
+        for one in trained
+        for epoch, row in enumerate(zip(*one.history.values(), strict=True), start=1)
+    ]
+
+
+def draw(settings: Settings, test, best: Trained) -> dict:
+    """Return the figures of the saved model by name, each with its caption."""
+    from lstm_keras import plots
+
+    labels, probabilities = test.labels, best.test_probabilities
+    curves = {engine(settings.layer)["layer"]: (labels, probabilities)}
+    lengths = [len(ids) - 1 for ids in test.ids]
+    return {
+        "learning_curves": (
+            plots.plot_learning_curves(best.history, best.best_epoch),
+            "Loss and accuracy after each epoch.",
+        ),
+        "confusion_matrix": (
+            plots.plot_confusion_matrix(best.test.confusion),
+            "Test reviews by true and predicted sentiment.",
+        ),
+        "roc": (plots.plot_roc(curves), "ROC curve on the test reviews."),
+        "calibration": (
+            plots.plot_calibration(curves),
+            "How often the predicted probabilities come true on the test reviews.",
+        ),
+        "length_accuracy": (
+            plots.plot_length_accuracy(lengths, labels, probabilities, settings.maxlen),
+            f"Test accuracy by length; the model reads the last {settings.maxlen}.",
+        ),
+    }
+
+
+RESULT_HEADER = ("Model", "Test accuracy", "95% interval", "F1", "ROC AUC", "Log loss")
+
+
+def result_rows(metrics: dict) -> list[list[str]]:
+    """Return the rows of the table of results: every seed, then the baselines."""
+    results = [one["test"] for one in metrics["runs"]] + metrics["baselines"]
+    return [
+        [
+            result["name"],
+            f"{result['accuracy']:.4f}",
+            "{:.4f} to {:.4f}".format(*result["accuracy_interval"]),
+            f"{result['f1']:.4f}",
+            "–" if result["roc_auc"] is None else f"{result['roc_auc']:.4f}",
+            f"{result['log_loss']:.4f}",
+        ]
+        for result in results
+    ]
+
+
+def summary_line(metrics: dict) -> str:
+    """Return validation and test accuracy in one line."""
+
+    def words(spread: dict) -> str:
+        deviation = spread["standard_deviation"]
+        more = "" if deviation is None else f" ± {deviation:.4f}"
+        return f"{spread['mean']:.4f}{more}"
+
+    both = metrics["summary"]
+    seeds = "" if both["seeds"] == 1 else f" (mean of {both['seeds']} seeds)"
+    return (
+        f"Accuracy{seeds}: validation {words(both['validation_accuracy'])}, "
+        f"test {words(both['test_accuracy'])}"
+    )
+
+
+def report_page(settings: Settings, metrics: dict, pictures, mistakes) -> str:
+    """Return the HTML report."""
+    data = metrics["data"]
+    parts = [report.paragraph(summary_line(metrics) + ".")]
+    if metrics["interrupted"]:
+        parts.append(report.note("The training was interrupted before its end."))
+    if not data["real"]:
+        parts.append(
+            report.note("These numbers are of generated reviews, not of IMDB's.")
+        )
+    if data["note"]:
+        parts.append(report.note(data["note"]))
+    seconds = sum(one["training_seconds"] for one in metrics["runs"])
+    parts += [
+        report.heading("Results"),
+        report.table(RESULT_HEADER, result_rows(metrics)),
+        report.paragraph(
+            f"{data['test']:,} test reviews. The networks learned from "
+            f"{data['train']:,} training reviews and chose their epoch on "
+            f"{data['validation']:,} more, and read the last {settings.maxlen} words "
+            f"of a review; the baselines learned from all of both and read whole "
+            f"reviews. Training took {seconds:.0f} s."
+        ),
+        report.heading("Figures"),
+        report.paragraph(f"Of the saved model, seed {metrics['saved_seed']}."),
+        *(report.figure(picture, caption) for picture, caption in pictures.values()),
+        report.heading("Most confident mistakes"),
+        report.table(
+            ("Review", "True", "Predicted probability of positive"),
+            [
+                (
+                    one.text,
+                    ("negative", "positive")[one.label],
+                    f"{one.probability:.4f}",
+                )
+                for one in mistakes
+            ],
+        ),
+        report.heading("Do it again"),
+        report.code(metrics["command"]),
+        report.heading("Settings"),
+        report.table(("Option", "Value"), list(dataclasses.asdict(settings).items())),
+        report.heading("Data, engine and machine"),
+        report.table(("Fact", "Value"), facts(metrics)),
+    ]
+    return report.page(f"IMDB sentiment: {settings.name}", parts)
+
+
+def facts(metrics: dict) -> list[tuple[str, str]]:
+    """Return what the numbers depend on, as rows."""
+    environment = metrics["environment"]
+    return [
+        *((f"data: {key}", value) for key, value in metrics["data"].items()),
+        *((f"engine: {key}", value) for key, value in metrics["engine"].items()),
+        ("backend", environment["backend"]),
+        *environment["versions"].items(),
+        ("python", environment["python"]),
+        ("processor", environment["machine"]["cpu"]),
+        ("cores", environment["machine"]["cores"]),
+    ]
+
+
+def conclude(path: Path, metrics: dict) -> None:
+    """Print the results and where the report is."""
+    rows = [RESULT_HEADER, *result_rows(metrics)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    print()
+    for row in rows:
+        print("  ".join(map(str.ljust, row, widths)).rstrip())
+    print(f"\n{summary_line(metrics)}")
+    if metrics["interrupted"]:
+        print("Interrupted before its end.")
+    print(f"Data: {metrics['data']['name']}")
+    print(f"Report: {path / 'report.html'}")
+
+
+def predict(argv: Sequence[str]) -> None:
+    """Classify texts with the model of a run."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m experiments.{EXPERIMENT} predict",
+        description="Print label and probability of new reviews.",
+    )
+    parser.add_argument("run", metavar="RUN", help="a run folder")
+    parser.add_argument(
+        "texts",
+        metavar="TEXT",
+        nargs="+",
+        help="a review; - reads standard input, one review a line",
+    )
+    arguments = parser.parse_args(argv)
+    with runner.readable_errors():
+        from lstm_keras import load_run
+
+        run = load_run(arguments.run)
+        texts = []
+        for text in arguments.texts:
+            texts += sys.stdin.read().splitlines() if text == "-" else [text]
+        for prediction in run.predict(texts):
+            print(prediction_line(prediction))
+
+
+def prediction_line(prediction) -> str:
+    """Return label, probability of that label, and what the model could not know."""
+    positive = prediction.label == "positive"
+    sure = prediction.probability if positive else 1 - prediction.probability
+    remarks = f"{prediction.unknown} of {prediction.words} words unknown"
+    if prediction.unknown == prediction.words:
+        remarks += ", so this says nothing about the text"
+    elif prediction.read < prediction.words:
+        remarks += f", the last {prediction.read} read"
+    text = " ".join(prediction.text.split())
+    shown = text if len(text) <= 60 else text[:59] + "…"
+    return f"{prediction.label}  {sure:.3f}  {shown}  ({remarks})"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,106 @@
+"""A run's report: one HTML page that loads nothing from outside."""
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; --line: #8886; --soft: #8882; }}
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto;
+  padding: 1rem; }}
+h1, h2 {{ line-height: 1.2; }}
+h2 {{ margin-top: 2.5rem; border-bottom: 1px solid var(--line); }}
+.scroll {{ overflow-x: auto; }}
+table {{ border-collapse: collapse; }}
+th, td {{ text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0;
+  border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }}
+td.number, th.number {{ text-align: right; font-variant-numeric: tabular-nums;
+  overflow-wrap: normal; white-space: nowrap; }}
+pre {{ background: var(--soft); padding: .8rem; overflow-x: auto; }}
+.note {{ border-left: .3rem solid #d55e00; padding: .2rem .8rem;
+  background: var(--soft); }}
+figure {{ margin: 1.5rem 0; }}
+img {{ max-width: 100%; height: auto; background: white; }}
+@media print {{ pre {{ white-space: pre-wrap; }} figure {{ break-inside: avoid; }} }}
+</style>
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+{body}
+</main>
+</body>
+</html>
+"""
+
+
+def page(title: str, parts: Sequence[str]) -> str:
+    """Return the page, from parts that the functions below made."""
+    return _PAGE.format(title=html.escape(title), body="\n".join(parts))
+
+
+def heading(text: str) -> str:
+    """Return a section's heading."""
+    return f"<h2>{html.escape(text)}</h2>"
+
+
+def paragraph(text: str) -> str:
+    """Return a paragraph of plain text."""
+    return f"<p>{html.escape(text)}</p>"
+
+
+def note(text: str) -> str:
+    """Return a paragraph that the reader must not miss."""
+    return f'<p class="note" role="note">{html.escape(text)}</p>'
+
+
+def code(text: str) -> str:
+    """Return a block of code, such as a command."""
+    return f"<pre><code>{html.escape(text)}</code></pre>"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
+    """Return a table; a column of numbers, or of text that starts so, is set flush."""
+
+    def cells(tag: str, values: Sequence) -> str:
+        return "".join(
+            f'<{tag} class="number">{html.escape(str(value))}</{tag}>'
+            if column in numeric
+            else f"<{tag}>{html.escape(str(value))}</{tag}>"
+            for column, value in enumerate(values)
+        )
+
+    numeric = {
+        column
+        for column in range(1, len(header))
+        if rows and all(_starts_as_number(row[column]) for row in rows)
+    }
+    body = "\n".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+    return (
+        f'<div class="scroll"><table>\n<thead><tr>{cells("th", header)}</tr></thead>\n'
+        f"<tbody>\n{body}\n</tbody>\n</table></div>"
+    )
+
+
+def figure(picture, caption: str) -> str:
+    """Return a matplotlib Figure as a picture inside the page."""
+    buffer = io.BytesIO()
+    picture.savefig(buffer, format="png", dpi=150)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    text = html.escape(caption, quote=True)
+    return (
+        f'<figure><img src="data:image/png;base64,{data}" alt="{text}">'
+        f"<figcaption>{text}</figcaption></figure>"
+    )
+
+
+def _starts_as_number(value) -> bool:
+    text = str(value).lstrip("-+±")
+    return text[:1].isdigit() or text in ("", "–")

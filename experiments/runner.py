@@ -1,0 +1,312 @@
+"""What all experiments share: the command line, the run folder, seeds, training.
+
+Neither Keras nor `lstm_keras` is imported at the top of this file or of a script, so
+that `--help` answers, and a wrong option is refused, before TensorFlow is loaded.
+"""
+
+import argparse
+import contextlib
+import csv
+import dataclasses
+import json
+import math
+import os
+import platform
+import shlex
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import types
+import typing
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+# TensorFlow logs about CUDA and oneDNN on every start; errors still come through as
+# exceptions. Set it to 0 to read them.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+RUNS = Path("runs")
+
+
+def option(
+    default,
+    help: str,
+    *,
+    group: str,
+    choices: Sequence[str] | None = None,
+    least: float = -math.inf,
+    most: float = math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+):
+    """Declare a field of an experiment's settings, which becomes a command-line option.
+
+    Args:
+        default: Its default.
+        help: What it does, for `--help`.
+        group: The heading in `--help` under which it stands.
+        choices: The allowed values, if they can be listed.
+        least: Smallest allowed number.
+        most: Largest allowed number.
+        above: A bound that the number must exceed.
+        below: A bound that the number must stay under.
+    """
+    return dataclasses.field(
+        default=default,
+        metadata={
+            "help": help,
+            "group": group,
+            "choices": choices,
+            "bounds": {"least": least, "most": most, "above": above, "below": below},
+        },
+    )
+
+
+def parse(
+    settings: type,
+    argv: Sequence[str],
+    *,
+    program: str,
+    description: str,
+    epilog: str = "",
+    recipes: dict[str, dict] | None = None,
+):
+    """Read the command line into a settings dataclass.
+
+    Args:
+        settings: A dataclass whose fields are made by `option`.
+        argv: The arguments, without the program's name.
+        program: How the user calls it, `python -m experiments.NAME`.
+        description: Shown at the top of `--help`.
+        epilog: Shown at its end.
+        recipes: For a field named `recipe`: what each of its values changes among the
+            defaults. Options that are given win over the recipe.
+
+    Returns:
+        An instance of `settings`. A bad option ends the program with exit status 2.
+    """
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    groups = {}
+    for field in dataclasses.fields(settings):
+        title = field.metadata["group"]
+        groups.setdefault(title, parser.add_argument_group(title))
+        _add_option(groups[title], field)
+    if recipes:
+        chosen = parser.parse_known_args([a for a in argv if a not in ("-h", "--help")])
+        parser.set_defaults(**recipes[chosen[0].recipe])
+    return settings(**vars(parser.parse_args(argv)))
+
+
+def _add_option(group, field: dataclasses.Field) -> None:
+    kind = field.type
+    if isinstance(kind, types.UnionType):  # `int | None`: an option without a default
+        kind = typing.get_args(kind)[0]
+    help = field.metadata["help"].replace("%", "%%")
+    flag = "--" + field.name.replace("_", "-")
+    if kind is bool:
+        arguments = {"action": argparse.BooleanOptionalAction}
+    else:
+        arguments = {
+            "type": _number(kind, **field.metadata["bounds"])
+            if kind in (int, float)
+            else kind,
+            "choices": field.metadata["choices"],
+            "metavar": None if field.metadata["choices"] else kind.__name__.upper(),
+        }
+    if field.default is not None and kind is not bool:
+        help += " (default: %(default)s)"
+    group.add_argument(flag, default=field.default, help=help, **arguments)
+
+
+def _number(kind: type, *, least: float, most: float, above: float, below: float):
+    """A reader of numbers within bounds, for argparse."""
+    bounds = [
+        f"{word} {bound:g}"
+        for word, bound in (
+            ("at least", least),
+            ("at most", most),
+            ("above", above),
+            ("below", below),
+        )
+        if math.isfinite(bound)
+    ]
+    wanted = {int: "a whole number", float: "a number"}[kind] + (
+        f" {' and '.join(bounds)}" if bounds else ""
+    )
+
+    def read(text: str):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not (least <= value <= most and above < value < below):  # NaN fails as well
+            raise argparse.ArgumentTypeError(f"expected {wanted}; received {text!r}")
+        return value
+
+    return read
+
+
+@contextlib.contextmanager
+def readable_errors() -> Iterator[None]:
+    """End the program with a one-line message for the errors a user can cause."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("\ninterrupted: nothing was written")
+
+
+class RunFolder:
+    """A folder that appears under its name only when everything in it is written.
+
+    Used as a context manager. The files are written to a hidden folder beside it, which
+    takes the run's name when the block ends, and is removed if the block fails.
+
+    Args:
+        path: The folder to make.
+        overwrite: Whether a folder of that name is replaced.
+
+    Raises:
+        FileExistsError: The folder exists and `overwrite` is false.
+        OSError: The place cannot be written to.
+    """
+
+    def __init__(self, path: Path, overwrite: bool = False):
+        self.path = Path(path)
+        self.overwrite = overwrite
+
+    def __enter__(self) -> Path:
+        """Return the hidden folder to write into."""
+        if self.path.exists() and not self.overwrite:
+            raise FileExistsError(
+                f"expected a new run folder; {self.path} exists already "
+                "(choose another --name, or --overwrite it)"
+            )
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._partial = Path(
+            tempfile.mkdtemp(dir=self.path.parent, prefix=f".{self.path.name}.")
+        )
+        self._partial.chmod(0o755)
+        return self._partial
+
+    def __exit__(self, kind, error, traceback) -> None:
+        """Give the folder its name, or remove it if there was an error."""
+        if error is not None:
+            shutil.rmtree(self._partial)
+            return
+        if self.overwrite and self.path.exists():
+            old = Path(tempfile.mkdtemp(dir=self.path.parent, prefix=".old."))
+            self.path.rename(old / self.path.name)
+            self._partial.rename(self.path)
+            shutil.rmtree(old)
+        else:
+            self._partial.rename(self.path)
+
+
+def run_path(output: str, experiment: str, name: str) -> Path:
+    """Return `output/experiment/name`, refusing a name that is no single folder name.
+
+    Raises:
+        ValueError: The name is empty, starts with a dot or holds a path separator.
+    """
+    if not name or name.startswith(".") or Path(name).name != name or "\\" in name:
+        raise ValueError(f"expected a plain folder name as --name; received {name!r}")
+    return Path(output) / experiment / name
+
+
+def write_json(path: Path, content) -> None:
+    """Write a JSON file that a person can read, too."""
+    path.write_text(
+        json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+        encoding="utf-8",
+    )
+
+
+def write_csv(path: Path, rows: Sequence[dict]) -> None:
+    """Write rows of equal keys as CSV with a header."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def command_line(module: str, argv: Sequence[str]) -> str:
+    """Return the command that was typed, ready to be pasted into a shell."""
+    return shlex.join(["python", "-m", f"experiments.{module}", *argv])
+
+
+def environment() -> dict:
+    """Return the versions, the backend and the machine that the numbers depend on."""
+    from importlib.metadata import version
+
+    import keras
+
+    backend = keras.backend.backend()
+    packages = {"keras", "numpy", "scikit-learn", backend}
+    return {
+        "python": platform.python_version(),
+        "backend": backend,
+        "versions": {name: version(name) for name in sorted(packages)},
+        "machine": {"cpu": _cpu_model(), "cores": os.cpu_count()},
+    }
+
+
+def _cpu_model() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def stop_on_interrupt():
+    """Return a Keras callback that ends training cleanly at Ctrl-C.
+
+    The first Ctrl-C stops after the current batch: the epoch is validated and counted,
+    and what the caller does after `fit` still happens. A second one is a
+    `KeyboardInterrupt`. The callback's `interrupted` tells whether it happened.
+    """
+    import keras
+
+    class StopOnInterrupt(keras.callbacks.Callback):
+        interrupted = False
+
+        def on_train_begin(self, logs=None):
+            self._previous = signal.signal(signal.SIGINT, self._on_signal)
+
+        def on_train_end(self, logs=None):
+            signal.signal(signal.SIGINT, self._previous)
+
+        def on_train_batch_end(self, batch, logs=None):
+            if self.interrupted:
+                self.model.stop_training = True
+
+        def _on_signal(self, signum, frame):
+            if self.interrupted:
+                raise KeyboardInterrupt
+            self.interrupted = True
+            print("\nCtrl-C: stopping after this batch; again to give up at once.")
+
+    return StopOnInterrupt()
+
+
+def progress_verbosity() -> int:
+    """Return Keras's `verbose`: a live bar on a terminal, else a line per epoch."""
+    return 1 if sys.stdout.isatty() else 2
+
+
+@contextlib.contextmanager
+def stage(text: str) -> Iterator[None]:
+    """Say what is being done, and how long it took."""
+    print(f"{text} … ", end="", flush=True)
+    start = time.perf_counter()
+    yield
+    print(f"{time.perf_counter() - start:.1f} s", flush=True)

@@ -1,0 +1,347 @@
+"""One step of an LSTM: the six equations, in `keras.ops`."""
+
+import contextlib
+import operator
+import random
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="lstm_keras")
+class LSTMCell(keras.layers.Layer):
+    """One step of a Long Short-Term Memory layer.
+
+    With `x_t` the input of this step, `h` the hidden state and `c` the cell state
+    (the long-term memory, also called carry):
+
+        z = x_t W + h_{t-1} U + b
+        i = sigmoid(z_i)   f = sigmoid(z_f)   g = tanh(z_g)   o = sigmoid(z_o)
+        c_t = f * c_{t-1} + i * g
+        h_t = o * tanh(c_t)
+
+    `i`, `f` and `o` are the input, forget and output gate, `g` is the candidate.
+    `W` is `kernel` `(features, 4 * units)`, `U` is `recurrent_kernel`
+    `(units, 4 * units)`, `b` is `bias` `(4 * units,)`. The last axis of each packs the
+    four parts in the order `i, f, g, o`, which is the order of
+    `keras.layers.LSTMCell` (there `i, f, c, o`), so weights carry over both ways.
+
+    Sources: Hochreiter & Schmidhuber, "Long Short-Term Memory", Neural Computation
+    9(8), 1997; the forget gate from Gers, Schmidhuber & Cummins, "Learning to Forget",
+    Neural Computation 12(10), 2000; the forget bias of 1 from Jozefowicz, Zaremba &
+    Sutskever, "An Empirical Exploration of Recurrent Network Architectures", ICML 2015;
+    one dropout mask for all steps from Gal & Ghahramani, "A Theoretically Grounded
+    Application of Dropout in Recurrent Neural Networks", NeurIPS 2016.
+
+    A drop-in for `keras.layers.LSTMCell`; use it in `keras.layers.RNN` and
+    `keras.layers.StackedRNNCells`, or use `lstm_keras.LSTM`.
+
+    Args:
+        units: Positive integer, the size of `h` and of `c`.
+        activation: Activation of the candidate and of the cell state on its way out.
+            `None` is the identity.
+        recurrent_activation: Activation of the three gates. `None` is the identity.
+        use_bias: Whether there is a `b`.
+        kernel_initializer: Initializer of `W`.
+        recurrent_initializer: Initializer of `U`.
+        bias_initializer: Initializer of `b`.
+        unit_forget_bias: Start the forget gate's part of `b` at 1, whatever
+            `bias_initializer` says, so that a new cell remembers.
+        kernel_regularizer: Regularizer of `W`.
+        recurrent_regularizer: Regularizer of `U`.
+        bias_regularizer: Regularizer of `b`.
+        kernel_constraint: Constraint on `W`.
+        recurrent_constraint: Constraint on `U`.
+        bias_constraint: Constraint on `b`.
+        dropout: Fraction of the inputs to drop in training, in `[0, 1]`. As in Keras, a
+            rate of exactly 1 drops nothing.
+        recurrent_dropout: Fraction of `h_{t-1}` to drop in training, in `[0, 1]`. When
+            it is not 0 each of the four parts of `z` gets masks of its own, as in
+            Keras.
+        seed: Integer seed of the dropout masks.
+        **kwargs: Arguments of `keras.layers.Layer` (`name`, `dtype`, `trainable`).
+
+    Call arguments:
+        inputs: `x_t`, `(batch, features)`.
+        states: `[h_{t-1}, c_{t-1}]`, each `(batch, units)`.
+        training: Whether dropout is active.
+
+    Returns of a call:
+        `h_t`, and `[h_t, c_t]`, each `(batch, units)`.
+
+    The dropout masks stay the same over all the steps of a sequence. New ones come with
+    every call of `lstm_keras.LSTM`, and in any other loop with
+    `next_dropout_masks()`, which `get_initial_state()` calls. (So a
+    `keras.layers.RNN` around this cell that is stateful, or is given an initial state,
+    keeps its masks until you call it.)
+
+    Raises:
+        ValueError: `units` is not a positive integer, a dropout is outside `[0, 1]`,
+            or the inputs are not `(batch, features)` with the `features` that the cell
+            was built with.
+    """
+
+    def __init__(
+        self,
+        units,
+        activation="tanh",
+        recurrent_activation="sigmoid",
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        recurrent_initializer="orthogonal",
+        bias_initializer="zeros",
+        unit_forget_bias=True,
+        kernel_regularizer=None,
+        recurrent_regularizer=None,
+        bias_regularizer=None,
+        kernel_constraint=None,
+        recurrent_constraint=None,
+        bias_constraint=None,
+        dropout=0.0,
+        recurrent_dropout=0.0,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.units = _positive_integer("units", units)
+        self.activation = keras.activations.get(activation)
+        self.recurrent_activation = keras.activations.get(recurrent_activation)
+        self.use_bias = use_bias
+        self.unit_forget_bias = unit_forget_bias
+        # In Keras's order: an initializer without a seed draws one when it is made, so
+        # after `keras.utils.set_random_seed` ours start where Keras's start.
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.recurrent_initializer = keras.initializers.get(recurrent_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.recurrent_regularizer = keras.regularizers.get(recurrent_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        self.kernel_constraint = keras.constraints.get(kernel_constraint)
+        self.recurrent_constraint = keras.constraints.get(recurrent_constraint)
+        self.bias_constraint = keras.constraints.get(bias_constraint)
+        self.dropout = _fraction("dropout", dropout)
+        self.recurrent_dropout = _fraction("recurrent_dropout", recurrent_dropout)
+        self.seed = seed
+        self.seed_generator = _ReplayingSeedGenerator(seed)
+        self._held_dropout_masks = None
+
+        self.state_size = [self.units, self.units]
+        self.output_size = self.units
+
+    def build(self, input_shape):
+        """Create `kernel`, `recurrent_kernel` and `bias`."""
+        features = input_shape[-1]
+        self.kernel = self.add_weight(
+            shape=(features, 4 * self.units),
+            name="kernel",
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+        )
+        self.recurrent_kernel = self.add_weight(
+            shape=(self.units, 4 * self.units),
+            name="recurrent_kernel",
+            initializer=self.recurrent_initializer,
+            regularizer=self.recurrent_regularizer,
+            constraint=self.recurrent_constraint,
+        )
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(
+                shape=(4 * self.units,),
+                name="bias",
+                initializer=(
+                    self._bias_with_unit_forget_gate
+                    if self.unit_forget_bias
+                    else self.bias_initializer
+                ),
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+            )
+        self.input_spec = keras.InputSpec(ndim=2, axes={-1: features})
+
+    def call(self, inputs, states, training=False):
+        """Apply the equations of the class's docstring once."""
+        h, c = states
+        x_masks, h_masks = self._dropout_masks(inputs, h) if training else (None, None)
+
+        z = _project(inputs, self.kernel, x_masks)
+        z = z + _project(h, self.recurrent_kernel, h_masks)
+        if self.bias is not None:
+            z = z + self.bias
+        z_i, z_f, z_g, z_o = ops.split(z, 4, axis=-1)
+
+        i = self.recurrent_activation(z_i)
+        f = self.recurrent_activation(z_f)
+        g = self.activation(z_g)
+        o = self.recurrent_activation(z_o)
+        c = f * c + i * g
+        h = o * self.activation(c)
+        return h, [h, c]
+
+    def get_initial_state(self, batch_size=None):
+        """Return zeros for `[h, c]`, each `(batch_size, units)`: a sequence begins."""
+        self.next_dropout_masks()
+        return [
+            ops.zeros((batch_size, size), dtype=self.compute_dtype)
+            for size in self.state_size
+        ]
+
+    def next_dropout_masks(self):
+        """Draw new dropout masks, as is done between two sequences."""
+        for _ in range(sum(self._mask_counts())):
+            self.seed_generator.next()
+
+    @contextlib.contextmanager
+    def held_dropout_masks(self, inputs, h):
+        """Compute the masks once for the steps inside the `with` block.
+
+        Without it every step computes them again, to the same values.
+
+        Args:
+            inputs: Any step's `x_t`, `(batch, features)`; only its shape counts.
+            h: Any step's `h`, `(batch, units)`; only its shape counts.
+        """
+        self._held_dropout_masks = self._dropout_masks(inputs, h)
+        try:
+            yield
+        finally:
+            self._held_dropout_masks = None
+
+    def get_config(self):
+        """Return every argument of the constructor."""
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "activation": keras.activations.serialize(self.activation),
+            "recurrent_activation": keras.activations.serialize(
+                self.recurrent_activation
+            ),
+            "use_bias": self.use_bias,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "recurrent_initializer": keras.initializers.serialize(
+                self.recurrent_initializer
+            ),
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+            "unit_forget_bias": self.unit_forget_bias,
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "recurrent_regularizer": keras.regularizers.serialize(
+                self.recurrent_regularizer
+            ),
+            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
+            "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
+            "recurrent_constraint": keras.constraints.serialize(
+                self.recurrent_constraint
+            ),
+            "bias_constraint": keras.constraints.serialize(self.bias_constraint),
+            "dropout": self.dropout,
+            "recurrent_dropout": self.recurrent_dropout,
+            "seed": self.seed,
+        }
+
+    def _bias_with_unit_forget_gate(self, _, **kwargs):
+        ones = keras.initializers.Ones()
+        return ops.concatenate(
+            [
+                self.bias_initializer((self.units,), **kwargs),
+                ones((self.units,), **kwargs),
+                self.bias_initializer((2 * self.units,), **kwargs),
+            ]
+        )
+
+    def _mask_counts(self):
+        """How many masks a sequence needs for the inputs, and how many for `h`."""
+        # Keras draws four for the inputs, too, as soon as `h` needs four.
+        x_count = 0 if self.dropout in (0, 1) else 4 if self.recurrent_dropout else 1
+        h_count = 0 if self.recurrent_dropout in (0, 1) else 4
+        return x_count, h_count
+
+    def _dropout_masks(self, inputs, h):
+        """The masks of the current sequence: a list (or `None`) for inputs and `h`.
+
+        The seeds that `next_dropout_masks` drew last are replayed, because this may run
+        inside a compiled loop over time, which must not change a variable and must find
+        the same masks at every step.
+        """
+        if self._held_dropout_masks is not None:
+            return self._held_dropout_masks
+        x_count, h_count = self._mask_counts()
+        x_ones, h_ones = ops.ones_like(inputs), ops.ones_like(h)
+        with self.seed_generator.replay(x_count + h_count) as seed:
+            x_masks = [
+                keras.random.dropout(x_ones, self.dropout, seed=seed)
+                for _ in range(x_count)
+            ]
+            h_masks = [
+                keras.random.dropout(h_ones, self.recurrent_dropout, seed=seed)
+                for _ in range(h_count)
+            ]
+        return x_masks or None, h_masks or None
+
+
+class _ReplayingSeedGenerator(keras.random.SeedGenerator):
+    """A seed generator that can give the seeds it drew last once more."""
+
+    def __init__(self, seed):
+        # Always seeded: on torch, Keras ignores a generator made without a seed. This
+        # is how Keras makes one up, so both make up the same.
+        super().__init__(
+            random.randint(1, 10**9) if seed is None else seed, name="seed_generator"
+        )
+        self._to_replay = 0
+
+    def next(self, ordered=True):
+        if not self._to_replay:
+            return super().next(ordered)
+        state = ops.convert_to_tensor(self.state)
+        seed = state - ops.convert_to_tensor([0, self._to_replay], dtype=state.dtype)
+        self._to_replay -= 1
+        return seed
+
+    @contextlib.contextmanager
+    def replay(self, count):
+        """Inside the `with` block, `next()` gives the last `count` seeds in order."""
+        self._to_replay = count
+        try:
+            yield self
+        finally:
+            self._to_replay = 0
+
+
+def _project(inputs, kernel, masks):
+    """`inputs @ kernel`, the inputs dropped by one mask, or by one for each gate."""
+    if masks is None:
+        return ops.matmul(inputs, kernel)
+    if len(masks) == 1:
+        return ops.matmul(inputs * masks[0], kernel)
+    return ops.concatenate(
+        [
+            ops.matmul(inputs * mask, gate_kernel)
+            for mask, gate_kernel in zip(
+                masks, ops.split(kernel, len(masks), axis=-1), strict=True
+            )
+        ],
+        axis=-1,
+    )
+
+
+def _positive_integer(name, value):
+    try:
+        integer = operator.index(value)
+    except TypeError:
+        integer = 0
+    if integer < 1 or isinstance(value, bool):
+        raise ValueError(
+            f"expected {name} to be a positive integer; received {value!r}"
+        )
+    return integer
+
+
+def _fraction(name, value):
+    try:
+        in_range = 0 <= value <= 1
+    except TypeError:
+        in_range = False
+    if not in_range:
+        raise ValueError(f"expected {name} to be in [0, 1]; received {name}={value!r}")
+    return value

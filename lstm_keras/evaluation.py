@@ -1,0 +1,337 @@
+"""Metrics of a binary classifier, two baselines, and its worst mistakes.
+
+scikit-learn computes the metrics. Labels are 0 (negative) or 1 (positive), and a
+probability is that of the positive class, as a sigmoid output predicts it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn import metrics
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+
+# A probability above this is a positive prediction, as in keras.metrics.BinaryAccuracy.
+THRESHOLD = 0.5
+
+# keras.losses.BinaryCrossentropy clips by this; the log loss does too, so that the two
+# agree and one saturated wrong answer costs the same in float32 as in float64.
+LOG_LOSS_EPSILON = 1e-7
+
+CALIBRATION_BINS = 10
+
+
+@dataclass(frozen=True)
+class ClassificationResult:
+    """What a classifier achieved on one set of examples.
+
+    Attributes:
+        name: the classifier, as a report shows it.
+        size: number of examples.
+        accuracy: share of right predictions.
+        accuracy_interval: low and high end of its 95% bootstrap interval.
+        precision: of the positive predictions, the share that is right; 0 if none.
+        recall: of the positive examples, the share that was found; 0 if none.
+        f1: harmonic mean of precision and recall; 0 if both are.
+        roc_auc: area under the ROC curve; None if all examples have one label.
+        log_loss: mean negative log-likelihood in nats.
+        brier: mean squared difference of probability and label.
+        confusion: counts [[TN, FP], [FN, TP]]: rows true, columns predicted.
+        calibration: one entry per bin, see `calibration_bins`.
+    """
+
+    name: str
+    size: int
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    precision: float
+    recall: float
+    f1: float
+    roc_auc: float | None
+    log_loss: float
+    brier: float
+    confusion: list[list[int]]
+    calibration: list[dict[str, float | int | None]]
+
+    def to_dict(self) -> dict:
+        """Return the result as plain Python values that JSON can hold."""
+        return asdict(self) | {"accuracy_interval": list(self.accuracy_interval)}
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One example that was classified wrongly.
+
+    Attributes:
+        index: its position among the examples.
+        text: the text, unchanged.
+        label: the true label, 0 or 1.
+        probability: the predicted probability of label 1.
+    """
+
+    index: int
+    text: str
+    label: int
+    probability: float
+
+
+def check_predictions(
+    labels: ArrayLike, probabilities: ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels and probabilities as checked arrays of shape (n,).
+
+    Args:
+        labels: 0 or 1, shape (n,) or (n, 1), any number type.
+        probabilities: of label 1, shape (n,) or (n, 1), as `Model.predict` gives them.
+
+    Returns:
+        The labels as int64 and the probabilities as float64.
+
+    Raises:
+        ValueError: for another shape, no example, different lengths, a label other
+            than 0 and 1, or a probability that is not a number within [0, 1].
+    """
+    labels = _check_labels(labels)
+    probabilities = _as_vector(probabilities, "probabilities").astype(np.float64)
+    if len(labels) != len(probabilities):
+        raise ValueError(
+            "expected as many probabilities as labels; "
+            f"received {len(probabilities)} probabilities and {len(labels)} labels"
+        )
+    # Written so that NaN, which compares as false, is found as well.
+    bad = probabilities[~((probabilities >= 0) & (probabilities <= 1))]
+    if len(bad):
+        raise ValueError(
+            "expected probabilities within [0, 1]; "
+            f"received {len(bad)} others, the first {bad[0]}"
+        )
+    return labels, probabilities
+
+
+def evaluate_classification(
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    *,
+    name: str,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> ClassificationResult:
+    """Compute every metric of one classifier at the threshold 0.5.
+
+    Args:
+        labels: true labels 0 or 1, shape (n,) or (n, 1).
+        probabilities: predicted probabilities of label 1, shape (n,) or (n, 1).
+        name: what to call the classifier.
+        resamples: bootstrap resamples of the accuracy interval, at least 1.
+        seed: of the resampling.
+
+    Raises:
+        ValueError: for arrays that `check_predictions` refuses, or `resamples` < 1.
+    """
+    labels, probabilities = check_predictions(labels, probabilities)
+    predictions = probabilities > THRESHOLD
+    accuracy = float(metrics.accuracy_score(labels, predictions))
+    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
+        labels, predictions, average="binary", zero_division=0
+    )
+    clipped = np.clip(probabilities, LOG_LOSS_EPSILON, 1 - LOG_LOSS_EPSILON)
+    both_classes = labels.min() != labels.max()
+    return ClassificationResult(
+        name=name,
+        size=len(labels),
+        accuracy=accuracy,
+        accuracy_interval=_bootstrap_interval(accuracy, len(labels), resamples, seed),
+        precision=float(precision),
+        recall=float(recall),
+        f1=float(f1),
+        roc_auc=(
+            float(metrics.roc_auc_score(labels, probabilities))
+            if both_classes
+            else None
+        ),
+        log_loss=float(metrics.log_loss(labels, clipped, labels=[0, 1])),
+        brier=float(metrics.brier_score_loss(labels, probabilities, pos_label=1)),
+        confusion=metrics.confusion_matrix(labels, predictions, labels=[0, 1]).tolist(),
+        calibration=calibration_bins(labels, probabilities),
+    )
+
+
+def calibration_bins(
+    labels: ArrayLike, probabilities: ArrayLike
+) -> list[dict[str, float | int | None]]:
+    """Compare predicted probability and observed frequency in ten equal-width bins.
+
+    The reliability diagram of DeGroot and Fienberg (1983), with the bins of
+    `sklearn.calibration.calibration_curve`, which leaves out empty bins and the counts.
+
+    Returns:
+        For each bin, from low to high: "predicted", the mean probability; "observed",
+        the share of label 1; "count". The first two are None in an empty bin.
+
+    Raises:
+        ValueError: for arrays that `check_predictions` refuses.
+    """
+    labels, probabilities = check_predictions(labels, probabilities)
+    inner_edges = np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1]
+    bins = np.searchsorted(inner_edges, probabilities)
+    counts = np.bincount(bins, minlength=CALIBRATION_BINS)
+    predicted = np.bincount(bins, weights=probabilities, minlength=CALIBRATION_BINS)
+    observed = np.bincount(bins, weights=labels, minlength=CALIBRATION_BINS)
+    return [
+        {
+            "predicted": float(p / count) if count else None,
+            "observed": float(o / count) if count else None,
+            "count": int(count),
+        }
+        for p, o, count in zip(predicted, observed, counts, strict=True)
+    ]
+
+
+def majority_baseline(
+    train_labels: ArrayLike, test_labels: ArrayLike
+) -> ClassificationResult:
+    """Evaluate the constant answer: the share of label 1 in the training labels.
+
+    Its accuracy is that of always naming the majority class (label 0 at a tie).
+
+    Raises:
+        ValueError: for labels that are empty, not of shape (n,) or (n, 1), or not 0/1.
+    """
+    share = _check_labels(train_labels).mean()
+    test_labels = _check_labels(test_labels)
+    return evaluate_classification(
+        test_labels, np.full(len(test_labels), share), name="Majority class"
+    )
+
+
+def tfidf_baseline(
+    train_texts: Sequence[str],
+    train_labels: ArrayLike,
+    test_texts: Sequence[str],
+    test_labels: ArrayLike,
+    *,
+    max_features: int | None = 5000,
+    ngram_range: tuple[int, int] = (1, 1),
+    c: float = 3.0,
+    seed: int = 0,
+) -> ClassificationResult:
+    """Train and evaluate logistic regression on TF-IDF weights of words or n-grams.
+
+    The term frequency enters as 1 + log(tf); the solver is L-BFGS, which takes no
+    random number. On a fifth of the IMDB training reviews, held out, `c=3` did best
+    for the 5,000 most frequent words and `c=10` for all 1-2 grams
+    (`max_features=None, ngram_range=(1, 2)`).
+
+    Args:
+        train_texts: the texts to learn from.
+        train_labels: their labels, 0 and 1, both present.
+        test_texts: the texts to evaluate on.
+        test_labels: their labels.
+        max_features: how many of the most frequent terms to use; None for all.
+        ngram_range: shortest and longest n-gram, in words.
+        c: inverse strength of the L2 penalty, the `C` of scikit-learn.
+        seed: of the bootstrap interval.
+
+    Raises:
+        ValueError: for different numbers of texts and labels, labels other than 0 and
+            1, training labels of one class only, or training texts without any word.
+    """
+    train_labels = _check_labels(train_labels)
+    test_labels = _check_labels(test_labels)
+    _check_texts(train_texts, train_labels)
+    _check_texts(test_texts, test_labels)
+    if train_labels.min() == train_labels.max():
+        raise ValueError(
+            "expected training labels of both classes; "
+            f"received {len(train_labels)} labels {train_labels[0]}"
+        )
+    vectorizer = TfidfVectorizer(
+        max_features=max_features, ngram_range=ngram_range, sublinear_tf=True
+    )
+    model = LogisticRegression(C=c, max_iter=1000)
+    model.fit(vectorizer.fit_transform(train_texts), train_labels)
+    probabilities = model.predict_proba(vectorizer.transform(test_texts))[:, 1]
+    shortest, longest = ngram_range
+    terms = "words" if longest == 1 else f"{shortest}-{longest} grams"
+    size = len(vectorizer.vocabulary_)
+    return evaluate_classification(
+        test_labels,
+        probabilities,
+        name=f"TF-IDF + logistic regression ({size:,} {terms})",
+        seed=seed,
+    )
+
+
+def confident_mistakes(
+    texts: Sequence[str],
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    count: int = 10,
+) -> list[Mistake]:
+    """Return at most `count` wrong predictions, the most confident first.
+
+    Among equally confident ones the order of the examples is kept.
+
+    Raises:
+        ValueError: for arrays that `check_predictions` refuses, another number of texts
+            than of labels, or a negative `count`.
+    """
+    labels, probabilities = check_predictions(labels, probabilities)
+    _check_texts(texts, labels)
+    if count < 0:
+        raise ValueError(f"expected count >= 0; received count={count}")
+    wrong = np.flatnonzero((probabilities > THRESHOLD) != labels)
+    confidence = np.abs(probabilities[wrong] - THRESHOLD)
+    worst = wrong[np.argsort(-confidence, kind="stable")[:count]]
+    return [
+        Mistake(int(i), texts[i], int(labels[i]), float(probabilities[i]))
+        for i in worst
+    ]
+
+
+def _bootstrap_interval(
+    accuracy: float, size: int, resamples: int, seed: int
+) -> tuple[float, float]:
+    """Percentile bootstrap of an accuracy (Efron and Tibshirani, 1993, chapter 13).
+
+    Drawing `size` examples with replacement and counting the right ones is drawing from
+    Binomial(size, accuracy); this is that bootstrap exactly, without the resampling.
+    """
+    if resamples < 1:
+        raise ValueError(f"expected resamples >= 1; received resamples={resamples}")
+    draws = np.random.default_rng(seed).binomial(size, accuracy, resamples) / size
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _check_labels(labels: ArrayLike) -> np.ndarray:
+    labels = _as_vector(labels, "labels")
+    bad = labels[~np.isin(labels, (0, 1))]
+    if len(bad):
+        raise ValueError(
+            f"expected labels 0 or 1; received {len(bad)} others, the first {bad[0]}"
+        )
+    return labels.astype(np.int64)
+
+
+def _check_texts(texts: Sequence[str], labels: np.ndarray) -> None:
+    if isinstance(texts, str) or len(texts) != len(labels):
+        received = "one string" if isinstance(texts, str) else f"{len(texts)} texts"
+        raise ValueError(
+            f"expected a sequence of {len(labels)} texts, one per label; "
+            f"received {received}"
+        )
+
+
+def _as_vector(values: ArrayLike, name: str) -> np.ndarray:
+    values = np.asarray(values)
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != 1 or len(values) == 0:
+        raise ValueError(
+            f"expected {name} of shape (n,) or (n, 1) with n >= 1; "
+            f"received shape {values.shape}"
+        )
+    return values

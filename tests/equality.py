@@ -1,0 +1,197 @@
+"""What the tests of cell and layer share: pairs of equals, and gradients.
+
+A pair is ours and Keras's, with the same arguments and the same random weights.
+"""
+
+import contextlib
+
+import keras
+import numpy as np
+from keras import ops
+
+import lstm_keras
+
+BACKEND = keras.backend.backend()
+BATCH, TIME, FEATURES, UNITS = 3, 7, 4, 5
+
+# Relative to the largest expected element. Half precision: a few units in the last
+# place, since rounding errors of the steps add up.
+TOLERANCES = {
+    "float64": 1e-12,
+    "float32": 1e-5,
+    "mixed_float16": 4 * 2.0**-10,
+    "mixed_bfloat16": 4 * 2.0**-7,
+}
+
+
+def normal(*shape, seed=0):
+    """Random numbers, float64."""
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def inputs_and_states(batch=BATCH, time=TIME):
+    """Random sequences and initial states that are not zero."""
+    return (
+        normal(batch, time, FEATURES, seed=1),
+        normal(batch, UNITS, seed=2),
+        normal(batch, UNITS, seed=3),
+    )
+
+
+def randomize_weights(layer, seed=4, scale=0.7):
+    """Give every weight random values, the bias too."""
+    layer.set_weights(
+        [
+            scale * normal(*weight.shape, seed=seed + number)
+            for number, weight in enumerate(layer.get_weights())
+        ]
+    )
+
+
+def lstm_pair(units=UNITS, input_shape=(BATCH, TIME, FEATURES), **arguments):
+    """`lstm_keras.LSTM` and `keras.layers.LSTM` with equal random weights."""
+    ours = lstm_keras.LSTM(units, **arguments)
+    builtin = keras.layers.LSTM(units, **arguments)
+    return _built_alike(ours, builtin, input_shape)
+
+
+def cell_pair(units=UNITS, input_shape=(BATCH, FEATURES), **arguments):
+    """`lstm_keras.LSTMCell` and `keras.layers.LSTMCell` with equal random weights."""
+    ours = lstm_keras.LSTMCell(units, **arguments)
+    builtin = keras.layers.LSTMCell(units, **arguments)
+    return _built_alike(ours, builtin, input_shape)
+
+
+def _built_alike(ours, builtin, input_shape):
+    for layer in (ours, builtin):
+        layer.build(input_shape)
+    randomize_weights(builtin)
+    ours.set_weights(builtin.get_weights())
+    return ours, builtin
+
+
+def to_numpy(nested):
+    """A flat list of float64 arrays."""
+    return [
+        ops.convert_to_numpy(tensor).astype("float64")
+        for tensor in keras.tree.flatten(nested)
+    ]
+
+
+def random_weighted_sum(nested):
+    """A loss in which nothing cancels and every element counts differently."""
+    return sum(
+        ops.sum(ops.cast(tensor, "float64" if _is_float64(tensor) else "float32") * w)
+        for tensor, w in _with_loss_weights(nested)
+    )
+
+
+def _with_loss_weights(nested):
+    for number, tensor in enumerate(keras.tree.flatten(nested)):
+        weights = loss_weights(tensor.shape, number)
+        dtype = "float64" if _is_float64(tensor) else "float32"
+        yield tensor, ops.convert_to_tensor(weights, dtype=dtype)
+
+
+def loss_weights(shape, number):
+    """The weights that `random_weighted_sum` gives to its tensor of this number."""
+    return normal(*shape, seed=100 + number)
+
+
+def _is_float64(tensor):
+    return keras.backend.standardize_dtype(tensor.dtype) == "float64"
+
+
+def outputs_and_gradients(layer, function, arrays, loss=random_weighted_sum):
+    """Call `function(*tensors)`, which calls the layer, and differentiate.
+
+    Args:
+        layer: Its trainable weights are differentiated.
+        function: Takes a tensor for each array, returns the outputs of the layer.
+        arrays: NumPy arrays, differentiated too.
+        loss: Takes the outputs, returns a scalar.
+
+    Returns:
+        The outputs, and the gradients of the trainable weights and of the arrays, as
+        flat lists of float64 arrays.
+    """
+    tensors = [ops.convert_to_tensor(a, dtype=layer.variable_dtype) for a in arrays]
+    outputs, gradients = _DIFFERENTIATE[BACKEND](layer, function, tensors, loss)
+    return to_numpy(outputs), to_numpy(gradients)
+
+
+def _differentiate_tensorflow(layer, function, tensors, loss):
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(tensors)
+        outputs = function(*tensors)
+        value = loss(outputs)
+    sources = [variable.value for variable in layer.trainable_variables] + tensors
+    return outputs, tape.gradient(value, sources)
+
+
+def _differentiate_jax(layer, function, tensors, loss):
+    import jax
+
+    def value_and_outputs(weights, tensors):
+        mapping = zip(layer.trainable_variables, weights, strict=True)
+        with keras.StatelessScope(state_mapping=mapping) as scope:
+            outputs = function(*tensors)
+            value = loss(outputs)
+        updates = [scope.get_current_value(v) for v in layer.non_trainable_variables]
+        return value, (outputs, updates)
+
+    weights = [variable.value for variable in layer.trainable_variables]
+    gradients, (outputs, updates) = jax.grad(
+        value_and_outputs, argnums=(0, 1), has_aux=True
+    )(weights, tensors)
+    for variable, update in zip(layer.non_trainable_variables, updates, strict=True):
+        if update is not None:
+            variable.assign(update)
+    return outputs, gradients
+
+
+def _differentiate_torch(layer, function, tensors, loss):
+    import torch
+
+    for tensor in tensors:
+        tensor.requires_grad_(True)
+    outputs = function(*tensors)
+    weights = [variable.value for variable in layer.trainable_variables]
+    gradients = torch.autograd.grad(loss(outputs), weights + tensors)
+    return keras.tree.map_structure(lambda t: t.detach(), outputs), gradients
+
+
+_DIFFERENTIATE = {
+    "tensorflow": _differentiate_tensorflow,
+    "jax": _differentiate_jax,
+    "torch": _differentiate_torch,
+}
+
+
+def assert_all_close(actual, expected, dtype="float32", tolerance=None):
+    """Hold every element to the tolerance, relative to the largest one expected."""
+    tolerance = tolerance or TOLERANCES[dtype]
+    actual, expected = to_numpy(actual), to_numpy(expected)
+    for number, (a, e) in enumerate(zip(actual, expected, strict=True)):
+        scale = np.abs(e).max(initial=0.0)
+        np.testing.assert_allclose(
+            a, e, rtol=0, atol=tolerance * scale, err_msg=f"tensor {number}"
+        )
+
+
+@contextlib.contextmanager
+def double_precision():
+    """JAX turns float64 into float32 unless told otherwise."""
+    if BACKEND != "jax":
+        yield
+        return
+    import jax
+
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", before)
