@@ -1,0 +1,1 @@
+"""Experiments with the LSTM layer; run them as `python -m experiments.NAME`."""

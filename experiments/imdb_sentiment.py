@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments import report, runner
+from experiments import report, runner, training
+from experiments.run_folder import RunFolder, run_path, write_csv, write_json
 from experiments.runner import option
 
 if TYPE_CHECKING:
@@ -185,10 +186,7 @@ class Trained:
 
     seed: int
     model: "keras.Model"
-    history: "dict[str, list[float]]"
-    best_epoch: int
-    interrupted: bool
-    seconds: float
+    fit: training.Fit
     validation: "ClassificationResult"
     test: "ClassificationResult"
     test_probabilities: "np.ndarray"
@@ -197,10 +195,10 @@ class Trained:
         """Return the numbers as plain Python values."""
         return {
             "seed": self.seed,
-            "epochs": len(self.history["loss"]),
-            "best_epoch": self.best_epoch,
-            "interrupted": self.interrupted,
-            "training_seconds": round(self.seconds, 1),
+            "epochs": len(self.fit.history["loss"]),
+            "best_epoch": self.fit.best_epoch,
+            "interrupted": self.fit.interrupted,
+            "training_seconds": round(self.fit.seconds, 1),
             "validation": self.validation.to_dict(),
             "test": self.test.to_dict(),
         }
@@ -228,8 +226,8 @@ def main(argv: Sequence[str]) -> None:
 
 def run(settings: Settings, command: str) -> Path:
     """Load the data, train, evaluate, and write the run folder; return its path."""
-    path = runner.run_path(settings.output, EXPERIMENT, settings.name)
-    with runner.RunFolder(path, settings.overwrite) as folder:
+    path = run_path(settings.output, EXPERIMENT, settings.name)
+    with RunFolder(path, settings.overwrite) as folder:
         start = time.perf_counter()
         with runner.stage("Loading Keras"):
             import keras
@@ -247,7 +245,7 @@ def run(settings: Settings, command: str) -> Path:
             "experiment": EXPERIMENT,
             "name": settings.name,
             "command": command,
-            "interrupted": any(one.interrupted for one in trained),
+            "interrupted": any(one.fit.interrupted for one in trained),
             "data": data_facts(reviews, settings),
             "engine": engine(settings.layer),
             "environment": runner.environment(),
@@ -377,7 +375,7 @@ def train_all(settings: Settings, reviews, input_dim: int) -> list[Trained]:
     trained = []
     for seed in range(settings.seed, settings.seed + settings.seeds):
         trained.append(train_one(settings, train, test, input_dim, seed))
-        if trained[-1].interrupted:
+        if trained[-1].fit.interrupted:
             break
     return trained
 
@@ -404,38 +402,21 @@ def train_one(
     model = build_model(settings, input_dim, steps)
     print(f"\nTraining {engine(settings.layer)['layer']} with seed {seed}:")
     model.summary(print_fn=print) if seed == settings.seed else None
-    interrupt = runner.stop_on_interrupt()
-    keep_best = keras.callbacks.EarlyStopping(
-        monitor="val_loss",
-        patience=settings.patience or settings.epochs,
-        restore_best_weights=True,
-    )
-    start = time.perf_counter()
-    fitted = model.fit(
-        train.ids[used],
-        train.labels[used],
-        validation_data=(train.ids[held_out], train.labels[held_out]),
-        batch_size=settings.batch_size,
+    fitted = training.fit(
+        model,
+        (train.ids[used], train.labels[used]),
+        (train.ids[held_out], train.labels[held_out]),
         epochs=settings.epochs,
-        callbacks=[keep_best, interrupt, keras.callbacks.TerminateOnNaN()],
-        verbose=runner.progress_verbosity(),
+        batch_size=settings.batch_size,
+        patience=settings.patience,
     )
-    seconds = time.perf_counter() - start
-    if not np.isfinite(fitted.history["loss"]).all():
-        raise ValueError(
-            "expected a finite loss; it became NaN or infinite in epoch "
-            f"{len(fitted.epoch)} (received --learning-rate {settings.learning_rate})"
-        )
     held_out_probabilities = model.predict(train.ids[held_out], verbose=0)
     test_probabilities = model.predict(test.ids, verbose=0)[:, 0]
     name = f"{engine(settings.layer)['layer']}, seed {seed}"
     return Trained(
         seed=seed,
         model=model,
-        history=fitted.history,
-        best_epoch=keep_best.best_epoch + 1,
-        interrupted=interrupt.interrupted,
-        seconds=seconds,
+        fit=fitted,
         validation=evaluate_classification(
             train.labels[held_out], held_out_probabilities, name=name
         ),
@@ -453,28 +434,34 @@ def train_baselines(settings: Settings, reviews) -> list:
     if not settings.baselines:
         return results
     print()
-    texts = train.texts, train.labels, test.texts, test.labels
+    whole = train.texts, train.labels, test.texts, test.labels
+    # What the network sees, too.
+    end = [
+        [reviews.vocabulary.decode(ids[-settings.maxlen :]) for ids in split.ids]
+        for split in (train, test)
+    ]
+    cut = end[0], train.labels, end[1], test.labels
     with runner.stage(f"TF-IDF baseline, {settings.num_words} words"):
-        results.append(tfidf_baseline(*texts, max_features=settings.num_words))
+        results.append(tfidf_baseline(*whole, max_features=settings.num_words))
+    with runner.stage(f"TF-IDF baseline, {settings.num_words} words, cut reviews"):
+        result = tfidf_baseline(*cut, max_features=settings.num_words)
+        name = f"{result.name} of the last {settings.maxlen}"
+        results.append(dataclasses.replace(result, name=name))
     with runner.stage("TF-IDF baseline, all 1-2 grams"):
         results.append(
-            tfidf_baseline(*texts, max_features=None, ngram_range=(1, 2), c=10.0)
+            tfidf_baseline(*whole, max_features=None, ngram_range=(1, 2), c=10.0)
         )
     return results
 
 
 def summary(trained: Sequence[Trained]) -> dict:
     """Return mean and standard deviation of the accuracies over the seeds."""
-    import numpy as np
-
-    def spread(values: list[float]) -> dict:
-        deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
-        return {"mean": float(np.mean(values)), "standard_deviation": deviation}
-
     return {
         "seeds": len(trained),
-        "validation_accuracy": spread([one.validation.accuracy for one in trained]),
-        "test_accuracy": spread([one.test.accuracy for one in trained]),
+        "validation_accuracy": training.spread(
+            [one.validation.accuracy for one in trained]
+        ),
+        "test_accuracy": training.spread([one.test.accuracy for one in trained]),
     }
 
 
@@ -484,9 +471,9 @@ def write_run(
     """Write every file of the run into the folder."""
     from lstm_keras.evaluation import confident_mistakes
 
-    runner.write_json(folder / "config.json", dataclasses.asdict(settings))
-    runner.write_json(folder / "metrics.json", metrics)
-    runner.write_csv(folder / "history.csv", history_rows(trained))
+    write_json(folder / "config.json", dataclasses.asdict(settings))
+    write_json(folder / "metrics.json", metrics)
+    write_csv(folder / "history.csv", history_rows(trained))
     best.model.save(folder / "model.keras")
     vocabulary.save(folder / "vocabulary.json")
     test = reviews.test
@@ -503,9 +490,15 @@ def write_run(
 def history_rows(trained: Sequence[Trained]) -> list[dict]:
     """Return a row for each seed and epoch."""
     return [
-        {"seed": one.seed, "epoch": epoch, **dict(zip(one.history, row, strict=True))}
+        {
+            "seed": one.seed,
+            "epoch": epoch,
+            **dict(zip(one.fit.history, row, strict=True)),
+        }
         for one in trained
-        for epoch, row in enumerate(zip(*one.history.values(), strict=True), start=1)
+        for epoch, row in enumerate(
+            zip(*one.fit.history.values(), strict=True), start=1
+        )
     ]
 
 
@@ -518,7 +511,7 @@ def draw(settings: Settings, test, best: Trained) -> dict:
     lengths = [len(ids) - 1 for ids in test.ids]
     return {
         "learning_curves": (
-            plots.plot_learning_curves(best.history, best.best_epoch),
+            plots.plot_learning_curves(best.fit.history, best.fit.best_epoch),
             "Loss and accuracy after each epoch.",
         ),
         "confusion_matrix": (
@@ -610,28 +603,9 @@ def report_page(settings: Settings, metrics: dict, pictures, mistakes) -> str:
                 for one in mistakes
             ],
         ),
-        report.heading("Do it again"),
-        report.code(metrics["command"]),
-        report.heading("Settings"),
-        report.table(("Option", "Value"), list(dataclasses.asdict(settings).items())),
-        report.heading("Data, engine and machine"),
-        report.table(("Fact", "Value"), facts(metrics)),
+        *report.provenance(metrics, dataclasses.asdict(settings)),
     ]
     return report.page(f"IMDB sentiment: {settings.name}", parts)
-
-
-def facts(metrics: dict) -> list[tuple[str, str]]:
-    """Return what the numbers depend on, as rows."""
-    environment = metrics["environment"]
-    return [
-        *((f"data: {key}", value) for key, value in metrics["data"].items()),
-        *((f"engine: {key}", value) for key, value in metrics["engine"].items()),
-        ("backend", environment["backend"]),
-        *environment["versions"].items(),
-        ("python", environment["python"]),
-        ("processor", environment["machine"]["cpu"]),
-        ("cores", environment["machine"]["cores"]),
-    ]
 
 
 def conclude(path: Path, metrics: dict) -> None:

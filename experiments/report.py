@@ -101,6 +101,28 @@ def figure(picture, caption: str) -> str:
     )
 
 
+def provenance(metrics: dict, settings: dict) -> list[str]:
+    """Return the sections that end every report: how the numbers came about."""
+    environment = metrics["environment"]
+    facts = [
+        *((f"data: {key}", value) for key, value in metrics["data"].items()),
+        *((f"engine: {key}", value) for key, value in metrics["engine"].items()),
+        ("backend", environment["backend"]),
+        *environment["versions"].items(),
+        ("python", environment["python"]),
+        ("processor", environment["machine"]["cpu"]),
+        ("cores", environment["machine"]["cores"]),
+    ]
+    return [
+        heading("Do it again"),
+        code(metrics["command"]),
+        heading("Settings"),
+        table(("Option", "Value"), list(settings.items())),
+        heading("Data, engine and machine"),
+        table(("Fact", "Value"), facts),
+    ]
+
+
 def _starts_as_number(value) -> bool:
     text = str(value).lstrip("-+±")
     return text[:1].isdigit() or text in ("", "–")

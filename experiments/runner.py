@@ -1,4 +1,4 @@
-"""What all experiments share: the command line, the run folder, seeds, training.
+"""What all experiments share: the command line, and what they say of the machine.
 
 Neither Keras nor `lstm_keras` is imported at the top of this file or of a script, so
 that `--help` answers, and a wrong option is refused, before TensorFlow is loaded.
@@ -6,17 +6,12 @@ that `--help` answers, and a wrong option is refused, before TensorFlow is loade
 
 import argparse
 import contextlib
-import csv
 import dataclasses
-import json
 import math
 import os
 import platform
 import shlex
-import shutil
-import signal
 import sys
-import tempfile
 import time
 import types
 import typing
@@ -26,8 +21,6 @@ from pathlib import Path
 # TensorFlow logs about CUDA and oneDNN on every start; errors still come through as
 # exceptions. Set it to 0 to read them.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-RUNS = Path("runs")
 
 
 def option(
@@ -164,80 +157,6 @@ def readable_errors() -> Iterator[None]:
         sys.exit("\ninterrupted: nothing was written")
 
 
-class RunFolder:
-    """A folder that appears under its name only when everything in it is written.
-
-    Used as a context manager. The files are written to a hidden folder beside it, which
-    takes the run's name when the block ends, and is removed if the block fails.
-
-    Args:
-        path: The folder to make.
-        overwrite: Whether a folder of that name is replaced.
-
-    Raises:
-        FileExistsError: The folder exists and `overwrite` is false.
-        OSError: The place cannot be written to.
-    """
-
-    def __init__(self, path: Path, overwrite: bool = False):
-        self.path = Path(path)
-        self.overwrite = overwrite
-
-    def __enter__(self) -> Path:
-        """Return the hidden folder to write into."""
-        if self.path.exists() and not self.overwrite:
-            raise FileExistsError(
-                f"expected a new run folder; {self.path} exists already "
-                "(choose another --name, or --overwrite it)"
-            )
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._partial = Path(
-            tempfile.mkdtemp(dir=self.path.parent, prefix=f".{self.path.name}.")
-        )
-        self._partial.chmod(0o755)
-        return self._partial
-
-    def __exit__(self, kind, error, traceback) -> None:
-        """Give the folder its name, or remove it if there was an error."""
-        if error is not None:
-            shutil.rmtree(self._partial)
-            return
-        if self.overwrite and self.path.exists():
-            old = Path(tempfile.mkdtemp(dir=self.path.parent, prefix=".old."))
-            self.path.rename(old / self.path.name)
-            self._partial.rename(self.path)
-            shutil.rmtree(old)
-        else:
-            self._partial.rename(self.path)
-
-
-def run_path(output: str, experiment: str, name: str) -> Path:
-    """Return `output/experiment/name`, refusing a name that is no single folder name.
-
-    Raises:
-        ValueError: The name is empty, starts with a dot or holds a path separator.
-    """
-    if not name or name.startswith(".") or Path(name).name != name or "\\" in name:
-        raise ValueError(f"expected a plain folder name as --name; received {name!r}")
-    return Path(output) / experiment / name
-
-
-def write_json(path: Path, content) -> None:
-    """Write a JSON file that a person can read, too."""
-    path.write_text(
-        json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
-        encoding="utf-8",
-    )
-
-
-def write_csv(path: Path, rows: Sequence[dict]) -> None:
-    """Write rows of equal keys as CSV with a header."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def command_line(module: str, argv: Sequence[str]) -> str:
     """Return the command that was typed, ready to be pasted into a shell."""
     return shlex.join(["python", "-m", f"experiments.{module}", *argv])
@@ -265,42 +184,6 @@ def _cpu_model() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def stop_on_interrupt():
-    """Return a Keras callback that ends training cleanly at Ctrl-C.
-
-    The first Ctrl-C stops after the current batch: the epoch is validated and counted,
-    and what the caller does after `fit` still happens. A second one is a
-    `KeyboardInterrupt`. The callback's `interrupted` tells whether it happened.
-    """
-    import keras
-
-    class StopOnInterrupt(keras.callbacks.Callback):
-        interrupted = False
-
-        def on_train_begin(self, logs=None):
-            self._previous = signal.signal(signal.SIGINT, self._on_signal)
-
-        def on_train_end(self, logs=None):
-            signal.signal(signal.SIGINT, self._previous)
-
-        def on_train_batch_end(self, batch, logs=None):
-            if self.interrupted:
-                self.model.stop_training = True
-
-        def _on_signal(self, signum, frame):
-            if self.interrupted:
-                raise KeyboardInterrupt
-            self.interrupted = True
-            print("\nCtrl-C: stopping after this batch; again to give up at once.")
-
-    return StopOnInterrupt()
-
-
-def progress_verbosity() -> int:
-    """Return Keras's `verbose`: a live bar on a terminal, else a line per epoch."""
-    return 1 if sys.stdout.isatty() else 2
 
 
 @contextlib.contextmanager

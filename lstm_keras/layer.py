@@ -176,13 +176,15 @@ class LSTM(keras.layers.RNN):
     def compute_output_shape(self, sequences_shape, initial_state_shape=None):
         """Return the shape of the output, and of the states if they are returned."""
         if initial_state_shape is not None:
-            self._check_initial_state(initial_state_shape, sequences_shape[0])
+            one_tensor = not isinstance(initial_state_shape[0], (tuple, list))
+            shapes = [initial_state_shape] if one_tensor else initial_state_shape
+            self._check_initial_state(shapes, sequences_shape[0])
         return super().compute_output_shape(sequences_shape, initial_state_shape)
 
     def call(self, sequences, initial_state=None, mask=None, training=False):
         """Run the cell over the time axis."""
         if initial_state is not None:
-            shapes = [ops.shape(state) for state in initial_state]
+            shapes = [ops.shape(state) for state in keras.tree.flatten(initial_state)]
             self._check_initial_state(shapes, sequences.shape[0])
         self.cell.next_dropout_masks()
         return super().call(

@@ -181,6 +181,29 @@ def assert_all_close(actual, expected, dtype="float32", tolerance=None):
         )
 
 
+def pass_through_weights(cell):
+    """Weights with which a linear cell gives `h_t = x_t`, dropped where it drops.
+
+    The input and the output gate are open, the forget gate is shut, and the candidate
+    is the input. The cell must have `activation=None` and as many units as features.
+    """
+    identity, zeros = np.eye(cell.units), np.zeros((cell.units, cell.units))
+    cell.set_weights(
+        [
+            np.hstack([zeros, zeros, identity, zeros]),
+            np.zeros((cell.units, 4 * cell.units)),
+            np.repeat([1e3, -1e3, 0.0, 1e3], cell.units),
+        ]
+    )
+
+
+def adding_weights(cell):
+    """Weights with which a linear cell gives `h_t = x_t + h_{t-1}`, likewise."""
+    pass_through_weights(cell)
+    kernel, _, bias = cell.get_weights()
+    cell.set_weights([kernel, kernel, bias])
+
+
 @contextlib.contextmanager
 def double_precision():
     """JAX turns float64 into float32 unless told otherwise."""

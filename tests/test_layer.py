@@ -1,19 +1,52 @@
 """`lstm_keras.LSTM` is held against `keras.layers.LSTM` and the NumPy reference."""
 
-import contextlib
+import inspect
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from equality import (
     BACKEND,
-    double_precision,
+    BATCH,
+    FEATURES,
+    TIME,
+    TOLERANCES,
+    UNITS,
+    adding_weights,
     assert_all_close,
+    double_precision,
     inputs_and_states,
+    loss_weights,
     lstm_pair,
+    normal,
     outputs_and_gradients,
+    pass_through_weights,
+    randomize_weights,
 )
+from keras import ops
+from test_cell import NOT_DEFAULT as NOT_DEFAULT_OF_CELL
 
+import lstm_keras
+from lstm_keras import LSTM
+from lstm_keras.reference import lstm_backward, lstm_forward
+
+# A value for every argument of the constructor that is not its default.
+NOT_DEFAULT = {
+    **NOT_DEFAULT_OF_CELL,
+    "activity_regularizer": keras.regularizers.L2(0.5),
+    "return_sequences": True,
+    "return_state": True,
+    "go_backwards": True,
+    "stateful": True,
+    "unroll": True,
+    "use_cudnn": False,
+    "zero_output_for_mask": True,
+}
 MASKS = {
     "none": None,
     "right": ["1111111", "1111000", "1000000"],
@@ -21,7 +54,14 @@ MASKS = {
     "holes": ["0110101", "1001010", "0010110"],
     "a fully masked row": ["1111111", "0000000", "1001110"],
 }
+LAYERS = (LSTM, keras.layers.LSTM)
 every_mask = pytest.mark.parametrize("mask", MASKS)
+not_on_torch = pytest.mark.skipif(
+    BACKEND == "torch", reason="jit_compile on torch takes minutes in dynamo"
+)
+only_tensorflow = pytest.mark.skipif(
+    BACKEND != "tensorflow", reason="only TensorFlow has tf.function"
+)
 
 
 def as_mask(name):
@@ -31,19 +71,64 @@ def as_mask(name):
     return np.array([[step == "1" for step in row] for row in rows])
 
 
-def results(layer, mask=None, training=False, arrays=None):
-    def call(x, h, c):
-        return layer(x, initial_state=[h, c], mask=mask, training=training)
+def run(layer, mask=None, training=False):
+    """Outputs, and gradients of weights, inputs and initial states."""
+    return outputs_and_gradients(
+        layer,
+        lambda x, h, c: layer(x, initial_state=[h, c], mask=mask, training=training),
+        inputs_and_states(),
+    )
 
-    return outputs_and_gradients(layer, call, arrays or inputs_and_states())
+
+def assert_equal_runs(pair, dtype="float32", **arguments):
+    ours, builtin = (run(layer, **arguments) for layer in pair)
+    for actual, expected in zip(ours, builtin, strict=True):
+        assert_all_close(actual, expected, dtype)
 
 
 def skip_where_keras_fails(mask, unroll, go_backwards):
     if BACKEND == "torch" and mask is not None and unroll and go_backwards:
         pytest.skip(
-            "on torch keras.layers.RNN fails with unroll, go_backwards and a mask "
-            "(AttributeError: it asks a tuple of tensors for its shape)"
+            "keras.layers.RNN on torch cannot reverse the mask of an unrolled loop: "
+            "AttributeError: 'tuple' object has no attribute 'shape'"
         )
+
+
+def model_pair(make_model):
+    """A model with our layer and one with Keras's, with equal random weights."""
+    ours, builtin = (make_model(layer) for layer in LAYERS)
+    randomize_weights(builtin)
+    ours.set_weights(builtin.get_weights())
+    return ours, builtin
+
+
+def regression_model(layer, jit_compile=False, **arguments):
+    model = keras.Sequential(
+        [
+            keras.Input((TIME, FEATURES)),
+            layer(UNITS, **arguments),
+            keras.layers.Dense(1),
+        ]
+    )
+    compile_model(model, jit_compile)
+    return model
+
+
+def compile_model(model, jit_compile=False):
+    model.compile(keras.optimizers.Adam(0.01), "mse", jit_compile=jit_compile)
+
+
+def regression_data(size=24):
+    x = normal(size, TIME, FEATURES, seed=20).astype("float32")
+    return x, x.mean(axis=(1, 2))[:, np.newaxis]
+
+
+def fit(model, epochs=3):
+    x, y = regression_data()
+    return model.fit(x, y, batch_size=8, epochs=epochs, verbose=0).history["loss"]
+
+
+# Outputs, states and gradients.
 
 
 @pytest.mark.parametrize("zero_output_for_mask", [False, True])
@@ -57,11 +142,765 @@ def test_outputs_states_and_gradients_equal_kerass(
 ):
     mask = as_mask(mask)
     skip_where_keras_fails(mask, unroll, go_backwards)
-    ours, builtin = lstm_pair(
+    pair = lstm_pair(
         return_sequences=return_sequences,
         return_state=return_state,
         go_backwards=go_backwards,
         unroll=unroll,
         zero_output_for_mask=zero_output_for_mask,
     )
-    assert_all_close(results(ours, mask), results(builtin, mask))
+    assert_equal_runs(pair, mask=mask)
+
+
+@every_mask
+@pytest.mark.parametrize("unroll", [False, True])
+@pytest.mark.parametrize("go_backwards", [False, True])
+def test_outputs_states_and_gradients_equal_kerass_in_float64(
+    go_backwards, unroll, mask
+):
+    mask = as_mask(mask)
+    skip_where_keras_fails(mask, unroll, go_backwards)
+    with double_precision():
+        pair = lstm_pair(
+            return_sequences=True,
+            return_state=True,
+            go_backwards=go_backwards,
+            unroll=unroll,
+            dtype="float64",
+        )
+        assert_equal_runs(pair, "float64", mask=mask)
+
+
+@every_mask
+@pytest.mark.parametrize("return_sequences", [False, True])
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
+def test_outputs_states_and_gradients_equal_kerass_in_mixed_precision(
+    dtype, return_sequences, mask
+):
+    pair = lstm_pair(return_sequences=return_sequences, return_state=True, dtype=dtype)
+    assert_equal_runs(pair, dtype, mask=as_mask(mask))
+
+
+@pytest.mark.parametrize("zero_output_for_mask", [False, True])
+@every_mask
+@pytest.mark.parametrize("go_backwards", [False, True])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_outputs_states_and_gradients_equal_the_reference(
+    dtype, go_backwards, mask, zero_output_for_mask
+):
+    mask = as_mask(mask)
+    with double_precision():
+        layer, _ = lstm_pair(
+            return_sequences=True,
+            return_state=True,
+            go_backwards=go_backwards,
+            zero_output_for_mask=zero_output_for_mask,
+            dtype=dtype,
+        )
+        outputs, gradients = run(layer, mask)
+        weights = layer.get_weights()
+    expected = reference_run(weights, mask, go_backwards, zero_output_for_mask)
+    assert_all_close(outputs, expected[0], dtype)
+    assert_all_close(gradients, expected[1], dtype)
+
+
+@every_mask
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_stays_near_the_reference(dtype, mask):
+    mask = as_mask(mask)
+    layer, _ = lstm_pair(return_sequences=True, return_state=True, dtype=dtype)
+    expected = reference_run(layer.get_weights(), mask)
+    for actual, exact in zip(run(layer, mask), expected, strict=True):
+        assert_all_close(actual, exact, tolerance=4 * TOLERANCES[dtype])
+
+
+def reference_run(weights, mask, go_backwards=False, zero_output_for_mask=False):
+    """What `run` returns, by the reference."""
+    x, h0, c0 = inputs_and_states()
+    order = slice(None, None, -1 if go_backwards else 1)
+    forward = lstm_forward(
+        x[:, order],
+        *weights,
+        h0=h0,
+        c0=c0,
+        mask=None if mask is None else mask[:, order],
+    )
+    output_mask = forward.output_mask(zero_output_for_mask)
+    if BACKEND == "jax" and not zero_output_for_mask:
+        # Keras on JAX shows h0, where other backends show zeros, before the first step.
+        output_mask = np.ones_like(output_mask)
+    w = loss_weights(forward.h.shape, 0)
+    v, u = (loss_weights(h0.shape, number) for number in (1, 2))
+    backward = lstm_backward(forward, dh=w * output_mask, dh_last=v, dc_last=u)
+    gradients = [
+        backward.kernel,
+        backward.recurrent_kernel,
+        backward.bias,
+        backward.x[:, order],
+        backward.h0,
+        backward.c0,
+    ]
+    return [forward.h * output_mask, forward.h_last, forward.c_last], gradients
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"activation": "relu"},
+        {"activation": "softsign", "recurrent_activation": "hard_sigmoid"},
+        {"activation": None},
+        {"activation": None, "recurrent_activation": None},
+        {"recurrent_activation": "tanh"},
+        {"use_bias": False},
+        {"use_bias": False, "unroll": True, "go_backwards": True},
+        {"units": 1},
+    ],
+    ids=str,
+)
+def test_activations_and_biases_of_choice_equal_kerass(arguments):
+    units = arguments.pop("units", UNITS)
+    if units != UNITS:
+        pair = lstm_pair(units, return_sequences=True, **arguments)
+        x = inputs_and_states()[0]
+        assert_all_close(pair[0](x), pair[1](x))
+        return
+    pair = lstm_pair(return_sequences=True, return_state=True, **arguments)
+    assert_equal_runs(pair, mask=as_mask("holes"))
+
+
+@pytest.mark.parametrize("unit_forget_bias", [True, False])
+@pytest.mark.parametrize("seeded_bias", [True, False])
+def test_initial_weights_equal_kerass(unit_forget_bias, seeded_bias):
+    def initial_weights(layer_class):
+        keras.utils.set_random_seed(5)
+        layer = layer_class(
+            UNITS,
+            unit_forget_bias=unit_forget_bias,
+            bias_initializer=(
+                keras.initializers.RandomNormal(seed=3) if seeded_bias else "zeros"
+            ),
+        )
+        layer.build((BATCH, TIME, FEATURES))
+        return layer.get_weights()
+
+    ours, builtin = map(initial_weights, LAYERS)
+    for actual, expected in zip(ours, builtin, strict=True):
+        np.testing.assert_array_equal(actual, expected)
+
+
+# States.
+
+
+def test_a_stateful_layer_carries_its_states_as_kerass_does():
+    ours, builtin = lstm_pair(stateful=True, return_sequences=True, return_state=True)
+    batches = [normal(BATCH, TIME, FEATURES, seed=seed) for seed in range(3)]
+    for batch in batches:
+        assert_all_close(ours(batch), builtin(batch))
+        assert_all_close(ours.states, builtin.states)
+    for layer in (ours, builtin):
+        layer.reset_state()
+        assert_all_close(layer.states, [np.zeros((BATCH, UNITS))] * 2)
+    assert_all_close(ours(batches[0]), builtin(batches[0]))
+
+
+def test_a_stateful_layer_reads_batches_as_one_long_sequence():
+    stateful, _ = lstm_pair(stateful=True, return_sequences=True)
+    stateless, _ = lstm_pair(return_sequences=True)
+    whole = normal(BATCH, 3 * TIME, FEATURES, seed=8)
+    parts = [ops.convert_to_numpy(stateful(p)) for p in np.split(whole, 3, axis=1)]
+    assert_all_close([np.concatenate(parts, axis=1)], stateless(whole))
+
+
+def test_initial_states_may_be_numpy_arrays():
+    ours, builtin = lstm_pair(return_state=True)
+    x, h, c = inputs_and_states()
+    assert_all_close(ours(x, initial_state=[h, c]), builtin(x, initial_state=[h, c]))
+    assert_all_close(ours(x, initial_state=(h, c)), builtin(x, initial_state=[h, c]))
+
+
+def test_initial_states_may_be_symbolic():
+    def make_model(layer):
+        x = keras.Input((None, FEATURES))
+        h, c = keras.Input((UNITS,)), keras.Input((UNITS,))
+        outputs = layer(UNITS, return_state=True)(x, initial_state=[h, c])
+        return keras.Model([x, h, c], outputs)
+
+    ours, builtin = model_pair(make_model)
+    arrays = list(inputs_and_states())
+    assert_all_close(
+        ours.predict(arrays, verbose=0), builtin.predict(arrays, verbose=0)
+    )
+
+
+def test_an_encoder_hands_its_states_to_a_decoder_as_kerass_does():
+    def make_model(layer):
+        source, target = keras.Input((None, FEATURES)), keras.Input((None, 2))
+        _, h, c = layer(UNITS, return_state=True)(source)
+        decoded = layer(UNITS, return_sequences=True)(target, initial_state=[h, c])
+        model = keras.Model([source, target], keras.layers.Dense(2)(decoded))
+        compile_model(model)
+        return model
+
+    ours, builtin = model_pair(make_model)
+    source = normal(BATCH, TIME, FEATURES)
+    target = normal(BATCH, 4, 2, seed=1)
+    for model in (ours, builtin):
+        for _ in range(2):
+            model.train_on_batch([source, target], target)
+    assert_all_close(ours.get_weights(), builtin.get_weights())
+
+
+# Dropout.
+
+
+@pytest.mark.parametrize("unroll", [False, True])
+@pytest.mark.parametrize("rates", [(0.4, 0.0), (0.0, 0.4), (0.4, 0.3), (0.3, 1.0)])
+def test_dropout_equals_kerass_of_the_same_seed_call_after_call(rates, unroll):
+    pair = lstm_pair(
+        dropout=rates[0],
+        recurrent_dropout=rates[1],
+        seed=3,
+        unroll=unroll,
+        return_sequences=True,
+        return_state=True,
+    )
+    for _ in range(2):
+        assert_equal_runs(pair, training=True, mask=as_mask("holes"))
+    assert_equal_runs(pair, training=False)
+    assert_equal_runs(pair, training=True)
+
+
+def linear_layer(set_weights, **arguments):
+    layer = LSTM(FEATURES, activation=None, return_sequences=True, seed=1, **arguments)
+    layer.build((64, TIME, FEATURES))
+    set_weights(layer.cell)
+    return layer
+
+
+def run_on_ones(layer, **arguments):
+    ones = np.ones((64, TIME, FEATURES))
+    return ops.convert_to_numpy(layer(ones, **arguments))
+
+
+@pytest.mark.parametrize("unroll", [False, True])
+def test_the_inputs_are_dropped_by_the_same_mask_at_every_step(unroll):
+    layer = linear_layer(pass_through_weights, dropout=0.5, unroll=unroll)
+    masks = run_on_ones(layer, training=True)
+    np.testing.assert_array_equal(np.unique(masks), [0, 2])
+    np.testing.assert_array_equal(masks, masks[:, :1].repeat(TIME, axis=1))
+
+
+@pytest.mark.parametrize("unroll", [False, True])
+def test_the_states_are_dropped_by_the_same_mask_at_every_step(unroll):
+    layer = linear_layer(adding_weights, recurrent_dropout=0.5, unroll=unroll)
+    h = run_on_ones(layer, training=True)
+    # h_t = 1 + mask * h_{t-1}, where the mask is 0 or 2: h stays 1, or is 2^t - 1.
+    dropped = h[:, 1] == 1
+    assert 0 < dropped.sum() < dropped.size
+    for step in range(TIME):
+        np.testing.assert_array_equal(
+            h[:, step], np.where(dropped, 1, 2 ** (step + 1) - 1)
+        )
+
+
+@pytest.mark.parametrize("given", ["no states", "initial states", "stateful"])
+def test_every_call_in_training_drops_anew(given):
+    layer = linear_layer(
+        pass_through_weights, dropout=0.5, stateful=given == "stateful"
+    )
+    zeros = np.zeros((64, FEATURES))
+    states = [zeros, zeros] if given == "initial states" else None
+    first, second = (
+        run_on_ones(layer, initial_state=states, training=True) for _ in range(2)
+    )
+    assert not np.array_equal(first, second)
+
+
+def test_nothing_is_dropped_in_inference():
+    layer = linear_layer(pass_through_weights, dropout=0.5, recurrent_dropout=0.5)
+    np.testing.assert_array_equal(run_on_ones(layer), 1)
+    np.testing.assert_array_equal(run_on_ones(layer, training=False), 1)
+
+
+@only_tensorflow
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_compiled_call_in_training_drops_as_an_eager_one(jit_compile):
+    import tensorflow as tf
+
+    def make_layer():
+        return lstm_pair(dropout=0.4, recurrent_dropout=0.3, seed=3)[0]
+
+    eager, compiled = make_layer(), make_layer()
+    x = tf.constant(inputs_and_states()[0], tf.float32)
+    function = tf.function(
+        lambda x: compiled(x, training=True), jit_compile=jit_compile
+    )
+    for _ in range(3):
+        assert_all_close(function(x), eager(x, training=True))
+
+
+# Losses and constraints.
+
+
+def test_regularizer_losses_equal_kerass():
+    ours, builtin = lstm_pair(
+        kernel_regularizer=keras.regularizers.L2(0.1),
+        recurrent_regularizer=keras.regularizers.L1(0.2),
+        bias_regularizer=keras.regularizers.L1L2(0.3, 0.4),
+        activity_regularizer=keras.regularizers.L2(0.5),
+    )
+    x = inputs_and_states()[0]
+    for layer in (ours, builtin):
+        layer(x)
+    assert len(ours.losses) == 4
+    assert_all_close(ours.losses, builtin.losses)
+
+
+def test_regularizers_and_constraints_act_in_training_as_kerass_do():
+    def make_model(layer):
+        return regression_model(
+            layer,
+            kernel_regularizer="l2",
+            recurrent_regularizer="l1",
+            bias_regularizer="l2",
+            activity_regularizer="l2",
+            kernel_constraint=keras.constraints.MaxNorm(0.5),
+            recurrent_constraint=keras.constraints.UnitNorm(),
+            bias_constraint="non_neg",
+        )
+
+    ours, builtin = model_pair(make_model)
+    for model in (ours, builtin):
+        keras.utils.set_random_seed(1)
+        fit(model, epochs=1)
+    kernel, recurrent_kernel, bias = ours.layers[0].get_weights()
+    assert np.linalg.norm(kernel, axis=0).max() <= 0.5 + 1e-6
+    np.testing.assert_allclose(np.linalg.norm(recurrent_kernel, axis=0), 1, rtol=1e-5)
+    assert bias.min() == 0
+    assert_all_close(ours.get_weights(), builtin.get_weights(), tolerance=1e-4)
+
+
+# In models.
+
+
+def test_batch_and_time_may_be_unknown():
+    def make_model(layer):
+        x = keras.Input((None, FEATURES))
+        masked = keras.layers.Masking()(x)
+        return keras.Model(x, layer(UNITS, return_sequences=True)(masked))
+
+    ours, builtin = model_pair(make_model)
+    assert ours.output_shape == builtin.output_shape == (None, None, UNITS)
+    for batch, time in [(1, 1), (2, 9), (5, 3)]:
+        x = normal(batch, time, FEATURES)
+        x[0, time // 2 :] = 0
+        assert_all_close(ours.predict(x, verbose=0), builtin.predict(x, verbose=0))
+
+
+@only_tensorflow
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("unroll", [False, True])
+def test_a_tf_function_gives_the_gradients_of_eager_keras(unroll, jit_compile):
+    import tensorflow as tf
+
+    ours, builtin = lstm_pair(return_sequences=True, return_state=True, unroll=unroll)
+    mask = tf.constant(as_mask("holes"))
+
+    function = tf.function(
+        lambda x, h, c: ours(x, initial_state=[h, c], mask=mask),
+        jit_compile=jit_compile,
+    )
+    actual = outputs_and_gradients(ours, function, inputs_and_states())
+    for a, expected in zip(actual, run(builtin, mask), strict=True):
+        assert_all_close(a, expected)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"dropout": 0.3, "recurrent_dropout": 0.2, "seed": 3}],
+    ids=["plain", "dropout"],
+)
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=not_on_torch)])
+def test_fit_of_the_same_seed_gives_kerass_loss_curve(jit_compile, arguments):
+    def losses(layer, jit_compile):
+        keras.utils.set_random_seed(7)
+        return fit(regression_model(layer, jit_compile, **arguments))
+
+    ours = losses(LSTM, jit_compile)
+    builtin = losses(keras.layers.LSTM, False)
+    np.testing.assert_allclose(ours, builtin, rtol=1e-4)
+    assert ours[-1] != ours[0]
+
+
+@pytest.mark.parametrize("merge_mode", ["sum", "mul", "concat", "ave", None])
+def test_in_bidirectional_it_equals_kerass(merge_mode):
+    pair = [
+        keras.layers.Bidirectional(
+            layer(UNITS, return_sequences=True, zero_output_for_mask=True),
+            merge_mode=merge_mode,
+        )
+        for layer in LAYERS
+    ]
+    assert_wrapped_layers_equal(pair, inputs_and_states()[0], mask=as_mask("holes"))
+
+
+def test_in_bidirectional_with_states_it_equals_kerass():
+    pair = [
+        keras.layers.Bidirectional(layer(UNITS, return_state=True)) for layer in LAYERS
+    ]
+    x, h, c = inputs_and_states()
+    assert_wrapped_layers_equal(pair, x, initial_state=[h, c, c, h])
+
+
+def test_in_time_distributed_it_equals_kerass():
+    pair = [keras.layers.TimeDistributed(layer(UNITS)) for layer in LAYERS]
+    assert_wrapped_layers_equal(pair, normal(2, 3, TIME, FEATURES))
+
+
+def assert_wrapped_layers_equal(pair, x, **arguments):
+    ours, builtin = pair
+    for layer in pair:
+        layer(x, **arguments)
+    randomize_weights(builtin)
+    ours.set_weights(builtin.get_weights())
+
+    def run_wrapper(layer):
+        return outputs_and_gradients(layer, lambda x: layer(x, **arguments), [x])
+
+    for actual, expected in zip(run_wrapper(ours), run_wrapper(builtin), strict=True):
+        assert_all_close(actual, expected)
+
+
+def test_stacked_layers_on_a_masked_embedding_equal_kerass():
+    def make_model(layer):
+        ids = keras.Input((None,), dtype="int32")
+        x = keras.layers.Embedding(11, FEATURES, mask_zero=True)(ids)
+        x = layer(UNITS, return_sequences=True)(x)
+        x = layer(UNITS - 1)(x)
+        return keras.Model(ids, keras.layers.Dense(1)(x))
+
+    ours, builtin = model_pair(make_model)
+    ids = np.array([[1, 2, 3, 0, 0], [4, 0, 5, 10, 0], [0, 0, 0, 0, 0]])
+    assert_all_close(ours.predict(ids, verbose=0), builtin.predict(ids, verbose=0))
+
+
+def test_in_a_subclassed_model_it_equals_kerass():
+    class Regressor(keras.Model):
+        def __init__(self, layer):
+            super().__init__()
+            self.recurrent = layer(UNITS, dropout=0.2, seed=3)
+            self.dense = keras.layers.Dense(1)
+
+        def call(self, inputs, training=False):
+            return self.dense(self.recurrent(inputs, training=training))
+
+    def make_model(layer):
+        model = Regressor(layer)
+        compile_model(model)
+        model.build((None, TIME, FEATURES))
+        return model
+
+    ours, builtin = model_pair(make_model)
+    curves = []
+    for model in (ours, builtin):
+        keras.utils.set_random_seed(1)
+        curves.append(fit(model, epochs=2))
+    np.testing.assert_allclose(curves[0], curves[1], rtol=1e-4)
+    x = regression_data()[0]
+    assert_all_close(
+        ours.predict(x, verbose=0), builtin.predict(x, verbose=0), tolerance=1e-4
+    )
+
+
+# Saving.
+
+
+def test_weights_have_kerass_names_paths_shapes_and_packing():
+    def described(layer_class):
+        layer = layer_class(UNITS, name="memory")
+        layer.build((BATCH, TIME, FEATURES))
+        return [(w.name, w.path, tuple(w.shape)) for w in layer.weights]
+
+    assert described(LSTM) == described(keras.layers.LSTM)
+
+
+def test_weights_carry_over_both_ways():
+    ours, builtin = lstm_pair()
+    for source, target in [(builtin, ours), (ours, builtin)]:
+        randomize_weights(source, seed=30)
+        target.set_weights(source.get_weights())
+        x = inputs_and_states()[0]
+        assert_all_close(target(x), source(x))
+
+
+@pytest.mark.parametrize("layers", [LAYERS, LAYERS[::-1]], ids=["to Keras", "back"])
+def test_weight_files_carry_over_both_ways(layers, tmp_path):
+    source, target = (regression_model(layer) for layer in layers)
+    source.save_weights(tmp_path / "model.weights.h5")
+    target.load_weights(tmp_path / "model.weights.h5")
+    for actual, expected in zip(
+        target.get_weights(), source.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(actual, expected)
+
+
+def test_a_saved_model_opens_in_a_fresh_process_in_safe_mode(tmp_path):
+    x = keras.Input((None, FEATURES))
+    y = LSTM(**{**NOT_DEFAULT, "stateful": False, "unroll": False})(x)[0]
+    y = keras.layers.Bidirectional(LSTM(UNITS))(y)
+    y = keras.layers.RepeatVector(2)(y)
+    y = keras.layers.RNN([lstm_keras.LSTMCell(3), lstm_keras.LSTMCell(2)])(y)
+    model = keras.Model(x, y)
+    model.save(tmp_path / "model.keras")
+    inputs = inputs_and_states()[0]
+    np.save(tmp_path / "inputs.npy", inputs)
+    program = (
+        "import lstm_keras, keras, numpy as np\n"
+        "model = keras.saving.load_model('model.keras', safe_mode=True)\n"
+        "assert type(model.layers[1]) is lstm_keras.LSTM\n"
+        "y = model.predict(np.load('inputs.npy'), verbose=0)\n"
+        "np.save('outputs.npy', y)\n"
+    )
+    checkout = str(Path(lstm_keras.__file__).parents[1])
+    subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": checkout, "KERAS_BACKEND": BACKEND},
+        check=True,
+    )
+    assert_all_close(
+        [np.load(tmp_path / "outputs.npy")], [model.predict(inputs, verbose=0)]
+    )
+
+
+def test_a_cloned_model_is_ours_again():
+    model = regression_model(LSTM, dropout=0.1, seed=3)
+    clone = keras.models.clone_model(model)
+    assert type(clone.layers[0]) is LSTM
+    assert clone.layers[0] is not model.layers[0]
+    clone.set_weights(model.get_weights())
+    x = regression_data()[0]
+    assert_all_close(clone.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+def test_training_continues_exactly_after_saving_and_reopening(tmp_path):
+    def train_on_batches(model, batches):
+        x, y = regression_data()
+        return [
+            float(model.train_on_batch(x[b : b + 8], y[b : b + 8])) for b in batches
+        ]
+
+    model = regression_model(LSTM)
+    train_on_batches(model, [0, 8, 16])
+    model.save(tmp_path / "model.keras")
+    expected = train_on_batches(model, [16, 0, 8])
+
+    reopened = keras.saving.load_model(tmp_path / "model.keras")
+    assert train_on_batches(reopened, [16, 0, 8]) == expected
+    for actual, weights in zip(
+        reopened.get_weights(), model.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(actual, weights)
+
+
+# Configuration and contract.
+
+
+def test_the_signature_is_kerass_with_the_arguments_of_rnn():
+    ours = inspect.signature(LSTM).parameters
+    builtin = inspect.signature(keras.layers.LSTM).parameters
+    of_rnn = inspect.signature(keras.layers.RNN).parameters
+    described = [(p.name, p.default) for p in ours.values()]
+    # Keras takes this one through **kwargs.
+    described.remove(("zero_output_for_mask", of_rnn["zero_output_for_mask"].default))
+    assert described == [(p.name, p.default) for p in builtin.values()]
+
+
+def test_the_call_arguments_are_kerass():
+    ours = inspect.signature(LSTM.call).parameters.values()
+    builtin = inspect.signature(keras.layers.LSTM.call).parameters.values()
+    assert [(p.name, p.default) for p in ours] == [(p.name, p.default) for p in builtin]
+
+
+def test_every_argument_survives_its_configuration():
+    arguments = inspect.signature(LSTM).parameters
+    assert set(NOT_DEFAULT) == set(arguments) - {"kwargs"}
+    for name, value in NOT_DEFAULT.items():
+        assert value != arguments[name].default, name
+
+    of_layer = {"name": "memory", "trainable": False, "dtype": "float16"}
+    layer = LSTM(**NOT_DEFAULT, **of_layer)
+    config = json.loads(json.dumps(layer.get_config()))
+    builtin = keras.layers.LSTM(**NOT_DEFAULT, **of_layer).get_config()
+    # Keras forgets this one.
+    assert config == json.loads(json.dumps({**builtin, "use_cudnn": False}))
+    assert LSTM.from_config(config).get_config() == layer.get_config()
+
+
+def test_configurations_are_exchanged_with_keras():
+    ours, builtin = LSTM(**NOT_DEFAULT), keras.layers.LSTM(**NOT_DEFAULT)
+    assert (
+        keras.layers.LSTM.from_config(ours.get_config()).get_config()
+        == {**builtin.get_config(), "name": ours.name}
+    )  # fmt: skip
+    made = LSTM.from_config(builtin.get_config()).get_config()
+    assert made == {
+        **ours.get_config(), "name": builtin.name, "use_cudnn": "auto"
+    }  # fmt: skip
+
+
+def test_the_public_properties_are_kerass():
+    ours, builtin = LSTM(**NOT_DEFAULT), keras.layers.LSTM(**NOT_DEFAULT)
+    of_keras = {name for name in dir(builtin) if not name.startswith("_")}
+    assert of_keras <= set(dir(ours))
+    properties = {
+        name
+        for name, value in vars(keras.layers.LSTM).items()
+        if isinstance(value, property)
+    }
+    assert properties >= {"units", "activation", "dropout"}
+    for name in properties:
+        actual, expected = getattr(ours, name), getattr(builtin, name)
+        assert actual == expected or actual is expected, name
+
+
+@pytest.mark.parametrize("return_state", [False, True])
+@pytest.mark.parametrize("return_sequences", [False, True])
+def test_the_symbolic_shapes_are_kerass(return_sequences, return_state):
+    def shapes(layer_class):
+        layer = layer_class(
+            UNITS, return_sequences=return_sequences, return_state=return_state
+        )
+        outputs = layer(keras.Input((None, FEATURES)))
+        return [tensor.shape for tensor in keras.tree.flatten(outputs)]
+
+    assert shapes(LSTM) == shapes(keras.layers.LSTM)
+
+
+@pytest.mark.parametrize("use_cudnn", ["auto", False])
+def test_use_cudnn_changes_nothing(use_cudnn):
+    _, builtin = lstm_pair()
+    ours, _ = lstm_pair(use_cudnn=use_cudnn)
+    x = inputs_and_states()[0]
+    assert_all_close(ours(x), builtin(x))
+
+
+# Errors.
+
+
+@pytest.mark.parametrize("units", [0, -1, 2.5, True, "3", None])
+def test_units_must_be_a_positive_integer(units):
+    with pytest.raises(
+        ValueError, match=f"expected units to be a positive integer; received {units!r}"
+    ):
+        LSTM(units)
+
+
+@pytest.mark.parametrize("name", ["dropout", "recurrent_dropout"])
+@pytest.mark.parametrize("rate", [-0.1, 1.1, float("nan"), "a"])
+def test_a_dropout_must_be_a_fraction(name, rate):
+    with pytest.raises(
+        ValueError,
+        match=rf"expected {name} to be in \[0, 1\]; received {name}={rate!r}",
+    ):
+        LSTM(UNITS, **{name: rate})
+
+
+@pytest.mark.parametrize("use_cudnn", ["maybe", None, 2])
+def test_use_cudnn_must_be_one_of_kerass_values(use_cudnn):
+    with pytest.raises(
+        ValueError,
+        match=f"expected use_cudnn to be 'auto', True or False; received {use_cudnn!r}",
+    ):
+        LSTM(UNITS, use_cudnn=use_cudnn)
+
+
+def test_use_cudnn_true_fails_when_called():
+    layer = LSTM(UNITS, use_cudnn=True)
+    with pytest.raises(
+        ValueError, match="expected use_cudnn='auto' or False.*received use_cudnn=True"
+    ):
+        layer(inputs_and_states()[0])
+
+
+@pytest.mark.parametrize(
+    ("shape", "found"), [((BATCH, FEATURES), 2), ((2, BATCH, TIME, FEATURES), 4)]
+)
+def test_inputs_must_have_three_dimensions(shape, found):
+    for inputs in (np.ones(shape), keras.Input(shape[1:])):
+        with pytest.raises(ValueError, match=f"expected ndim=3, found ndim={found}"):
+            LSTM(UNITS)(inputs)
+
+
+def test_inputs_must_have_the_features_it_was_built_with():
+    layer, _ = lstm_pair()
+    with pytest.raises(
+        ValueError, match=r"to have value 4, but received .*\(3, 7, 6\)"
+    ):
+        layer(np.ones((BATCH, TIME, 6)))
+
+
+def test_a_stateful_layer_needs_a_batch_size():
+    with pytest.raises(
+        ValueError, match=r"expected a fixed batch size.*received .*\(None, 7, 4\)"
+    ):
+        LSTM(UNITS, stateful=True)(keras.Input((TIME, FEATURES)))
+
+
+def test_a_stateful_layer_keeps_its_batch_size():
+    layer, _ = lstm_pair(stateful=True)
+    with pytest.raises(
+        ValueError, match=r"Expected batch size: 3\s.*Received batch size: 2"
+    ):
+        layer(np.ones((2, TIME, FEATURES)))
+
+
+WRONG_STATES = {
+    "one tensor": (BATCH, UNITS),
+    "a stack of both": (2, BATCH, UNITS),
+    "a list of one": [(BATCH, UNITS)],
+    "three": [(BATCH, UNITS)] * 3,
+    "other units": [(BATCH, UNITS - 1)] * 2,
+    "other units of c": [(BATCH, UNITS), (BATCH, UNITS - 1)],
+    "another batch": [(BATCH - 1, UNITS)] * 2,
+    "a batch of one": [(1, UNITS)] * 2,
+    "no batch": [(UNITS,)] * 2,
+    "a rank of three": [(BATCH, UNITS, 1)] * 2,
+}
+every_wrong_state = pytest.mark.parametrize(
+    "shapes", WRONG_STATES.values(), ids=WRONG_STATES.keys()
+)
+
+
+def assert_the_initial_state_is_refused(make_tensor, shapes):
+    one_tensor = isinstance(shapes, tuple)
+    states = make_tensor(shapes) if one_tensor else [make_tensor(s) for s in shapes]
+    with pytest.raises(ValueError) as error:
+        LSTM(UNITS)(make_tensor((BATCH, TIME, FEATURES)), initial_state=states)
+    message = str(error.value)
+    assert "expected initial_state to be [h, c], each of shape" in message
+    assert f"(batch, units) = {(BATCH, UNITS)}" in message
+    assert f"received shapes {[shapes] if one_tensor else shapes}" in message
+
+
+@every_wrong_state
+def test_an_initial_state_must_be_h_and_c_of_the_right_shape(shapes):
+    assert_the_initial_state_is_refused(ops.ones, shapes)
+    assert_the_initial_state_is_refused(np.ones, shapes)
+
+
+@every_wrong_state
+def test_a_symbolic_initial_state_must_be_h_and_c_of_the_right_shape(shapes):
+    assert_the_initial_state_is_refused(
+        lambda shape: keras.Input(batch_shape=shape), shapes
+    )
+
+
+@only_tensorflow
+def test_unrolling_needs_a_known_number_of_steps():
+    import tensorflow as tf
+
+    layer = LSTM(UNITS, unroll=True)
+    signature = [tf.TensorSpec((None, None, FEATURES))]
+    with pytest.raises(ValueError, match="time dimension is undefined"):
+        tf.function(layer, input_signature=signature).get_concrete_function()

@@ -1,0 +1,82 @@
+"""The folder in which a run keeps its results: whole, or not there at all."""
+
+import csv
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class RunFolder:
+    """A folder that appears under its name only when everything in it is written.
+
+    Used as a context manager. The files are written to a hidden folder beside it, which
+    takes the run's name when the block ends, and is removed if the block fails.
+
+    Args:
+        path: The folder to make.
+        overwrite: Whether a folder of that name is replaced.
+
+    Raises:
+        FileExistsError: The folder exists and `overwrite` is false.
+        OSError: The place cannot be written to.
+    """
+
+    def __init__(self, path: Path, overwrite: bool = False):
+        self.path = Path(path)
+        self.overwrite = overwrite
+
+    def __enter__(self) -> Path:
+        """Return the hidden folder to write into."""
+        if self.path.exists() and not self.overwrite:
+            raise FileExistsError(
+                f"expected a new run folder; {self.path} exists already "
+                "(choose another --name, or --overwrite it)"
+            )
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._partial = Path(
+            tempfile.mkdtemp(dir=self.path.parent, prefix=f".{self.path.name}.")
+        )
+        self._partial.chmod(0o755)
+        return self._partial
+
+    def __exit__(self, kind, error, traceback) -> None:
+        """Give the folder its name, or remove it if there was an error."""
+        if error is not None:
+            shutil.rmtree(self._partial)
+            return
+        if self.overwrite and self.path.exists():
+            old = Path(tempfile.mkdtemp(dir=self.path.parent, prefix=".old."))
+            self.path.rename(old / self.path.name)
+            self._partial.rename(self.path)
+            shutil.rmtree(old)
+        else:
+            self._partial.rename(self.path)
+
+
+def run_path(output: str, experiment: str, name: str) -> Path:
+    """Return `output/experiment/name`, refusing a name that is no single folder name.
+
+    Raises:
+        ValueError: The name is empty, starts with a dot or holds a path separator.
+    """
+    if not name or name.startswith(".") or Path(name).name != name or "\\" in name:
+        raise ValueError(f"expected a plain folder name as --name; received {name!r}")
+    return Path(output) / experiment / name
+
+
+def write_json(path: Path, content) -> None:
+    """Write a JSON file that a person can read, too."""
+    path.write_text(
+        json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+        encoding="utf-8",
+    )
+
+
+def write_csv(path: Path, rows: Sequence[dict]) -> None:
+    """Write rows of equal keys as CSV with a header."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=rows[0])
+        writer.writeheader()
+        writer.writerows(rows)

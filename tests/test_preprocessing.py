@@ -1,0 +1,409 @@
+"""Tests of lstm_keras.preprocessing.
+
+Oracles: `keras.utils.pad_sequences`, the Keras tokenizer that TensorFlow still
+carries, `collections.Counter`, and the integer form of the IMDB reviews.
+"""
+
+import json
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lstm_keras.preprocessing import (
+    FIRST_WORD,
+    OOV,
+    PADDING,
+    START,
+    TOKENIZERS,
+    Vocabulary,
+    limit_ids,
+    pad,
+    tokenize,
+)
+
+TEXTS = [
+    "The cat saw the dog; the dog didn't see it.<br /><br />The end!",
+    "A dog, a cat & a bird: 10/10...",
+    "It's the BEST film, isn't it?\n\tYes.",
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("Great film, GREAT cast!", ["great", "film", "great", "cast"]),
+        ("one<br /><br/>two<BR>three", ["one", "two", "three"]),
+        ('an <a href="x">old</a> one', ["an", "old", "one"]),
+        ("3 < 5 and 7 > 2, I <3 it", ["3", "5", "and", "7", "2", "i", "3", "it"]),
+        ("Salt &amp; &#34;pepper&#x22;", ["salt", "pepper"]),
+        ("caf&eacute; AT&T", ["café", "at", "t"]),
+        (
+            "10/10 or 3.5/10, $1,000 at 9:30.",
+            ["10/10", "or", "3.5/10", "1,000", "at", "9:30"],
+        ),
+        ("7½ of 10, my film™", ["7", "1/2", "of", "10", "my", "film", "tm"]),
+        ("2nd in the 1980's", ["2nd", "in", "the", "1980's"]),
+        ("'quoted' dogs' rock'n'roll", ["quoted", "dogs", "rock'n'roll"]),
+        (
+            "a well-made, _very_ good...movie",
+            ["a", "well", "made", "very", "good", "movie"],
+        ),
+        ("won\u00adder\u00adful", ["wonderful"]),
+        ("Ｆｕｌｌ ﬁlm", ["full", "film"]),
+        ("", []),
+        (" \n\t", []),
+        ("?!... --- <br />", []),
+    ],
+)
+def test_words_are_kept_whole_and_signs_dropped(text, tokens):
+    assert tokenize(text) == tokens
+
+
+@pytest.mark.parametrize("apostrophe", "'’‘`´ʼ＇")
+def test_every_apostrophe_gives_the_same_word(apostrophe):
+    assert tokenize(f"I DON{apostrophe}T") == ["i", "don't"]
+
+
+def test_composed_and_decomposed_letters_give_the_same_word():
+    assert tokenize("cafe\u0301") == tokenize("caf\u00e9") == ["caf\u00e9"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "हिन्दी फ़िल्म अच्छी",  # vowel signs and virama, which \w does not match
+        "بِسْمِ اللَّهِ",  # with vowel marks
+        "می\u200cخواهم ببینم",  # a joiner inside the word
+        "שָׁלוֹם עולם",
+        "ภาพยนตร์ ดีมาก",
+        "отличный фильм",
+        "영화 좋아요",
+    ],
+)
+def test_words_of_any_script_keep_their_marks(text):
+    from unicodedata import normalize
+
+    assert tokenize(text) == normalize("NFKC", text).split()
+
+
+def test_each_han_character_is_a_token_and_kana_stay_in_runs():
+    assert tokenize("很好！great電影") == ["很", "好", "great", "電", "影"]
+    assert tokenize("映画は面白かった") == ["映", "画", "は", "面", "白", "かった"]
+
+
+def test_emoji_with_their_modifiers_are_tokens():
+    family, thumb = "👩\u200d👩\u200d👧", "👍🏽"
+    assert tokenize(f"wow😀😀 {family}{thumb} 🇩🇪🇫🇷 ★★") == [
+        *("wow", "😀", "😀", family, thumb, "🇩🇪", "🇫🇷", "★", "★")
+    ]
+    assert tokenize("❤\ufe0f") == tokenize("❤") == ["❤"]
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        *(
+            "<",
+            "<a",
+            "</a ",
+            "&",
+            "&#",
+            "&a",
+            "&#9",
+            "[",
+            "'",
+            "a'",
+            "´",
+            "1/",
+            "9",
+            "_",
+        ),
+        *("\u200d", "\u0315\u0300", "a\u0301", "👩\u200d", "é"),
+    ],
+)
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+def test_hostile_text_takes_no_more_than_linear_time(unit, tokenizer):
+    text = unit * (1_000_000 // len(unit)) + "é"
+    start = time.process_time()
+    tokenize(text, tokenizer)
+    assert time.process_time() - start < 3  # about 0.3 s; quadratic: minutes
+
+
+def test_numeric_entity_with_too_many_digits_is_left_alone():
+    assert tokenize("&#" + "9" * 5000 + ";") == ["9" * 5000]
+
+
+def test_lone_surrogates_and_null_characters_are_no_words():
+    assert tokenize("a\ud800b \x00") == ["a", "b"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text())
+def test_tokens_of_any_text_hold_no_space_and_survive_a_second_pass(text):
+    tokens = tokenize(text)
+    assert all(token and not any(map(str.isspace, token)) for token in tokens)
+    assert tokens == tokenize(" ".join(tokens))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text())
+def test_keras_tokenizer_splits_as_the_one_of_keras(text):
+    tf = pytest.importorskip("tensorflow")
+    oracle = tf.keras.preprocessing.text.text_to_word_sequence
+    assert tokenize(text, "keras") == oracle(text)
+
+
+def test_keras_tokenizer_keeps_the_line_break_as_a_word():
+    assert tokenize("Good.<br /><br />Bad", "keras") == ["good", "br", "br", "bad"]
+
+
+@pytest.mark.parametrize("text", [None, 5, b"bytes", ["a"]])
+def test_tokenizing_what_is_no_string_is_refused(text):
+    with pytest.raises(TypeError, match="expected a string"):
+        tokenize(text)
+
+
+def test_unknown_tokenizer_is_refused():
+    with pytest.raises(ValueError, match="received 'bpe'"):
+        tokenize("a", "bpe")
+    with pytest.raises(ValueError, match="received 'bpe'"):
+        Vocabulary.build(["a"], tokenizer="bpe")
+
+
+def test_vocabulary_ranks_as_the_keras_tokenizer_does():
+    tf = pytest.importorskip("tensorflow")
+    oracle = tf.keras.preprocessing.text.Tokenizer()
+    oracle.fit_on_texts(TEXTS)
+    vocabulary = Vocabulary.build(TEXTS, tokenizer="keras")
+    assert {word: vocabulary.id_of(word) for word in vocabulary.words} == {
+        word: rank + 3 for word, rank in oracle.word_index.items()
+    }
+
+
+def test_vocabulary_counts_as_a_plain_count_does():
+    counts = Counter(token for text in TEXTS for token in tokenize(text))
+    words = Vocabulary.build(TEXTS).words
+    assert set(words) == set(counts)
+    ranked = [counts[word] for word in words]
+    assert ranked == sorted(ranked, reverse=True)
+
+
+def test_words_of_equal_count_keep_their_first_order():
+    assert Vocabulary.build(["b c a", "d c"]).words == ("c", "b", "a", "d")
+
+
+def test_max_size_counts_the_special_ids_and_min_count_drops_rare_words():
+    texts = ["a a a b b c"]
+    assert Vocabulary.build(texts, max_size=6).words == ("a", "b")
+    assert len(Vocabulary.build(texts, max_size=6)) == 6
+    assert Vocabulary.build(texts, min_count=2).words == ("a", "b")
+    assert len(Vocabulary.build(texts, max_size=100)) == FIRST_WORD + 3
+
+
+def test_ids_are_those_of_keras_at_index_from_3():
+    vocabulary = Vocabulary(["the", "film"])
+    assert (PADDING, START, OOV) == (0, 1, 2)
+    assert [vocabulary.id_of(word) for word in ("the", "film", "x")] == [4, 5, 2]
+    assert len(vocabulary) == 6
+    assert "the" in vocabulary
+    assert "x" not in vocabulary
+
+
+def test_encoding_starts_with_the_start_id_and_marks_unknown_words():
+    vocabulary = Vocabulary(["the", "film"])
+    ids = vocabulary.encode("The film, the END")
+    assert ids.tolist() == [1, 4, 5, 4, 2]
+    assert ids.dtype == np.int32
+    assert vocabulary.encode("").tolist() == [1]
+    assert vocabulary.encode("only unknown").tolist() == [1, 2, 2]
+    assert vocabulary.decode(ids) == "the film the [UNK]"
+
+
+def test_encode_all_encodes_each_text():
+    vocabulary = Vocabulary.build(TEXTS)
+    texts = [*TEXTS, "", "العربية 😀"]
+    for text, ids in zip(texts, vocabulary.encode_all(texts), strict=True):
+        np.testing.assert_array_equal(ids, vocabulary.encode(text))
+
+
+def test_a_review_of_100000_words_encodes_quickly():
+    start = time.process_time()
+    ids = Vocabulary(["very", "good"]).encode("very good " * 50_000)
+    assert time.process_time() - start < 2
+    assert ids.tolist() == [1] + [4, 5] * 50_000
+
+
+def test_limited_vocabulary_encodes_as_limit_ids_does():
+    vocabulary = Vocabulary.build(TEXTS)
+    for num_words in (5, 8, 1000):
+        limited = vocabulary.limit(num_words)
+        assert len(limited) == min(num_words, len(vocabulary))
+        for text in TEXTS:
+            expected = limit_ids(vocabulary.encode(text), num_words)
+            np.testing.assert_array_equal(limited.encode(text), expected)
+
+
+def test_limit_ids_keeps_shape_and_type_and_leaves_no_id_beyond():
+    ids = np.array([[0, 1, 4], [9, 5, 10]], np.int32)
+    limited = limit_ids(ids, 10)
+    assert limited.tolist() == [[0, 1, 4], [9, 5, 2]]
+    assert limited.dtype == np.int32
+
+
+def test_decoding_leaves_out_padding_and_start():
+    vocabulary = Vocabulary(["a", "b"])
+    assert vocabulary.decode([0, 0, 1, 5, 4, 2, 3]) == "b a [UNK] [UNK]"
+    assert vocabulary.decode([]) == ""
+
+
+@pytest.mark.parametrize("ids", [[6], [-1], [[4]], [4.0]])
+def test_decoding_ids_that_are_none_of_the_vocabulary_is_refused(ids):
+    with pytest.raises(ValueError, match="expected ids"):
+        Vocabulary(["a", "b"]).decode(ids)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "at least one word"),
+        (["a", ""], "non-empty"),
+        (["a", None], "non-empty"),
+        (["a", "b", "a"], "'a' twice"),
+    ],
+)
+def test_bad_words_are_refused(words, message):
+    with pytest.raises(ValueError, match=message):
+        Vocabulary(words)
+
+
+def test_texts_that_hold_no_word_make_no_vocabulary():
+    for texts in ([], [""], ["?!"]):
+        with pytest.raises(ValueError, match="at least one word"):
+            Vocabulary.build(texts)
+
+
+def test_one_string_instead_of_texts_and_a_missing_value_are_refused():
+    with pytest.raises(TypeError, match="one string"):
+        Vocabulary.build("a film")
+    with pytest.raises(TypeError, match="text 1: nan"):
+        Vocabulary.build(["a", float("nan")])
+    with pytest.raises(TypeError, match="one string"):
+        Vocabulary(["a"]).encode_all("a film")
+
+
+@pytest.mark.parametrize("value", [4, 0, -1, 5.0, "6", True, None])
+def test_bad_sizes_are_refused(value):
+    with pytest.raises(ValueError, match="expected num_words"):
+        Vocabulary(["a"]).limit(value)
+    with pytest.raises(ValueError, match="expected num_words"):
+        limit_ids(np.array([4]), value)
+    if value is not None:
+        with pytest.raises(ValueError, match="expected max_size"):
+            Vocabulary.build(["a"], max_size=value)
+    with pytest.raises(ValueError, match="expected min_count"):
+        Vocabulary.build(["a"], min_count=0)
+
+
+def test_saved_vocabulary_loads_equal_and_leaves_no_other_file(tmp_path):
+    vocabulary = Vocabulary(["the", "हिन्दी", "😀", "a\ud800", '"'], tokenizer="keras")
+    vocabulary.save(tmp_path / "vocabulary.json")
+    vocabulary.save(tmp_path / "vocabulary.json")  # over the old one
+    loaded = Vocabulary.load(tmp_path / "vocabulary.json")
+    assert loaded.words == vocabulary.words
+    assert loaded.tokenizer == "keras"
+    assert [path.name for path in tmp_path.iterdir()] == ["vocabulary.json"]
+
+
+def test_failed_save_leaves_the_old_file_whole(tmp_path, monkeypatch):
+    path = tmp_path / "vocabulary.json"
+    Vocabulary(["old"]).save(path)
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("pathlib.Path.replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        Vocabulary(["new"]).save(path)
+    assert Vocabulary.load(path).words == ("old",)
+    assert [file.name for file in tmp_path.iterdir()] == ["vocabulary.json"]
+
+
+GOOD = {
+    "format": "lstm_keras.vocabulary",
+    "version": 1,
+    "tokenizer": "words",
+    "words": ["a", "b"],
+}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"[]",
+        b"null",
+        b"[" * 100_000,
+        json.dumps({**GOOD, "format": "other"}).encode(),
+        json.dumps({**GOOD, "version": 2}).encode(),
+        json.dumps({**GOOD, "tokenizer": "bpe"}).encode(),
+        json.dumps({**GOOD, "tokenizer": ["words"]}).encode(),
+        json.dumps({**GOOD, "words": "ab"}).encode(),
+        json.dumps({**GOOD, "words": []}).encode(),
+        json.dumps({**GOOD, "words": ["a", 1]}).encode(),
+        json.dumps({**GOOD, "words": ["a", ["b"]]}).encode(),
+        json.dumps({**GOOD, "words": ["a", "a"]}).encode(),
+        json.dumps({key: GOOD[key] for key in GOOD if key != "words"}).encode(),
+    ],
+)
+def test_broken_vocabulary_file_is_refused_by_name(tmp_path, content):
+    path = tmp_path / "broken.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"broken\.json is not a vocabulary"):
+        Vocabulary.load(path)
+
+
+def test_missing_vocabulary_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.json"):
+        Vocabulary.load(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("padding", ["pre", "post"])
+@pytest.mark.parametrize("truncating", ["pre", "post"])
+@pytest.mark.parametrize("maxlen", [1, 3, 7])
+def test_padding_agrees_with_keras(padding, truncating, maxlen):
+    from keras.utils import pad_sequences
+
+    sequences = [[], [5], [1, 4, 5], [1, 4, 5, 6], list(range(1, 12))]
+    expected = pad_sequences(
+        sequences, maxlen=maxlen, padding=padding, truncating=truncating
+    )
+    padded = pad(sequences, maxlen, padding=padding, truncating=truncating)
+    np.testing.assert_array_equal(padded, expected)
+    assert padded.dtype == np.int32
+
+
+def test_padding_no_sequences_gives_no_rows():
+    assert pad([], 5).shape == (0, 5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (([[4]], 0), {}, "maxlen"),
+        (([[4]], 2.0), {}, "maxlen"),
+        (([[4]], 2), {"padding": "left"}, "padding"),
+        (([[4]], 2), {"truncating": None}, "truncating"),
+        (([[[4]]], 2), {}, "expected ids"),
+        (([[4.5]], 2), {}, "expected ids"),
+        (([["a"]], 2), {}, "expected ids"),
+    ],
+)
+def test_bad_padding_arguments_are_refused(arguments, options, message):
+    with pytest.raises(ValueError, match=message):
+        pad(*arguments, **options)
