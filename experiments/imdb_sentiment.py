@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments import report, runner, training
+from experiments import runner, sentiment_report, training
 from experiments.run_folder import RunFolder, run_path, write_csv, write_json
 from experiments.runner import option
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from lstm_keras.evaluation import ClassificationResult
 
 EXPERIMENT = "imdb_sentiment"
+
+NAMED_DATA = ("auto", "keras", "embedded")
 
 DESCRIPTION = """\
 Train Embedding -> LSTM -> Dense(1, sigmoid) on film reviews, compare it with two
@@ -226,6 +228,11 @@ def main(argv: Sequence[str]) -> None:
 
 def run(settings: Settings, command: str) -> Path:
     """Load the data, train, evaluate, and write the run folder; return its path."""
+    if settings.data not in NAMED_DATA and not Path(settings.data).exists():
+        raise FileNotFoundError(
+            f"expected --data as one of {NAMED_DATA} or an existing path; "
+            f"received {settings.data!r}"
+        )
     path = run_path(settings.output, EXPERIMENT, settings.name)
     with RunFolder(path, settings.overwrite) as folder:
         start = time.perf_counter()
@@ -256,7 +263,7 @@ def run(settings: Settings, command: str) -> Path:
             "baselines": [result.to_dict() for result in baselines],
         }
         write_run(folder, settings, reviews, vocabulary, trained, best, metrics)
-    conclude(path, metrics)
+    print(sentiment_report.text(metrics, path))
     return path
 
 
@@ -477,14 +484,18 @@ def write_run(
     best.model.save(folder / "model.keras")
     vocabulary.save(folder / "vocabulary.json")
     test = reviews.test
-    pictures = draw(settings, test, best)
+    probabilities = best.test_probabilities
+    pictures = sentiment_report.figures(
+        best.fit, best.test, test, probabilities, settings.maxlen
+    )
     (folder / "figures").mkdir()
     for name, (picture, _) in pictures.items():
         picture.savefig(folder / "figures" / f"{name}.png", dpi=150)
-    mistakes = confident_mistakes(test.texts, test.labels, best.test_probabilities)
-    (folder / "report.html").write_text(
-        report_page(settings, metrics, pictures, mistakes), encoding="utf-8"
+    mistakes = confident_mistakes(test.texts, test.labels, probabilities)
+    page = sentiment_report.page(
+        metrics, dataclasses.asdict(settings), pictures, mistakes
     )
+    (folder / "report.html").write_text(page, encoding="utf-8")
 
 
 def history_rows(trained: Sequence[Trained]) -> list[dict]:
@@ -500,126 +511,6 @@ def history_rows(trained: Sequence[Trained]) -> list[dict]:
             zip(*one.fit.history.values(), strict=True), start=1
         )
     ]
-
-
-def draw(settings: Settings, test, best: Trained) -> dict:
-    """Return the figures of the saved model by name, each with its caption."""
-    from lstm_keras import plots
-
-    labels, probabilities = test.labels, best.test_probabilities
-    curves = {engine(settings.layer)["layer"]: (labels, probabilities)}
-    lengths = [len(ids) - 1 for ids in test.ids]
-    return {
-        "learning_curves": (
-            plots.plot_learning_curves(best.fit.history, best.fit.best_epoch),
-            "Loss and accuracy after each epoch.",
-        ),
-        "confusion_matrix": (
-            plots.plot_confusion_matrix(best.test.confusion),
-            "Test reviews by true and predicted sentiment.",
-        ),
-        "roc": (plots.plot_roc(curves), "ROC curve on the test reviews."),
-        "calibration": (
-            plots.plot_calibration(curves),
-            "How often the predicted probabilities come true on the test reviews.",
-        ),
-        "length_accuracy": (
-            plots.plot_length_accuracy(lengths, labels, probabilities, settings.maxlen),
-            f"Test accuracy by length; the model reads the last {settings.maxlen}.",
-        ),
-    }
-
-
-RESULT_HEADER = ("Model", "Test accuracy", "95% interval", "F1", "ROC AUC", "Log loss")
-
-
-def result_rows(metrics: dict) -> list[list[str]]:
-    """Return the rows of the table of results: every seed, then the baselines."""
-    results = [one["test"] for one in metrics["runs"]] + metrics["baselines"]
-    return [
-        [
-            result["name"],
-            f"{result['accuracy']:.4f}",
-            "{:.4f} to {:.4f}".format(*result["accuracy_interval"]),
-            f"{result['f1']:.4f}",
-            "–" if result["roc_auc"] is None else f"{result['roc_auc']:.4f}",
-            f"{result['log_loss']:.4f}",
-        ]
-        for result in results
-    ]
-
-
-def summary_line(metrics: dict) -> str:
-    """Return validation and test accuracy in one line."""
-
-    def words(spread: dict) -> str:
-        deviation = spread["standard_deviation"]
-        more = "" if deviation is None else f" ± {deviation:.4f}"
-        return f"{spread['mean']:.4f}{more}"
-
-    both = metrics["summary"]
-    seeds = "" if both["seeds"] == 1 else f" (mean of {both['seeds']} seeds)"
-    return (
-        f"Accuracy{seeds}: validation {words(both['validation_accuracy'])}, "
-        f"test {words(both['test_accuracy'])}"
-    )
-
-
-def report_page(settings: Settings, metrics: dict, pictures, mistakes) -> str:
-    """Return the HTML report."""
-    data = metrics["data"]
-    parts = [report.paragraph(summary_line(metrics) + ".")]
-    if metrics["interrupted"]:
-        parts.append(report.note("The training was interrupted before its end."))
-    if not data["real"]:
-        parts.append(
-            report.note("These numbers are of generated reviews, not of IMDB's.")
-        )
-    if data["note"]:
-        parts.append(report.note(data["note"]))
-    seconds = sum(one["training_seconds"] for one in metrics["runs"])
-    parts += [
-        report.heading("Results"),
-        report.table(RESULT_HEADER, result_rows(metrics)),
-        report.paragraph(
-            f"{data['test']:,} test reviews. The networks learned from "
-            f"{data['train']:,} training reviews and chose their epoch on "
-            f"{data['validation']:,} more, and read the last {settings.maxlen} words "
-            f"of a review; the baselines learned from all of both and read whole "
-            f"reviews. Training took {seconds:.0f} s."
-        ),
-        report.heading("Figures"),
-        report.paragraph(f"Of the saved model, seed {metrics['saved_seed']}."),
-        *(report.figure(picture, caption) for picture, caption in pictures.values()),
-        report.heading("Most confident mistakes"),
-        report.table(
-            ("Review", "True", "Predicted probability of positive"),
-            [
-                (
-                    one.text,
-                    ("negative", "positive")[one.label],
-                    f"{one.probability:.4f}",
-                )
-                for one in mistakes
-            ],
-        ),
-        *report.provenance(metrics, dataclasses.asdict(settings)),
-    ]
-    return report.page(f"IMDB sentiment: {settings.name}", parts)
-
-
-def conclude(path: Path, metrics: dict) -> None:
-    """Print the results and where the report is."""
-    rows = [RESULT_HEADER, *result_rows(metrics)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    print()
-    for row in rows:
-        print("  ".join(map(str.ljust, row, widths)).rstrip())
-    print(f"\n{summary_line(metrics)}")
-    if metrics["interrupted"]:
-        print("Interrupted before its end.")
-    print(f"Data: {metrics['data']['name']}")
-    print(f"Report: {path / 'report.html'}")
 
 
 def predict(argv: Sequence[str]) -> None:

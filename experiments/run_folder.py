@@ -34,10 +34,16 @@ class RunFolder:
                 f"expected a new run folder; {self.path} exists already "
                 "(choose another --name, or --overwrite it)"
             )
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._partial = Path(
-            tempfile.mkdtemp(dir=self.path.parent, prefix=f".{self.path.name}.")
-        )
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._partial = Path(
+                tempfile.mkdtemp(dir=self.path.parent, prefix=f".{self.path.name}.")
+            )
+        except OSError as error:
+            raise OSError(
+                f"expected a folder that can be written to at {self.path.parent}; "
+                f"received: {error}"
+            ) from error
         self._partial.chmod(0o755)
         return self._partial
 

@@ -82,6 +82,7 @@ def parse(
     """
     parser = argparse.ArgumentParser(
         prog=program,
+        usage="%(prog)s [options]",
         description=description,
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -479,7 +479,7 @@ def _read_csv(
                 repeats += fields["review"] in labels_of
                 labels_of.setdefault(fields["review"], label)
     except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}, after line {lines.line_num}: {error}") from error
+        raise ValueError(f"{path}, near line {lines.line_num}: {error}") from error
     finally:
         csv.field_size_limit(usual_limit)
 

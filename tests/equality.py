@@ -112,12 +112,12 @@ def outputs_and_gradients(layer, function, arrays, loss=random_weighted_sum):
         loss: Takes the outputs, returns a scalar.
 
     Returns:
-        The outputs, and the gradients of the trainable weights and of the arrays, as
-        flat lists of float64 arrays.
+        The outputs, and the gradients of the trainable weights and of the arrays, two
+        flat lists of tensors.
     """
     tensors = [ops.convert_to_tensor(a, dtype=layer.variable_dtype) for a in arrays]
     outputs, gradients = _DIFFERENTIATE[BACKEND](layer, function, tensors, loss)
-    return to_numpy(outputs), to_numpy(gradients)
+    return keras.tree.flatten(outputs), keras.tree.flatten(gradients)
 
 
 def _differentiate_tensorflow(layer, function, tensors, loss):

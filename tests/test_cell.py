@@ -445,10 +445,7 @@ def test_units_may_be_a_numpy_integer():
 @pytest.mark.parametrize("rate", [-0.1, 1.1, float("nan"), "a", None])
 def test_a_dropout_must_be_a_fraction(name, rate):
     with pytest.raises(
-        ValueError,
-        match=rf"expected {name} to be in \[0, 1\]; received {name}={rate}"
-        if not isinstance(rate, str)
-        else rf"expected {name} to be in \[0, 1\]; received {name}='{rate}'",
+        ValueError, match=rf"expected {name} to be in \[0, 1\]; received .*={rate!r}"
     ):
         LSTMCell(UNITS, **{name: rate})
 

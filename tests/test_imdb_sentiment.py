@@ -1,0 +1,256 @@
+"""The sentiment experiment, from the command line to the files it leaves."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from experiments import imdb_sentiment
+from experiments.imdb_sentiment import RECIPES, Settings, build_model
+from lstm_keras import LSTM, load_run
+
+SMALL = (
+    *("--data", "embedded", "--limit", "80", "--maxlen", "30", "--units", "6"),
+    *("--epochs", "2", "--no-baselines"),
+)
+FILES = {
+    *("config.json", "metrics.json", "history.csv", "model.keras"),
+    *("vocabulary.json", "report.html", "figures"),
+}
+
+
+def train(output, *options):
+    imdb_sentiment.main([*SMALL, "--output", str(output), "--name", "one", *options])
+    return output / "imdb_sentiment" / "one"
+
+
+def metrics_of(folder):
+    return json.loads((folder / "metrics.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("runs"))
+
+
+def test_a_run_leaves_every_file_and_nothing_beside_them(folder):
+    assert {path.name for path in folder.iterdir()} == FILES
+    assert [path.name for path in folder.parent.iterdir()] == ["one"]
+    assert len(list((folder / "figures").glob("*.png"))) == 5
+
+
+def test_metrics_name_data_engine_versions_seed_and_time(folder):
+    metrics = metrics_of(folder)
+    assert metrics["data"]["real"] is False
+    assert "embedded" in metrics["data"]["name"]
+    sizes = {key: metrics["data"][key] for key in ("train", "validation", "test")}
+    assert sizes == {"train": 64, "validation": 16, "test": 80}
+    assert metrics["engine"]["layer"] == "lstm_keras.LSTM"
+    assert metrics["environment"]["versions"]["keras"] == keras.__version__
+    assert [run["seed"] for run in metrics["runs"]] == [0]
+    assert 0 < metrics["runs"][0]["training_seconds"] < metrics["seconds"]
+    assert metrics["command"].startswith("python -m experiments.imdb_sentiment")
+
+
+def test_the_history_has_a_row_for_each_epoch(folder):
+    with (folder / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    best = min(rows, key=lambda row: float(row["val_loss"]))
+    assert int(best["epoch"]) == metrics_of(folder)["runs"][0]["best_epoch"]
+
+
+def test_the_saved_model_gives_the_reported_accuracy(folder):
+    from lstm_keras.datasets import load_reviews
+
+    test = load_reviews("embedded", limit=80).test
+    predictions = load_run(folder).predict(list(test.texts))
+    right = [
+        (one.label == "positive") == label
+        for one, label in zip(predictions, test.labels, strict=True)
+    ]
+    assert np.mean(right) == pytest.approx(
+        metrics_of(folder)["runs"][0]["test"]["accuracy"]
+    )
+
+
+def test_the_report_says_that_the_reviews_are_generated(folder):
+    page = (folder / "report.html").read_text("utf-8")
+    assert "generated reviews, not of IMDB" in page
+    assert page.count("<img ") == 5
+    assert metrics_of(folder)["command"].replace("'", "&#x27;") in page
+
+
+def test_the_same_command_gives_the_same_numbers(folder, tmp_path):
+    again = train(tmp_path)
+    for name in ("runs", "summary"):
+        ours, theirs = metrics_of(again)[name], metrics_of(folder)[name]
+        for runs in (ours, theirs):
+            for run in runs if name == "runs" else ():
+                del run["training_seconds"]
+        assert ours == theirs
+
+
+def test_our_layer_and_keras_own_learn_the_same(folder, tmp_path):
+    builtin = train(tmp_path, "--layer", "builtin")
+    assert metrics_of(builtin)["engine"]["layer"] == "keras.layers.LSTM"
+
+    def losses(run):
+        with (run / "history.csv").open(newline="") as file:
+            return [float(row["val_loss"]) for row in csv.DictReader(file)]
+
+    np.testing.assert_allclose(losses(folder), losses(builtin), rtol=1e-4)
+
+
+def test_several_seeds_give_mean_and_deviation(tmp_path):
+    metrics = metrics_of(train(tmp_path, "--seeds", "2", "--seed", "5"))
+    assert [run["seed"] for run in metrics["runs"]] == [5, 6]
+    accuracies = [run["test"]["accuracy"] for run in metrics["runs"]]
+    assert metrics["summary"]["test_accuracy"] == {
+        "mean": pytest.approx(np.mean(accuracies)),
+        "standard_deviation": pytest.approx(np.std(accuracies, ddof=1)),
+    }
+    losses = {run["seed"]: run["validation"]["log_loss"] for run in metrics["runs"]}
+    assert metrics["saved_seed"] == min(losses, key=losses.get)
+
+
+def test_baselines_stand_beside_the_network(tmp_path):
+    metrics = metrics_of(train(tmp_path, "--baselines", "--epochs", "1"))
+    names = [result["name"] for result in metrics["baselines"]]
+    assert names[0] == "Majority class"
+    assert [name.startswith("TF-IDF") for name in names[1:]] == [True] * 3
+    assert "of the last 30" in names[2]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--layer", "gru"),
+        ("--layer", "simple_rnn"),
+        ("--layers", "2", "--bidirectional", "--mask-padding"),
+        ("--recipe", "tuned", "--epochs", "1"),
+        ("--dtype", "mixed_bfloat16"),
+        ("--jit",),
+    ],
+    ids=" ".join,
+)
+def test_every_kind_of_model_trains_and_is_read_back(tmp_path, options):
+    policy = keras.config.dtype_policy()
+    try:
+        folder = train(tmp_path, *options)
+        (prediction,) = load_run(folder).predict(["the film was wonderful"])
+    finally:
+        keras.config.set_dtype_policy(policy)
+    assert 0 <= prediction.probability <= 1
+
+
+def test_the_plain_model_is_the_one_of_the_textbook():
+    model = build_model(Settings(), 5000, steps=1)
+    kinds = [type(layer) for layer in model.layers]
+    assert kinds == [keras.layers.Embedding, LSTM, keras.layers.Dense]
+    assert model.count_params() == 5000 * 32 + 4 * 64 * (32 + 64 + 1) + 65
+
+
+def test_recipes_only_name_settings():
+    for recipe in RECIPES.values():
+        Settings(**recipe)
+
+
+def test_an_existing_run_is_refused_and_unchanged(folder):
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    with pytest.raises(SystemExit, match=r"one exists already.*--overwrite"):
+        train(folder.parent.parent)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--data", "nowhere.csv"), r"expected --data as one of .*'nowhere\.csv'"),
+        (("--validation-split", "0.001"), "leaves reviews on both sides"),
+        (("--learning-rate", "10", "--epochs", "0"), "2"),
+        (("--name", "../up"), "expected a plain folder name"),
+    ],
+)
+def test_bad_options_end_the_program_and_leave_nothing(tmp_path, options, message):
+    with pytest.raises(SystemExit, match=message):
+        train(tmp_path, *options)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def predict(capsys, *arguments):
+    imdb_sentiment.main(["predict", *map(str, arguments)])
+    return capsys.readouterr().out.splitlines()
+
+
+def test_predict_prints_label_probability_and_unknown_words(folder, capsys):
+    (line,) = predict(capsys, folder, "The film was xyzzy")
+    assert re.fullmatch(
+        r"(positive|negative)  0\.[5-9]\d\d  The film was xyzzy  "
+        r"\(1 of 4 words unknown\)",
+        line,
+    )
+
+
+def test_predict_reads_a_review_a_line_from_standard_input(
+    folder, capsys, monkeypatch, tmp_path
+):
+    (tmp_path / "reviews").write_text("the film\n\n" + "film " * 31 + "\n")
+    with (tmp_path / "reviews").open() as file:
+        monkeypatch.setattr(sys, "stdin", file)
+        lines = predict(capsys, folder, "-")
+    assert len(lines) == 3
+    assert "says nothing about the text" in lines[1]
+    assert "the last 30 read" in lines[2]
+
+
+def test_predict_without_a_run_is_an_error(tmp_path):
+    with pytest.raises(SystemExit, match="expected a run folder"):
+        imdb_sentiment.main(["predict", str(tmp_path / "nowhere"), "text"])
+
+
+def test_ctrl_c_leaves_a_whole_run_marked_as_interrupted(tmp_path):
+    command = [
+        *(sys.executable, "-u", "-m", "experiments.imdb_sentiment", *SMALL),
+        *("--epochs", "100000", "--output", str(tmp_path), "--name", "one"),
+    ]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    for line in process.stdout:
+        if line.startswith("Epoch 3/"):
+            break
+    time.sleep(0.2)
+    os.kill(process.pid, signal.SIGINT)
+    rest, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert "The training was interrupted before its end." in rest
+    folder = tmp_path / "imdb_sentiment" / "one"
+    assert {path.name for path in folder.iterdir()} == FILES
+    assert metrics_of(folder)["interrupted"] is True
+    assert "training was interrupted" in (folder / "report.html").read_text("utf-8")
+    assert load_run(folder).predict(["the film"])
+
+
+@pytest.mark.real
+def test_two_epochs_on_some_thousand_real_reviews_learn_the_sentiment(
+    data_folder, tmp_path
+):
+    """The line: five seeds gave 0.7… to 0.7…, chance is 0.5."""
+    imdb_sentiment.main(
+        [
+            *("--limit", "8000", "--epochs", "2", "--no-baselines"),
+            *("--output", str(tmp_path), "--name", "real"),
+        ]
+    )
+    metrics = metrics_of(tmp_path / "imdb_sentiment" / "real")
+    assert metrics["data"]["real"] is True
+    assert metrics["summary"]["test_accuracy"]["mean"] > 0.7

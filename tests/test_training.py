@@ -1,0 +1,89 @@
+"""Training: the best epoch is kept, and Ctrl-C is no accident."""
+
+import os
+import signal
+
+import keras
+import numpy as np
+import pytest
+
+from experiments import training
+
+
+def line_model(learning_rate=0.1):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(learning_rate), "mse")
+    return model
+
+
+def line(size=32):
+    x = np.random.default_rng(0).normal(size=(size, 1)).astype("float32")
+    return x, 3 * x
+
+
+def test_the_weights_of_the_best_epoch_are_kept():
+    x, y = line()
+    # Validation that wants the opposite gets worse from epoch to epoch.
+    model = line_model()
+    fit = training.fit(model, (x, y), (x, -y), epochs=4, batch_size=8, patience=None)
+    losses = fit.history["val_loss"]
+    assert len(losses) == 4
+    assert fit.best_epoch == 1 + int(np.argmin(losses))
+    kept = model.evaluate(x, -y, verbose=0)
+    assert kept == pytest.approx(min(losses), rel=1e-5)
+    assert not fit.interrupted
+
+
+def test_patience_ends_a_training_that_gets_no_better():
+    x, y = line()
+    fit = training.fit(
+        line_model(), (x, y), (x, -y), epochs=50, batch_size=8, patience=2
+    )
+    assert len(fit.history["loss"]) == fit.best_epoch + 2
+
+
+def test_a_diverging_training_is_an_error():
+    x, y = line()
+    with pytest.raises(ValueError, match="expected a finite training loss"):
+        training.fit(
+            line_model(1e30), (x, y), (x, y), epochs=5, batch_size=8, patience=None
+        )
+
+
+def test_ctrl_c_ends_after_the_batch_and_restores_the_handler():
+    x, y = line()
+    before = signal.getsignal(signal.SIGINT)
+    seen = []
+
+    class PressCtrlC(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(batch)
+            if len(seen) == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    interrupt = training.stop_on_interrupt()
+    line_model().fit(
+        x, y, batch_size=4, epochs=9, verbose=0, callbacks=[PressCtrlC(), interrupt]
+    )
+    assert interrupt.interrupted
+    assert len(seen) == 2
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_second_ctrl_c_gives_up_at_once():
+    interrupt = training.stop_on_interrupt()
+    interrupt.on_train_begin()
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            signal.pause()
+    finally:
+        interrupt.on_train_end()
+
+
+def test_spread_is_mean_and_sample_deviation():
+    spread = training.spread([1.0, 2.0, 6.0])
+    assert spread["mean"] == pytest.approx(3)
+    assert spread["standard_deviation"] == pytest.approx(np.sqrt((4 + 1 + 9) / 2))
+    assert training.spread([1.0])["standard_deviation"] is None
