@@ -12,7 +12,6 @@ from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 
-
 Seconds = tuple[float, float]  # on the clock, and of this process's processor time
 
 

@@ -4,18 +4,9 @@ The real ones are those of Maas et al., "Learning Word Vectors for Sentiment
 Analysis" (2011): https://ai.stanford.edu/~amaas/data/sentiment/.
 """
 
-import bz2
-import csv
-import gzip
 import http.client
-import lzma
 import os
-import posixpath
-import re
 import socket
-import tarfile
-import zlib
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,27 +15,15 @@ import numpy as np
 
 from lstm_keras.embedded_reviews import generate_reviews
 from lstm_keras.preprocessing import FIRST_WORD, TOKENIZERS, Vocabulary
-
-# Far above the real data (longest review 14 kB; 100,000 members; 0.4 GB), and low
-# enough that a hostile file is refused before it fills memory or hours.
-MAX_REVIEW_BYTES = 1 << 20
-MAX_MEMBERS = 500_000
-MAX_ARCHIVE_BYTES = 2 << 30
+from lstm_keras.review_files import (
+    OPENERS,
+    Texts,
+    read_archive,
+    read_csv,
+    read_folder,
+)
 
 DOWNLOAD_TIMEOUT = 15.0  # seconds without an answer
-
-_LABELS = {"neg": 0, "pos": 1}
-_REVIEW = re.compile(r"(?:.*/)?aclImdb/(train|test)/(neg|pos)/([0-9]{1,9})_[0-9]+\.txt")
-_OPENERS = {
-    ".tar": open,
-    ".gz": gzip.open,
-    ".tgz": gzip.open,
-    ".bz2": bz2.open,
-    ".xz": lzma.open,
-}
-_SENTIMENTS = {"negative": 0, "neg": 0, "0": 0, "positive": 1, "pos": 1, "1": 1}
-
-_Texts = dict[str, tuple[list[str], np.ndarray]]  # split -> texts and labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,15 +200,15 @@ def load_imdb(
             f'expected "keras" or an existing path; received {path}'
         )
     if path.is_dir():
-        kind, texts = "folder", _read_folder(path)
-    elif path.suffix.lower() in _OPENERS:
-        kind, texts = "archive", _read_archive(path)
+        kind, texts = "folder", read_folder(path)
+    elif path.suffix.lower() in OPENERS:
+        kind, texts = "archive", read_archive(path)
     elif path.suffix.lower() == ".csv":
         kind = "CSV"
-        texts, note = _read_csv(path, test_fraction, np.random.default_rng(seed))
+        texts, note = read_csv(path, test_fraction, np.random.default_rng(seed))
     else:
         raise ValueError(
-            f"expected a folder, a .csv file or a tar archive ({' '.join(_OPENERS)}); "
+            f"expected a folder, a .csv file or a tar archive ({' '.join(OPENERS)}); "
             f"received {path}"
         )
     name = f"IMDB ({kind} {path.resolve().name})"
@@ -263,7 +242,7 @@ def _find_local() -> Path | None:
     for folder in (Path(root, "imdb"), Path(root)):
         named = sorted(folder.glob("aclImdb*"))
         found = [path for path in named if path.is_dir()]
-        found += [path for path in named if path.suffix.lower() in _OPENERS]
+        found += [path for path in named if path.suffix.lower() in OPENERS]
         found += sorted(folder.glob("*.csv"))
         if found:
             return found[0]
@@ -283,7 +262,7 @@ def _balanced(labels: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
 def _tokenized(
     name: str,
     source: str,
-    texts: _Texts,
+    texts: Texts,
     tokenizer: str | None,
     limit: int | None,
     seed: int,
@@ -331,174 +310,3 @@ def _keras_split(sequences, labels, vocabulary, limit, seed) -> Split:
     chosen = _balanced(labels, limit, seed)
     ids = [np.asarray(sequences[i], np.int32) for i in chosen]
     return Split(_DecodedTexts(ids, vocabulary), ids, labels[chosen].astype(np.int32))
-
-
-class _TarStream:
-    """What tarfile reads from, with a bound on each read and memory of the last.
-
-    tarfile reads an extended header whole, however long it says that it is.
-    """
-
-    def __init__(self, file):
-        self._file = file
-        self.seek = file.seek
-        self.tell = file.tell
-        self.last = b""
-
-    def read(self, size: int) -> bytes:
-        if not 0 <= size <= MAX_REVIEW_BYTES + tarfile.BLOCKSIZE:
-            raise tarfile.ReadError(f"a block of {size} bytes")
-        self.last = self._file.read(size)
-        return self.last
-
-
-class _RefusedError(ValueError):
-    """A source that can be read but must not be taken."""
-
-
-def _read_archive(path: Path) -> _Texts:
-    reviews = {}
-    try:
-        with _OPENERS[path.suffix.lower()](path, "rb") as file:
-            stream = _TarStream(file)
-            with tarfile.open(fileobj=stream, mode="r:") as tar:
-                for number, member in enumerate(tar):
-                    where = f"{path}, member {member.name!r}"
-                    if key := _member_key(member, number, where):
-                        if key in reviews:
-                            raise _RefusedError(f"{where}: received it twice")
-                        data = tar.extractfile(member).read()
-                        reviews[key] = _decode(data, where)
-            # tarfile takes a damaged header for the end.
-            if stream.last != bytes(tarfile.BLOCKSIZE):
-                raise _RefusedError(f"{path}: damaged or truncated: no end mark")
-            while file.read(1 << 16):  # up to the checksum
-                if file.tell() > MAX_ARCHIVE_BYTES:
-                    raise _RefusedError(
-                        f"{path}: longer than {MAX_ARCHIVE_BYTES} bytes"
-                    )
-    except _RefusedError:
-        raise
-    except (
-        *(tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError),
-        *(ValueError, OverflowError, RecursionError),  # of malformed headers
-    ) as error:
-        raise ValueError(f"{path} is not a whole tar archive: {error}") from error
-    return _by_split(reviews, path)
-
-
-def _member_key(
-    member: tarfile.TarInfo, number: int, where: str
-) -> tuple[str, int, int] | None:
-    """Split, label and number of a review; None for what is no labelled review."""
-    if member.name.startswith("/") or ".." in member.name.split("/"):
-        raise _RefusedError(f"{where}: expected a name inside the archive")
-    if number >= MAX_MEMBERS:
-        raise _RefusedError(f"{where}: expected at most {MAX_MEMBERS} members")
-    if not 0 <= member.size <= MAX_ARCHIVE_BYTES - member.offset_data:
-        raise _RefusedError(
-            f"{where}: expected at most {MAX_ARCHIVE_BYTES} bytes in all"
-        )
-    key = _review_key(member.name)
-    if key and not member.isreg():
-        raise _RefusedError(f"{where}: expected a regular file")
-    if key and member.size > MAX_REVIEW_BYTES:
-        raise _RefusedError(f"{where}: expected at most {MAX_REVIEW_BYTES} bytes")
-    return key
-
-
-def _review_key(name: str) -> tuple[str, int, int] | None:
-    match = _REVIEW.fullmatch(posixpath.normpath(name))
-    return match and (match[1], _LABELS[match[2]], int(match[3]))
-
-
-def _decode(data: bytes, where: str) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise _RefusedError(f"{where}: expected UTF-8; {error}") from error
-
-
-def _read_folder(path: Path) -> _Texts:
-    root = path / "aclImdb" if (path / "aclImdb").is_dir() else path
-    reviews = {}
-    for file in root.glob("t*/*/*.txt"):
-        key = _review_key(f"aclImdb/{file.relative_to(root).as_posix()}")
-        if key and file.is_file():
-            if file.stat().st_size > MAX_REVIEW_BYTES:
-                raise ValueError(f"{file}: expected at most {MAX_REVIEW_BYTES} bytes")
-            reviews[key] = _decode(file.read_bytes(), str(file))
-    return _by_split(reviews, path)
-
-
-def _by_split(reviews: dict[tuple[str, int, int], str], path: Path) -> _Texts:
-    counts = Counter((split, label) for split, label, _ in reviews)
-    found = {
-        f"{split}/{name}": counts[split, label]
-        for split in ("train", "test")
-        for name, label in _LABELS.items()
-    }
-    if not all(found.values()):
-        raise ValueError(
-            f"expected reviews in aclImdb/{{train,test}}/{{neg,pos}} of {path}; "
-            f"received {found}"
-        )
-    keys = sorted(reviews)
-    texts = {}
-    for split in ("train", "test"):
-        own = [key for key in keys if key[0] == split]
-        labels = np.array([label for _, label, _ in own], np.int32)
-        texts[split] = [reviews[key] for key in own], labels
-    return texts
-
-
-def _read_csv(
-    path: Path, test_fraction: float, rng: np.random.Generator
-) -> tuple[_Texts, str]:
-    """Splits the distinct reviews of a CSV; the second result tells of repeats."""
-    labels_of: dict[str, int] = {}
-    repeats = 0
-    usual_limit = csv.field_size_limit(MAX_REVIEW_BYTES)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = csv.reader(file, strict=True)
-            header = [name.strip().lower() for name in next(lines, [])]
-            if not {"review", "sentiment"} <= set(header):
-                raise ValueError(
-                    f"{path}, line 1: expected the columns review and sentiment; "
-                    f"received {header}"
-                )
-            for row in filter(None, lines):
-                fields = dict(zip(header, row, strict=False))
-                label = _SENTIMENTS.get(fields.get("sentiment", "").strip().lower())
-                if label is None or "review" not in fields:
-                    raise ValueError(
-                        f"{path}, line {lines.line_num}: expected a review and a "
-                        f"sentiment of {list(_SENTIMENTS)}; received {row!r:.200}"
-                    )
-                repeats += fields["review"] in labels_of
-                labels_of.setdefault(fields["review"], label)
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}, near line {lines.line_num}: {error}") from error
-    finally:
-        csv.field_size_limit(usual_limit)
-
-    texts = list(labels_of)
-    labels = np.array(list(labels_of.values()), np.int32)
-    test = []
-    for label in (0, 1):
-        own = rng.permutation(np.flatnonzero(labels == label))
-        share = round(test_fraction * len(own))
-        if not 0 < share < len(own):
-            raise ValueError(
-                f"expected reviews of both sentiments for training and test in {path}; "
-                f"received {len(own)} distinct ones with label {label}"
-            )
-        test.extend(own[:share])
-    is_test = np.isin(np.arange(len(texts)), test)
-    splits = {
-        split: ([texts[i] for i in np.flatnonzero(chosen)], labels[chosen])
-        for split, chosen in {"train": ~is_test, "test": is_test}.items()
-    }
-    note = f"{repeats} rows of {path} repeat an earlier review and are left out."
-    return splits, note if repeats else ""

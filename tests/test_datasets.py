@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import pytest
 
-from lstm_keras import datasets
+from lstm_keras import datasets, review_files
 from lstm_keras.datasets import load_embedded, load_imdb, load_reviews
 from lstm_keras.preprocessing import OOV, START, Vocabulary
 
@@ -200,7 +200,7 @@ def test_links_among_the_other_members_are_ignored(tmp_path):
 
 
 def test_too_many_members_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets, "MAX_MEMBERS", 5)
+    monkeypatch.setattr(review_files, "MAX_MEMBERS", 5)
     path = write_archive(tmp_path / "aclImdb.tar.xz")
     with pytest.raises(ValueError, match="at most 5 members"):
         load_imdb(path)
@@ -246,7 +246,7 @@ def test_negative_size_is_refused(tmp_path):
 
 
 def test_zeros_without_end_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets, "MAX_ARCHIVE_BYTES", 1 << 20)
+    monkeypatch.setattr(review_files, "MAX_ARCHIVE_BYTES", 1 << 20)
     path = write_archive(tmp_path / "plain.tar", mode="w")
     path.write_bytes(path.read_bytes() + bytes(2 << 20))
     with pytest.raises(ValueError, match="longer than 1048576 bytes"):

@@ -1,0 +1,217 @@
+"""Labelled reviews in the files in which people keep them: folder, tar archive, CSV.
+
+Nothing is written, and a hostile file is refused.
+"""
+
+import bz2
+import csv
+import gzip
+import lzma
+import posixpath
+import re
+import tarfile
+import zlib
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+# Far above the real data (longest review 14 kB; 100,000 members; 0.4 GB), and low
+# enough that a hostile file is refused before it fills memory or hours.
+MAX_REVIEW_BYTES = 1 << 20
+MAX_MEMBERS = 500_000
+MAX_ARCHIVE_BYTES = 2 << 30
+
+_LABELS = {"neg": 0, "pos": 1}
+_REVIEW = re.compile(r"(?:.*/)?aclImdb/(train|test)/(neg|pos)/([0-9]{1,9})_[0-9]+\.txt")
+OPENERS = {
+    ".tar": open,
+    ".gz": gzip.open,
+    ".tgz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+}
+_SENTIMENTS = {"negative": 0, "neg": 0, "0": 0, "positive": 1, "pos": 1, "1": 1}
+
+Texts = dict[str, tuple[list[str], np.ndarray]]  # split -> texts and labels
+
+
+class _TarStream:
+    """What tarfile reads from, with a bound on each read and memory of the last.
+
+    tarfile reads an extended header whole, however long it says that it is.
+    """
+
+    def __init__(self, file):
+        self._file = file
+        self.seek = file.seek
+        self.tell = file.tell
+        self.last = b""
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= MAX_REVIEW_BYTES + tarfile.BLOCKSIZE:
+            raise tarfile.ReadError(f"a block of {size} bytes")
+        self.last = self._file.read(size)
+        return self.last
+
+
+class _RefusedError(ValueError):
+    """A source that can be read but must not be taken."""
+
+
+def read_archive(path: Path) -> Texts:
+    """Reads the official archive, in memory.
+
+    Raises:
+        ValueError: It is broken, truncated, hostile or without reviews.
+    """
+    reviews = {}
+    try:
+        with OPENERS[path.suffix.lower()](path, "rb") as file:
+            stream = _TarStream(file)
+            with tarfile.open(fileobj=stream, mode="r:") as tar:
+                for number, member in enumerate(tar):
+                    where = f"{path}, member {member.name!r}"
+                    if key := _member_key(member, number, where):
+                        if key in reviews:
+                            raise _RefusedError(f"{where}: received it twice")
+                        data = tar.extractfile(member).read()
+                        reviews[key] = _decode(data, where)
+            # tarfile takes a damaged header for the end.
+            if stream.last != bytes(tarfile.BLOCKSIZE):
+                raise _RefusedError(f"{path}: damaged or truncated: no end mark")
+            while file.read(1 << 16):  # up to the checksum
+                if file.tell() > MAX_ARCHIVE_BYTES:
+                    raise _RefusedError(
+                        f"{path}: longer than {MAX_ARCHIVE_BYTES} bytes"
+                    )
+    except _RefusedError:
+        raise
+    except (
+        *(tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError),
+        *(ValueError, OverflowError, RecursionError),  # of malformed headers
+    ) as error:
+        raise ValueError(f"{path} is not a whole tar archive: {error}") from error
+    return _by_split(reviews, path)
+
+
+def _member_key(
+    member: tarfile.TarInfo, number: int, where: str
+) -> tuple[str, int, int] | None:
+    """Split, label and number of a review; None for what is no labelled review."""
+    if member.name.startswith("/") or ".." in member.name.split("/"):
+        raise _RefusedError(f"{where}: expected a name inside the archive")
+    if number >= MAX_MEMBERS:
+        raise _RefusedError(f"{where}: expected at most {MAX_MEMBERS} members")
+    if not 0 <= member.size <= MAX_ARCHIVE_BYTES - member.offset_data:
+        raise _RefusedError(
+            f"{where}: expected at most {MAX_ARCHIVE_BYTES} bytes in all"
+        )
+    key = _review_key(member.name)
+    if key and not member.isreg():
+        raise _RefusedError(f"{where}: expected a regular file")
+    if key and member.size > MAX_REVIEW_BYTES:
+        raise _RefusedError(f"{where}: expected at most {MAX_REVIEW_BYTES} bytes")
+    return key
+
+
+def _review_key(name: str) -> tuple[str, int, int] | None:
+    match = _REVIEW.fullmatch(posixpath.normpath(name))
+    return match and (match[1], _LABELS[match[2]], int(match[3]))
+
+
+def _decode(data: bytes, where: str) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _RefusedError(f"{where}: expected UTF-8; {error}") from error
+
+
+def read_folder(path: Path) -> Texts:
+    """Reads the unpacked archive: `aclImdb`, or the folder that holds it.
+
+    Raises:
+        ValueError: A file is no review in UTF-8, or a split lacks reviews.
+    """
+    root = path / "aclImdb" if (path / "aclImdb").is_dir() else path
+    reviews = {}
+    for file in root.glob("t*/*/*.txt"):
+        key = _review_key(f"aclImdb/{file.relative_to(root).as_posix()}")
+        if key and file.is_file():
+            if file.stat().st_size > MAX_REVIEW_BYTES:
+                raise ValueError(f"{file}: expected at most {MAX_REVIEW_BYTES} bytes")
+            reviews[key] = _decode(file.read_bytes(), str(file))
+    return _by_split(reviews, path)
+
+
+def _by_split(reviews: dict[tuple[str, int, int], str], path: Path) -> Texts:
+    counts = Counter((split, label) for split, label, _ in reviews)
+    found = {
+        f"{split}/{name}": counts[split, label]
+        for split in ("train", "test")
+        for name, label in _LABELS.items()
+    }
+    if not all(found.values()):
+        raise ValueError(
+            f"expected reviews in aclImdb/{{train,test}}/{{neg,pos}} of {path}; "
+            f"received {found}"
+        )
+    keys = sorted(reviews)
+    texts = {}
+    for split in ("train", "test"):
+        own = [key for key in keys if key[0] == split]
+        labels = np.array([label for _, label, _ in own], np.int32)
+        texts[split] = [reviews[key] for key in own], labels
+    return texts
+
+
+def read_csv(
+    path: Path, test_fraction: float, rng: np.random.Generator
+) -> tuple[Texts, str]:
+    """Splits the distinct reviews of a CSV; the second result tells of repeats."""
+    labels_of: dict[str, int] = {}
+    repeats = 0
+    usual_limit = csv.field_size_limit(MAX_REVIEW_BYTES)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = csv.reader(file, strict=True)
+            header = [name.strip().lower() for name in next(lines, [])]
+            if not {"review", "sentiment"} <= set(header):
+                raise ValueError(
+                    f"{path}, line 1: expected the columns review and sentiment; "
+                    f"received {header}"
+                )
+            for row in filter(None, lines):
+                fields = dict(zip(header, row, strict=False))
+                label = _SENTIMENTS.get(fields.get("sentiment", "").strip().lower())
+                if label is None or "review" not in fields:
+                    raise ValueError(
+                        f"{path}, line {lines.line_num}: expected a review and a "
+                        f"sentiment of {list(_SENTIMENTS)}; received {row!r:.200}"
+                    )
+                repeats += fields["review"] in labels_of
+                labels_of.setdefault(fields["review"], label)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}, near line {lines.line_num}: {error}") from error
+    finally:
+        csv.field_size_limit(usual_limit)
+
+    texts = list(labels_of)
+    labels = np.array(list(labels_of.values()), np.int32)
+    test = []
+    for label in (0, 1):
+        own = rng.permutation(np.flatnonzero(labels == label))
+        share = round(test_fraction * len(own))
+        if not 0 < share < len(own):
+            raise ValueError(
+                f"expected reviews of both sentiments for training and test in {path}; "
+                f"received {len(own)} distinct ones with label {label}"
+            )
+        test.extend(own[:share])
+    is_test = np.isin(np.arange(len(texts)), test)
+    splits = {
+        split: ([texts[i] for i in np.flatnonzero(chosen)], labels[chosen])
+        for split, chosen in {"train": ~is_test, "test": is_test}.items()
+    }
+    note = f"{repeats} rows of {path} repeat an earlier review and are left out."
+    return splits, note if repeats else ""
