@@ -1,96 +1,86 @@
-"""How fast is it? For now: review texts to padded word ids.
+"""How fast is it? For now: review texts to padded word ids."""
 
-python -m experiments.speed --text auto --reviews 50000
-"""
-
-import argparse
-import os
-import platform
+import sys
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import cycle, islice
-from pathlib import Path
+
+from experiments import runner
+from experiments.runner import option
+
+DESCRIPTION = """\
+Time how long review texts take to become padded word ids, in one process, with each
+tokenizer: on the clock, and in processor time, which a busy machine does not stretch.
+"""
 
 Seconds = tuple[float, float]  # on the clock, and of this process's processor time
 
 
-def measure_text(texts: list[str], maxlen: int) -> dict[str, dict[str, Seconds]]:
-    """Time of each step from `texts` to padded ids, by tokenizer; one process."""
-    from lstm_keras.preprocessing import TOKENIZERS, Vocabulary, pad
+@dataclass(frozen=True)
+class Settings:
+    """The options of the benchmark; `--help` explains them."""
 
-    results = {}
-    for tokenizer in TOKENIZERS:
-        build = partial(Vocabulary.build, texts, tokenizer=tokenizer)
-        building, vocabulary = _timed(build)
-        encoding, _ = _timed(lambda v=vocabulary: pad(v.encode_all(texts), maxlen))
-        results[tokenizer] = {"build vocabulary": building, "text to ids": encoding}
-    return results
-
-
-def _timed(function: Callable[[], object]) -> tuple[Seconds, object]:
-    clock, processor = time.perf_counter(), time.process_time()
-    result = function()
-    return (time.perf_counter() - clock, time.process_time() - processor), result
-
-
-def describe_machine() -> str:
-    """Processor, cores and versions, in one line."""
-    import numpy as np
-
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():  # Linux, where platform.processor() is empty
-        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
-        names = [line.split(":")[1].strip() for line in lines if "model name" in line]
-        model = names[0] if names else model
-    return (
-        f"{model}, {os.cpu_count()} cores; Python {platform.python_version()}, "
-        f"NumPy {np.__version__}"
+    text: str = option(
+        "auto",
+        "auto, embedded, or the path of an IMDB archive, folder or CSV",
+        group="data",
     )
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Runs the benchmark of the command line and prints its table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.speed",
-        description="Times review texts to padded word ids, in one process.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    reviews: int = option(
+        50_000,
+        "number of texts; the reviews are repeated where there are fewer",
+        group="data",
+        least=1,
     )
-    parser.add_argument(
-        "--text",
-        default="auto",
-        metavar="DATA",
-        help='"auto", "embedded", or the path of an IMDB archive, folder or CSV',
-    )
-    parser.add_argument(
-        "--reviews",
-        type=int,
-        default=50_000,
-        help="number of texts; the reviews are repeated where there are fewer",
-    )
-    parser.add_argument("--maxlen", type=int, default=200, help="padded length")
-    options = parser.parse_args(arguments)
-    for name in ("reviews", "maxlen"):
-        if getattr(options, name) < 1:
-            parser.error(f"expected --{name} of at least 1")
+    maxlen: int = option(200, "padded length", group="data", least=1)
 
-    from lstm_keras.datasets import load_reviews
 
-    (seconds, _), data = _timed(lambda: load_reviews(options.text, tokenizer="words"))
-    if data.note:
-        print(data.note)
-    distinct = [*data.train.texts, *data.test.texts]
-    texts = list(islice(cycle(distinct), options.reviews))
-    print(f"{data.name}: {len(distinct)} reviews loaded in {seconds:.1f} s")
-    print(f"{len(texts)} texts, padded to {options.maxlen} ids")
-    print(describe_machine())
+def main(argv: Sequence[str]) -> None:
+    """Run the benchmark of the command line and print its table."""
+    settings = runner.parse(
+        Settings, argv, program="python -m experiments.speed", description=DESCRIPTION
+    )
+    with runner.readable_errors():
+        run(settings)
+
+
+def run(settings: Settings) -> None:
+    """Load the texts, time every step, print a row for each."""
+    with runner.stage(f"Loading the reviews ({settings.text})"):
+        from lstm_keras.datasets import load_reviews
+
+        reviews = load_reviews(settings.text, tokenizer="words")
+    if reviews.note:
+        print(reviews.note)
+    distinct = [*reviews.train.texts, *reviews.test.texts]
+    texts = list(islice(cycle(distinct), settings.reviews))
+    machine = runner.environment()["machine"]
+    print(f"{len(texts):,} texts, {len(distinct):,} of them distinct: {reviews.name}")
+    print(f"{machine['cpu']}, {machine['cores']} cores")
     print(f"{'tokenizer':11}{'step':18}{'seconds':>9}{'CPU s':>9}{'reviews/s':>11}")
-    for tokenizer, steps in measure_text(texts, options.maxlen).items():
+    for tokenizer, steps in measure_text(texts, settings.maxlen).items():
         for step, (clock, processor) in steps.items():
             rate = len(texts) / clock
             print(f"{tokenizer:11}{step:18}{clock:9.2f}{processor:9.2f}{rate:11,.0f}")
 
 
+def measure_text(texts: list[str], maxlen: int) -> dict[str, dict[str, Seconds]]:
+    """Return the time of each step from texts to padded ids, by tokenizer."""
+    from lstm_keras.preprocessing import TOKENIZERS, Vocabulary, pad
+
+    results = {}
+    for tokenizer in TOKENIZERS:
+        building, vocabulary = _timed(Vocabulary.build, texts, tokenizer=tokenizer)
+        encoding, _ = _timed(lambda v=vocabulary: pad(v.encode_all(texts), maxlen))
+        results[tokenizer] = {"build vocabulary": building, "text to ids": encoding}
+    return results
+
+
+def _timed(function: Callable, *arguments, **options) -> tuple[Seconds, object]:
+    clock, processor = time.perf_counter(), time.process_time()
+    result = function(*arguments, **options)
+    return (time.perf_counter() - clock, time.process_time() - processor), result
+
+
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
