@@ -130,13 +130,6 @@ class Settings:
         least=0,
         below=1,
     )
-    label_smoothing: float = option(
-        0.0,
-        "train towards s/2 and 1 - s/2 instead of 0 and 1",
-        group="training",
-        least=0,
-        below=1,
-    )
     patience: int | None = option(
         None,
         "stop early after so many epochs without a lower validation loss (without "
@@ -360,7 +353,7 @@ def build_model(settings: Settings, input_dim: int, steps: int):
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
     model.compile(
         keras.optimizers.Adam(rate),
-        keras.losses.BinaryCrossentropy(label_smoothing=settings.label_smoothing),
+        "binary_crossentropy",
         metrics=["accuracy"],
         jit_compile=settings.jit,
     )

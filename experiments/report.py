@@ -20,9 +20,9 @@ h2 {{ margin-top: 2.5rem; border-bottom: 1px solid var(--line); }}
 .scroll {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; }}
 th, td {{ text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0;
-  border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }}
-td.number, th.number {{ text-align: right; font-variant-numeric: tabular-nums;
-  overflow-wrap: normal; white-space: nowrap; }}
+  border-bottom: 1px solid var(--line); overflow-wrap: break-word; }}
+td.number, th.number {{ text-align: right; font-variant-numeric: tabular-nums; }}
+td.number {{ white-space: nowrap; }}
 pre {{ background: var(--soft); padding: .8rem; overflow-x: auto; }}
 .note {{ border-left: .3rem solid #d55e00; padding: .2rem .8rem;
   background: var(--soft); }}

@@ -23,6 +23,7 @@ def figures(fit, result, test, probabilities, maxlen: int) -> dict:
     labels = test.labels
     curves = {result.name: (labels, probabilities)}
     lengths = [len(ids) - 1 for ids in test.ids]
+    cut_at = maxlen if max(lengths) > maxlen else None
     return {
         "learning_curves": (
             plots.plot_learning_curves(fit.history, fit.best_epoch),
@@ -38,7 +39,7 @@ def figures(fit, result, test, probabilities, maxlen: int) -> dict:
             "How often the predicted probabilities come true on the test reviews.",
         ),
         "length_accuracy": (
-            plots.plot_length_accuracy(lengths, labels, probabilities, maxlen),
+            plots.plot_length_accuracy(lengths, labels, probabilities, cut_at),
             f"Test accuracy by length; the model reads the last {maxlen} words.",
         ),
     }

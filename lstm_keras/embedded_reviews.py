@@ -136,6 +136,8 @@ TRAIN = {
         "I was {happy}.",
         "I was really {happy}.",
         "I was {happy} when I came out.",
+        "I was {happy} when I left.",
+        "I was {happy} after that.",
         "I was {denial} {-happy}.",
         "I was {denial} {-happy} when I left.",
         "I was {denial} {-happy} after that.",
@@ -209,10 +211,15 @@ TRAIN = {
         "{expected} {-simple}. I was wrong.",
         "{expected} {simple}, and I was right.",
         "{expected} {simple}. I was right.",
+        "{expected} {neutral}{but} what I saw was {simple}.",
+        "{expected} {neutral}{but} {report}.",
+        "The trailer looked {-adj}. The film is {adj}.",
+        "The trailer looked {neutral}. The film is {adj}.",
         "If it had been {-adj}, I would have left {-happy}. I left {happy}.",
     ],
     "concession": [
         "{despite} the {-adj} {part}, {report}.",
+        "{despite} the {-adj} {part} and the {neutral} {part}, {report}.",
         "{report}, {despite} the {-adj} {part}.",
         "{although} {-aspect}, {report}.",
         "{report}, {although} {-aspect}.",
@@ -332,6 +339,9 @@ TRAIN = {
         "{subject} is really {simple}",
         "{subject} is {adj} and {adj}",
         "{subject} is not only {adj} but also {adj}",
+        "{subject} is not only {neutral} but also {adj}",
+        "{subject} is {neutral} and {adj}",
+        "{subject} is {adj} and {neutral}",
         "every scene is {adj}",
     ],
     "report": [
@@ -354,6 +364,9 @@ TRAIN = {
         "{subject} is not {-adj} but {adj}",
         "{subject} is {simple} and not {-simple}",
         "{subject} is {simple} rather than {-simple}",
+        "{subject} is {denial} {-adj} or {neutral}",
+        "{subject} is not only {neutral} but also {well} {made}",
+        "{subject} is not only {neutral}, it is also {adj}",
         "nobody can call {subject} {-simple}",
     ],
     "simple": [
@@ -382,9 +395,15 @@ TRAIN = {
     "aspect": [
         "the {part} is {adj}",
         "the {part} is really {adj}",
+        "the {part} in this {film} is {adj}",
+        "the {part} is {neutral} and {adj}",
         "the {part} is {adj} and so is the {part}",
         "the {part} is {adj} and {adj}",
     ],
+    "neutral": (
+        "long short quiet loud colorful modern dark complicated old-fashioned "
+        "serious".split()
+    ),
     "film": "film movie picture drama comedy thriller".split(),
     "moment": "moment minute scene second".split(),
     "part": (
@@ -454,8 +473,8 @@ TEST = {
         "I {loved} every single {moment}.",
         "I did not {-love} one {moment} of it.",
         "I came home {happy}.",
-        "I was really {happy} when I left.",
-        "I was {denial} {-happy} when I went home.",
+        "I was really {happy} when I went home.",
+        "I was {denial} {-happy} when I came home.",
     ],
     "turn": [
         "I would say that {verdict}.",
