@@ -24,12 +24,11 @@ import numpy as np
 SENTIMENT = {
     "adj": (
         "awful terrible dull boring clumsy dreadful tedious lifeless horrible lame "
-        "stale tiresome pointless forgettable miserable feeble shallow dismal bland "
-        "sloppy annoying embarrassing lazy ugly".split(),
-        "wonderful fantastic brilliant gripping charming superb delightful captivating "
+        "stale tiresome pointless forgettable miserable feeble shallow bland sloppy "
+        "annoying".split(),
+        "wonderful fantastic brilliant gripping charming superb delightful lovely "
         "excellent splendid fresh inspired beautiful memorable marvelous thrilling "
-        "clever magnificent enchanting impressive lovely elegant amazing "
-        "touching".split(),
+        "clever impressive elegant amazing".split(),
     ),
     "plain": ("bad poor weak".split(), "good great fine".split()),
     "superb": (
@@ -37,10 +36,8 @@ SENTIMENT = {
         "fantastic wonderful superb brilliant amazing marvelous".split(),
     ),
     "noun": (
-        "disaster mess failure bore disappointment flop chore embarrassment nightmare "
-        "calamity".split(),
-        "masterpiece delight triumph gem joy treat pleasure marvel success "
-        "treasure".split(),
+        "disaster mess failure bore disappointment flop chore nightmare".split(),
+        "masterpiece delight triumph gem joy treat marvel success".split(),
     ),
     "love": (
         "hate dislike detest loathe despise".split(),
@@ -186,8 +183,10 @@ TRAIN = {
         "{critics} are right to say that {opinion}.",
         "{critics} are mistaken when they say that {-opinion}.",
         "{critics} are not mistaken when they say that {report}.",
-        "{critics} are wrong if they think that {-opinion}.",
-        "{critics} are right if they think that {opinion}.",
+        "I think {critics} are wrong to call it {-simple}.",
+        "I think {critics} are right to call it {simple}.",
+        "{critics} were wrong when they called it {-simple}.",
+        "{critics} were right when they called it {simple}.",
         "It is not true that {-opinion}.",
         "It is wrong to say that {-opinion}.",
         "It is right to say that {opinion}.",
@@ -256,29 +255,24 @@ TRAIN = {
         ". I do not agree.",
         ", and I do not agree.",
         ", but I do not agree with them.",
-        ", and I do not agree with any of this.",
         ". I know that they are wrong.",
         ". If you ask me, they are wrong.",
         ". I am sure they are wrong.",
         ", but I think that is not true.",
-        ". I cannot agree with that.",
-        ". I do not believe it.",
+        ". I disagree with that.",
         ", and I do not believe that.",
         ". That is not true.",
-        ", which is not true.",
     ],
     "confirmed": [
         ". They are right.",
         ", and they are right.",
         ". I agree.",
         ", and I agree with them.",
-        ", and I agree with all of this.",
         ". I know that they are right.",
         ". If you ask me, they are right.",
         ". I am sure they are right.",
         ", and I think that is true.",
-        ". I can only agree with that.",
-        ". I believe it.",
+        ". I agree with that.",
         ". That is true.",
         ", which is true.",
     ],
@@ -342,6 +336,8 @@ TRAIN = {
         "{subject} is not only {neutral} but also {adj}",
         "{subject} is {neutral} and {adj}",
         "{subject} is {adj} and {neutral}",
+        "{subject} is a really {adj} story",
+        "{subject} is something truly {adj}",
         "every scene is {adj}",
     ],
     "report": [
@@ -522,7 +518,7 @@ TEST = {
         "not a single scene is {-adj}",
     ],
     "opinion": [
-        "what I saw is {simple}",
+        "what we see here is {simple}",
         "the film itself is {simple}",
         "{subject} is a really {adj} {film}",
     ],
@@ -533,7 +529,7 @@ TEST = {
     ],
     "claim": [
         "the film itself is {adj}",
-        "what I saw is a {noun}",
+        "what we see here is a {noun}",
         "{subject} is a really {adj} {film}",
         "the film itself is {denial} {-simple}",
         "it is not {-adj} at all",
