@@ -168,7 +168,9 @@ class LSTMCell(keras.layers.Layer):
         z = _project(inputs, self.kernel, x_masks)
         z = z + _project(h, self.recurrent_kernel, h_masks)
         if self.bias is not None:
-            z = z + self.bias
+            # Not `z + self.bias`: its gradient is summed in another order on TensorFlow,
+            # and training would differ from Keras's layer in the last bits, then more.
+            z = ops.add(z, self.bias)
         z_i, z_f, z_g, z_o = ops.split(z, 4, axis=-1)
 
         i = self.recurrent_activation(z_i)

@@ -184,7 +184,7 @@ class LSTM(keras.layers.RNN):
     def call(self, sequences, initial_state=None, mask=None, training=False):
         """Run the cell over the time axis."""
         if initial_state is not None:
-            shapes = [ops.shape(state) for state in keras.tree.flatten(initial_state)]
+            shapes = [tuple(state.shape) for state in keras.tree.flatten(initial_state)]
             self._check_initial_state(shapes, sequences.shape[0])
         self.cell.next_dropout_masks()
         return super().call(
@@ -237,15 +237,15 @@ class LSTM(keras.layers.RNN):
         fits = len(shapes) == 2 and all(
             len(shape) == 2
             and all(
-                None in (size, wanted) or not isinstance(size, int) or size == wanted
-                for size, wanted in zip(shape, expected, strict=True)
+                None in pair or len(set(pair)) == 1
+                for pair in zip(shape, expected, strict=True)
             )
             for shape in shapes
         )
         if not fits:
             raise ValueError(
                 "expected initial_state to be [h, c], each of shape (batch, units) = "
-                f"{expected}; received shapes {[tuple(shape) for shape in shapes]}"
+                f"{expected}; received shapes {list(shapes)}"
             )
 
     units = _of_cell("units")
