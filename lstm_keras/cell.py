@@ -53,8 +53,8 @@ class LSTMCell(keras.layers.Layer):
         kernel_constraint: Constraint on `W`.
         recurrent_constraint: Constraint on `U`.
         bias_constraint: Constraint on `b`.
-        dropout: Fraction of the inputs to drop in training, in `[0, 1]`. As in Keras, a
-            rate of exactly 1 drops nothing.
+        dropout: Fraction of the inputs to drop in training, in `[0, 1]`. As in Keras's
+            cell, a rate of exactly 1 drops nothing.
         recurrent_dropout: Fraction of `h_{t-1}` to drop in training, in `[0, 1]`. When
             it is not 0 each of the four parts of `z` gets masks of its own, as in
             Keras.

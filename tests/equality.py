@@ -15,10 +15,9 @@ BACKEND = keras.backend.backend()
 BATCH, TIME, FEATURES, UNITS = 3, 7, 4, 5
 
 # Relative to the largest expected element. Half precision: a few units in the last
-# place, since rounding errors of the steps add up. On torch `keras.ops.matmul` of
-# float64 is computed in float32 (keras-team/keras issue 23704).
+# place, since rounding errors of the steps add up.
 TOLERANCES = {
-    "float64": 1e-5 if BACKEND == "torch" else 1e-12,
+    "float64": 1e-12,
     "float32": 1e-5,
     "mixed_float16": 4 * 2.0**-10,
     "mixed_bfloat16": 4 * 2.0**-7,

@@ -56,6 +56,9 @@ MASKS = {
     "a fully masked row": ["1111111", "0000000", "1001110"],
 }
 LAYERS = (LSTM, keras.layers.LSTM)
+# `keras.ops.matmul` of float64 gives float32 on JAX and torch (keras issue 23704), so
+# there both layers are equal to each other, but not as exact as the reference.
+FLOAT64_OF_KERAS = "float64" if BACKEND == "tensorflow" else "float32"
 every_mask = pytest.mark.parametrize("mask", MASKS)
 not_on_torch = pytest.mark.skipif(
     BACKEND == "torch", reason="jit_compile on torch takes minutes in dynamo"
@@ -173,26 +176,23 @@ def test_outputs_states_and_gradients_equal_kerass_in_float64(
             go_backwards=go_backwards,
             unroll=unroll,
             dtype="float64",
+            use_cudnn=False,
         )
         assert_equal_runs(pair, "float64", mask=mask)
 
 
 @every_mask
-@pytest.mark.parametrize("return_sequences", [False, True])
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
-def test_outputs_states_and_gradients_equal_kerass_in_mixed_precision(
-    dtype, return_sequences, mask
-):
-    pair = lstm_pair(return_sequences=return_sequences, return_state=True, dtype=dtype)
+def test_outputs_states_and_gradients_equal_kerass_in_mixed_precision(dtype, mask):
+    pair = lstm_pair(return_sequences=True, return_state=True, dtype=dtype)
     assert_equal_runs(pair, dtype, mask=as_mask(mask))
 
 
 @pytest.mark.parametrize("zero_output_for_mask", [False, True])
 @every_mask
 @pytest.mark.parametrize("go_backwards", [False, True])
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_outputs_states_and_gradients_equal_the_reference(
-    dtype, go_backwards, mask, zero_output_for_mask
+    go_backwards, mask, zero_output_for_mask
 ):
     mask = as_mask(mask)
     with double_precision():
@@ -201,13 +201,13 @@ def test_outputs_states_and_gradients_equal_the_reference(
             return_state=True,
             go_backwards=go_backwards,
             zero_output_for_mask=zero_output_for_mask,
-            dtype=dtype,
+            dtype="float64",
         )
-        outputs, gradients = run(layer, mask)
+        results = list(run(layer, mask))
         weights = layer.get_weights()
     expected = reference_run(weights, mask, go_backwards, zero_output_for_mask)
-    assert_all_close(outputs, expected[0], dtype)
-    assert_all_close(gradients, expected[1], dtype)
+    for actual, exact in zip(results, expected, strict=True):
+        assert_all_close(actual, exact, FLOAT64_OF_KERAS)
 
 
 @every_mask
@@ -371,10 +371,11 @@ def test_dropout_equals_kerass_of_the_same_seed_call_after_call(rates, unroll):
         return_sequences=True,
         return_state=True,
     )
-    for _ in range(2):
-        assert_equal_runs(pair, training=True, mask=as_mask("holes"))
-    assert_equal_runs(pair, training=False)
-    assert_equal_runs(pair, training=True)
+    ours, builtin = pair
+    x = inputs_and_states()[0]
+    for training in (True, True, False):
+        assert_all_close(ours(x, training=training), builtin(x, training=training))
+    assert_equal_runs(pair, training=True, mask=as_mask("holes"))
 
 
 def linear_layer(set_weights, **arguments):
@@ -520,6 +521,23 @@ def test_a_tf_function_gives_the_gradients_of_eager_keras(unroll, jit_compile):
         assert_all_close(actual, expected)
 
 
+@only_tensorflow
+def test_training_on_tensorflow_equals_kerass_bit_for_bit():
+    def trained_weights(layer):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential(
+            [keras.Input((40, 16)), layer(32), keras.layers.Dense(1)]
+        )
+        model.compile("adam", "mse")
+        x, y = normal(192, 40, 16, seed=1), normal(192, 1, seed=2)
+        model.fit(x, y, batch_size=64, epochs=2, verbose=0)
+        return model.get_weights()
+
+    ours, builtin = map(trained_weights, (lstm_keras.LSTM, keras.layers.LSTM))
+    for actual, expected in zip(ours, builtin, strict=True):
+        np.testing.assert_array_equal(actual, expected)
+
+
 @pytest.mark.skipif(BACKEND != "jax", reason="jax.jit is of JAX")
 @pytest.mark.parametrize("unroll", [False, True])
 def test_jax_jit_gives_the_gradients_of_eager_keras(unroll):
@@ -580,12 +598,7 @@ def assert_wrapped_layers_equal(pair, x, **arguments):
         layer(x, **arguments)
     randomize_weights(builtin)
     ours.set_weights(builtin.get_weights())
-
-    def run_wrapper(layer):
-        return outputs_and_gradients(layer, lambda x: layer(x, **arguments), [x])
-
-    for actual, expected in zip(run_wrapper(ours), run_wrapper(builtin), strict=True):
-        assert_all_close(actual, expected)
+    assert_all_close(ours(x, **arguments), builtin(x, **arguments))
 
 
 def test_stacked_layers_on_a_masked_embedding_equal_kerass():
