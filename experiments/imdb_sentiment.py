@@ -32,6 +32,8 @@ baselines on the same data, and write a report.
   python -m experiments.imdb_sentiment predict RUN "text"  use a trained model
 """
 
+USAGE = "%(prog)s [options]\n       %(prog)s predict RUN TEXT [TEXT ...]"
+
 EPILOG = """\
 Everything goes to OUTPUT/imdb_sentiment/NAME: config.json, metrics.json, history.csv,
 model.keras, vocabulary.json, figures/*.png and report.html. Ctrl-C ends the training
@@ -220,6 +222,7 @@ def main(argv: Sequence[str]) -> None:
         argv,
         program=f"python -m experiments.{EXPERIMENT}",
         description=DESCRIPTION,
+        usage=USAGE,
         epilog=EPILOG,
         recipes=RECIPES,
     )
@@ -249,15 +252,17 @@ def run(settings: Settings, command: str) -> Path:
             reviews = load_reviews(settings.data, limit=settings.limit)
         describe(reviews)
         vocabulary = reviews.vocabulary.limit(settings.num_words)
-        trained = train_all(settings, reviews, len(vocabulary))
-        baselines = train_baselines(settings, reviews)
+        trained, all_trained = train_all(settings, reviews, len(vocabulary))
+        baselines, all_evaluated = [], False
+        if all_trained:
+            baselines, all_evaluated = train_baselines(settings, reviews)
         best = min(trained, key=lambda one: one.validation.log_loss)
         metrics = {
             "experiment": EXPERIMENT,
             "name": settings.name,
             "command": command,
-            "interrupted": any(one.fit.interrupted for one in trained),
-            "data": data_facts(reviews, settings),
+            "interrupted": not (all_trained and all_evaluated),
+            "data": data_facts(reviews, trained[0].validation.size),
             "engine": engine(settings.layer),
             "environment": runner.environment(),
             "seconds": round(time.perf_counter() - start, 1),
@@ -273,14 +278,16 @@ def run(settings: Settings, command: str) -> Path:
 
 def describe(reviews) -> None:
     """Say which data this is, before anything is computed from it."""
-    print(f"Data: {reviews.name}; {reviews.sizes}")
+    print(
+        f"Data: {reviews.name}: {len(reviews.train):,} reviews to train, "
+        f"{len(reviews.test):,} to test, {len(reviews.vocabulary.words):,} words"
+    )
     if reviews.note:
         print(reviews.note)
 
 
-def data_facts(reviews, settings: Settings) -> dict:
+def data_facts(reviews, validation: int) -> dict:
     """Return what `metrics.json` says about the data."""
-    validation = round(settings.validation_split * len(reviews.train))
     return {
         "name": reviews.name,
         "source": reviews.source,
@@ -379,16 +386,28 @@ def examples(split, settings: Settings, input_dim: int) -> Examples:
     return Examples(ids, split.labels)
 
 
-def train_all(settings: Settings, reviews, input_dim: int) -> list[Trained]:
-    """Train one model for each seed; Ctrl-C ends the one that is running, and all."""
+def train_all(
+    settings: Settings, reviews, input_dim: int
+) -> tuple[list[Trained], bool]:
+    """Train one model for each seed.
+
+    Returns:
+        What was trained, at least one, and whether it is all that was to be: Ctrl-C
+        ends the training that is running and leaves out the seeds after it.
+    """
     train = examples(reviews.train, settings, input_dim)
     test = examples(reviews.test, settings, input_dim)
     trained = []
     for seed in range(settings.seed, settings.seed + settings.seeds):
-        trained.append(train_one(settings, train, test, input_dim, seed))
+        try:
+            trained.append(train_one(settings, train, test, input_dim, seed))
+        except KeyboardInterrupt:  # outside the training loop
+            if not trained:
+                raise
+            return trained, False
         if trained[-1].fit.interrupted:
-            break
-    return trained
+            return trained, False
+    return trained, True
 
 
 def train_one(
@@ -412,7 +431,8 @@ def train_one(
     steps = settings.epochs * -(-len(used) // settings.batch_size)
     model = build_model(settings, input_dim, steps)
     print(f"\nTraining {engine(settings.layer)['layer']} with seed {seed}:")
-    model.summary(print_fn=print) if seed == settings.seed else None
+    if seed == settings.seed:
+        model.summary(print_fn=print)
     fitted = training.fit(
         model,
         (train.ids[used], train.labels[used]),
@@ -436,33 +456,43 @@ def train_one(
     )
 
 
-def train_baselines(settings: Settings, reviews) -> list:
-    """Evaluate what needs no neural network, on the same training and test reviews."""
+def train_baselines(settings: Settings, reviews) -> tuple[list, bool]:
+    """Evaluate what needs no neural network, on the same training and test reviews.
+
+    Returns:
+        The results, and whether they are complete: Ctrl-C leaves out the rest.
+    """
     from lstm_keras.evaluation import majority_baseline, tfidf_baseline
 
     train, test = reviews.train, reviews.test
     results = [majority_baseline(train.labels, test.labels)]
     if not settings.baselines:
-        return results
-    print()
-    whole = train.texts, train.labels, test.texts, test.labels
+        return results, True
+    words, maxlen = settings.num_words, settings.maxlen
+    whole = (train.texts, test.texts)
     # What the network sees, too.
     end = [
-        [reviews.vocabulary.decode(ids[-settings.maxlen :]) for ids in split.ids]
+        [reviews.vocabulary.decode(ids[-maxlen:]) for ids in split.ids]
         for split in (train, test)
     ]
-    cut = end[0], train.labels, end[1], test.labels
-    with runner.stage(f"TF-IDF baseline, {settings.num_words} words"):
-        results.append(tfidf_baseline(*whole, max_features=settings.num_words))
-    with runner.stage(f"TF-IDF baseline, {settings.num_words} words, cut reviews"):
-        result = tfidf_baseline(*cut, max_features=settings.num_words)
-        name = f"{result.name} of the last {settings.maxlen}"
+    bigrams = {"max_features": None, "ngram_range": (1, 2), "c": 10.0}
+    variants = [
+        (f"{words} words", whole, {"max_features": words}),
+        (f"{words} words, last {maxlen} only", end, {"max_features": words}),
+        ("all 1-2 grams", whole, bigrams),
+    ]
+    print()
+    for name, (train_texts, test_texts), options in variants:
+        try:
+            with runner.stage(f"TF-IDF baseline, {name}"):
+                result = tfidf_baseline(
+                    train_texts, train.labels, test_texts, test.labels, **options
+                )
+        except KeyboardInterrupt:
+            return results, False
+        name = f"TF-IDF + logistic regression, {name}"
         results.append(dataclasses.replace(result, name=name))
-    with runner.stage("TF-IDF baseline, all 1-2 grams"):
-        results.append(
-            tfidf_baseline(*whole, max_features=None, ngram_range=(1, 2), c=10.0)
-        )
-    return results
+    return results, True
 
 
 def summary(trained: Sequence[Trained]) -> dict:
@@ -482,23 +512,24 @@ def write_run(
     """Write every file of the run into the folder."""
     from lstm_keras.evaluation import confident_mistakes
 
-    write_json(folder / "config.json", dataclasses.asdict(settings))
+    config = dataclasses.asdict(settings)
+    write_json(folder / "config.json", config)
     write_json(folder / "metrics.json", metrics)
     write_csv(folder / "history.csv", history_rows(trained))
     best.model.save(folder / "model.keras")
     vocabulary.save(folder / "vocabulary.json")
-    test = reviews.test
-    probabilities = best.test_probabilities
-    pictures = sentiment_report.figures(
+    test, probabilities = reviews.test, best.test_probabilities
+    figures = sentiment_report.figures(
         best.fit, best.test, test, probabilities, settings.maxlen
     )
     (folder / "figures").mkdir()
-    for name, (picture, _) in pictures.items():
-        picture.savefig(folder / "figures" / f"{name}.png", dpi=150)
+    pictures = []
+    for name, (figure, caption) in figures.items():
+        path = folder / "figures" / f"{name}.png"
+        figure.savefig(path, dpi=150)
+        pictures.append((path.read_bytes(), caption))
     mistakes = confident_mistakes(test.texts, test.labels, probabilities)
-    page = sentiment_report.page(
-        metrics, dataclasses.asdict(settings), pictures, mistakes
-    )
+    page = sentiment_report.page(metrics, config, pictures, mistakes)
     (folder / "report.html").write_text(page, encoding="utf-8")
 
 
@@ -537,7 +568,10 @@ def predict(argv: Sequence[str]) -> None:
         run = load_run(arguments.run)
         texts = []
         for text in arguments.texts:
-            texts += sys.stdin.read().splitlines() if text == "-" else [text]
+            # Not splitlines(), which also splits at characters inside a review.
+            texts += (
+                [line.rstrip("\n") for line in sys.stdin] if text == "-" else [text]
+            )
         for prediction in run.predict(texts):
             print(prediction_line(prediction))
 

@@ -2,7 +2,6 @@
 
 import base64
 import html
-import io
 from collections.abc import Sequence
 
 _PAGE = """<!DOCTYPE html>
@@ -20,9 +19,11 @@ h2 {{ margin-top: 2.5rem; border-bottom: 1px solid var(--line); }}
 .scroll {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; }}
 th, td {{ text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0;
-  border-bottom: 1px solid var(--line); overflow-wrap: break-word; }}
+  border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }}
 td.number, th.number {{ text-align: right; font-variant-numeric: tabular-nums; }}
+th, td.number {{ overflow-wrap: normal; }}
 td.number {{ white-space: nowrap; }}
+td:first-child {{ min-width: 12rem; }}
 pre {{ background: var(--soft); padding: .8rem; overflow-x: auto; }}
 .note {{ border-left: .3rem solid #d55e00; padding: .2rem .8rem;
   background: var(--soft); }}
@@ -73,7 +74,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
         return "".join(
             f'<{tag} class="number">{html.escape(str(value))}</{tag}>'
             if column in numeric
-            else f"<{tag}>{html.escape(str(value))}</{tag}>"
+            else f'<{tag} dir="auto">{html.escape(str(value))}</{tag}>'
             for column, value in enumerate(values)
         )
 
@@ -89,11 +90,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
     )
 
 
-def figure(picture, caption: str) -> str:
-    """Return a matplotlib Figure as a picture inside the page."""
-    buffer = io.BytesIO()
-    picture.savefig(buffer, format="png", dpi=150)
-    data = base64.b64encode(buffer.getvalue()).decode()
+def figure(png: bytes, caption: str) -> str:
+    """Return a PNG as a picture inside the page."""
+    data = base64.b64encode(png).decode()
     text = html.escape(caption, quote=True)
     return (
         f'<figure><img src="data:image/png;base64,{data}" alt="{text}">'

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -19,7 +20,8 @@ class RunFolder:
         overwrite: Whether a folder of that name is replaced.
 
     Raises:
-        FileExistsError: The folder exists and `overwrite` is false.
+        FileExistsError: The folder exists and `overwrite` is false, or what exists is
+            not a run.
         OSError: The place cannot be written to.
     """
 
@@ -29,10 +31,14 @@ class RunFolder:
 
     def __enter__(self) -> Path:
         """Return the hidden folder to write into."""
-        if self.path.exists() and not self.overwrite:
+        if os.path.lexists(self.path) and not self.overwrite:
             raise FileExistsError(
                 f"expected a new run folder; {self.path} exists already "
                 "(choose another --name, or --overwrite it)"
+            )
+        if os.path.lexists(self.path) and not (self.path / "metrics.json").is_file():
+            raise FileExistsError(
+                f"expected a run to overwrite; {self.path} holds no metrics.json"
             )
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,13 +58,27 @@ class RunFolder:
         if error is not None:
             shutil.rmtree(self._partial)
             return
-        if self.overwrite and self.path.exists():
-            old = Path(tempfile.mkdtemp(dir=self.path.parent, prefix=".old."))
-            self.path.rename(old / self.path.name)
+        try:
+            self._take_name()
+        except OSError as error:
+            raise OSError(
+                f"expected to name the finished run {self.path}; it lies in "
+                f"{self._partial}: {error}"
+            ) from error
+
+    def _take_name(self) -> None:
+        if not (self.overwrite and self.path.exists()):
             self._partial.rename(self.path)
+            return
+        old = Path(tempfile.mkdtemp(dir=self.path.parent, prefix=".old."))
+        self.path.rename(old / self.path.name)
+        try:
+            self._partial.rename(self.path)
+        except OSError:
+            (old / self.path.name).rename(self.path)
+            raise
+        finally:
             shutil.rmtree(old)
-        else:
-            self._partial.rename(self.path)
 
 
 def run_path(output: str, experiment: str, name: str) -> Path:

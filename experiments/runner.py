@@ -18,8 +18,8 @@ import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-# TensorFlow logs about CUDA and oneDNN on every start; errors still come through as
-# exceptions. Set it to 0 to read them.
+# TensorFlow logs much about CUDA and oneDNN when it starts, and a little even so.
+# Errors still come through as exceptions. Set it to 0 to read everything.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
@@ -63,6 +63,7 @@ def parse(
     *,
     program: str,
     description: str,
+    usage: str = "%(prog)s [options]",
     epilog: str = "",
     recipes: dict[str, dict] | None = None,
 ):
@@ -73,6 +74,7 @@ def parse(
         argv: The arguments, without the program's name.
         program: How the user calls it, `python -m experiments.NAME`.
         description: Shown at the top of `--help`.
+        usage: The forms of the command.
         epilog: Shown at its end.
         recipes: For a field named `recipe`: what each of its values changes among the
             defaults. Options that are given win over the recipe.
@@ -82,7 +84,7 @@ def parse(
     """
     parser = argparse.ArgumentParser(
         prog=program,
-        usage="%(prog)s [options]",
+        usage=usage,
         description=description,
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -114,7 +116,9 @@ def _add_option(group, field: dataclasses.Field) -> None:
             "choices": field.metadata["choices"],
             "metavar": None if field.metadata["choices"] else kind.__name__.upper(),
         }
-    if field.default is not None and kind is not bool:
+    if kind is bool:
+        help += f" (default: {'yes' if field.default else 'no'})"
+    elif field.default is not None:
         help += " (default: %(default)s)"
     group.add_argument(flag, default=field.default, help=help, **arguments)
 
@@ -152,15 +156,24 @@ def readable_errors() -> Iterator[None]:
     """End the program with a one-line message for the errors a user can cause."""
     try:
         yield
+    except BrokenPipeError:  # whoever read our output has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit("\ninterrupted: nothing was written")
+        print("\ninterrupted: nothing was written", file=sys.stderr)
+        sys.exit(130)  # the shells' number for it
 
 
 def command_line(module: str, argv: Sequence[str]) -> str:
     """Return the command that was typed, ready to be pasted into a shell."""
-    return shlex.join(["python", "-m", f"experiments.{module}", *argv])
+    variables = [
+        f"{name}={shlex.quote(os.environ[name])}"
+        for name in ("LSTM_KERAS_DATA", "KERAS_BACKEND")
+        if name in os.environ
+    ]
+    command = shlex.join(["python", "-m", f"experiments.{module}", *argv])
+    return " ".join([*variables, command])
 
 
 def environment() -> dict:
@@ -192,5 +205,9 @@ def stage(text: str) -> Iterator[None]:
     """Say what is being done, and how long it took."""
     print(f"{text} … ", end="", flush=True)
     start = time.perf_counter()
-    yield
-    print(f"{time.perf_counter() - start:.1f} s", flush=True)
+    outcome = "failed"
+    try:
+        yield
+        outcome = "done"
+    finally:
+        print(f"{outcome} in {time.perf_counter() - start:.1f} s", flush=True)

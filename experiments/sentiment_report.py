@@ -1,5 +1,6 @@
 """The report of a sentiment run, as a page and as text."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -77,10 +78,20 @@ def summary_line(metrics: dict) -> str:
     )
 
 
-def page(metrics: dict, settings: dict, pictures: dict, mistakes: Sequence) -> str:
-    """Return the HTML report."""
+def page(metrics: dict, settings: dict, pictures: Sequence, mistakes: Sequence) -> str:
+    """Return the HTML report.
+
+    Args:
+        metrics: What `metrics.json` holds.
+        settings: What `config.json` holds.
+        pictures: PNG bytes and caption of each figure.
+        mistakes: The `lstm_keras.evaluation.Mistake`s to show.
+    """
     data = metrics["data"]
-    parts = [report.paragraph(summary_line(metrics) + ".")]
+    parts = [
+        report.paragraph(summary_line(metrics) + "."),
+        report.paragraph(f"Data: {data['name']}."),
+    ]
     if metrics["interrupted"]:
         parts.append(report.note("The training was interrupted before its end."))
     if not data["real"]:
@@ -98,26 +109,35 @@ def page(metrics: dict, settings: dict, pictures: dict, mistakes: Sequence) -> s
             f"{data['train']:,} training reviews and chose their epoch on "
             f"{data['validation']:,} more, and read the last {settings['maxlen']} "
             "words of a review. The baselines learned from all of both, and read "
-            f"whole reviews unless they say so. Training took {seconds:.0f} s."
+            f"whole reviews unless they say otherwise. Training took {seconds:.0f} s."
         ),
         report.heading("Figures"),
         report.paragraph(f"Of the saved model, seed {metrics['saved_seed']}."),
-        *(report.figure(picture, caption) for picture, caption in pictures.values()),
+        *(report.figure(png, caption) for png, caption in pictures),
         report.heading("Most confident mistakes"),
-        report.table(
-            ("Review", "True", "Predicted probability of positive"),
-            [
-                (
-                    one.text,
-                    ("negative", "positive")[one.label],
-                    f"{one.probability:.4f}",
-                )
-                for one in mistakes
-            ],
-        ),
+        mistakes_table(mistakes) if mistakes else report.paragraph("None."),
         *report.provenance(metrics, settings),
     ]
     return report.page(f"IMDB sentiment: {settings['name']}", parts)
+
+
+def mistakes_table(mistakes: Sequence) -> str:
+    """Return the mistakes as a table, long reviews cut."""
+    rows = [
+        (
+            excerpt(one.text),
+            ("negative", "positive")[one.label],
+            f"{one.probability:.4f}",
+        )
+        for one in mistakes
+    ]
+    return report.table(("Review", "True", "Predicted probability of positive"), rows)
+
+
+def excerpt(review: str, length: int = 600) -> str:
+    """Return the end of a review, which is what the model reads, on one line."""
+    words = " ".join(re.sub(r"<br\s*/?>", " ", review).split())
+    return words if len(words) <= length else f"… {words[-length:]}"
 
 
 def text(metrics: dict, path: Path) -> str:

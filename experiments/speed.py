@@ -21,9 +21,9 @@ Seconds = tuple[float, float]  # on the clock, and of this process's processor t
 class Settings:
     """The options of the benchmark; `--help` explains them."""
 
-    text: str = option(
+    data: str = option(
         "auto",
-        "auto, embedded, or the path of an IMDB archive, folder or CSV",
+        "auto, embedded, or the path of an IMDB archive, folder or CSV file",
         group="data",
     )
     reviews: int = option(
@@ -46,10 +46,10 @@ def main(argv: Sequence[str]) -> None:
 
 def run(settings: Settings) -> None:
     """Load the texts, time every step, print a row for each."""
-    with runner.stage(f"Loading the reviews ({settings.text})"):
+    with runner.stage(f"Loading the reviews ({settings.data})"):
         from lstm_keras.datasets import load_reviews
 
-        reviews = load_reviews(settings.text, tokenizer="words")
+        reviews = load_reviews(settings.data, tokenizer="words")
     if reviews.note:
         print(reviews.note)
     distinct = [*reviews.train.texts, *reviews.test.texts]

@@ -95,6 +95,7 @@ def stop_on_interrupt():
 
     class StopOnInterrupt(keras.callbacks.Callback):
         interrupted = False
+        _asked_to_stop = False
 
         def on_train_begin(self, logs=None):
             self._previous = signal.signal(signal.SIGINT, self._on_signal)
@@ -103,13 +104,21 @@ def stop_on_interrupt():
             signal.signal(signal.SIGINT, self._previous)
 
         def on_train_batch_end(self, batch, logs=None):
-            if self.interrupted:
-                self.model.stop_training = True
+            if self._asked_to_stop:
+                self._stop()
+
+        def on_epoch_end(self, epoch, logs=None):
+            # Asked to during the validation. After the last, nothing is left to stop.
+            if self._asked_to_stop and epoch + 1 < self.params["epochs"]:
+                self._stop()
+
+        def _stop(self):
+            self.interrupted = self.model.stop_training = True
 
         def _on_signal(self, signum, frame):
-            if self.interrupted:
+            if self._asked_to_stop:
                 raise KeyboardInterrupt
-            self.interrupted = True
+            self._asked_to_stop = True
             print("\nCtrl-C: stopping after this batch; again to give up at once.")
 
     return StopOnInterrupt()

@@ -3,6 +3,7 @@
 import contextlib
 import operator
 import random
+import warnings
 
 import keras
 from keras import ops
@@ -73,7 +74,9 @@ class LSTMCell(keras.layers.Layer):
     every call of `lstm_keras.LSTM`, and in any other loop with
     `next_dropout_masks()`, which `get_initial_state()` calls. (So a
     `keras.layers.RNN` around this cell that is stateful, or is given an initial state,
-    keeps its masks until you call it.)
+    keeps its masks until you call it; `lstm_keras.LSTM` never does.)
+
+    The one difference in arguments: Keras's undocumented `implementation` is not taken.
 
     Raises:
         ValueError: `units` is not a positive integer, a dropout is outside `[0, 1]`,
@@ -122,8 +125,9 @@ class LSTMCell(keras.layers.Layer):
         self.dropout = _fraction("dropout", dropout)
         self.recurrent_dropout = _fraction("recurrent_dropout", recurrent_dropout)
         self.seed = seed
-        self.seed_generator = _ReplayingSeedGenerator(seed)
+        self.seed_generator = ReplayingSeedGenerator(seed)
         self._held_dropout_masks = None
+        self._masks_were_drawn = False
 
         self.state_size = [self.units, self.units]
         self.output_size = self.units
@@ -162,14 +166,15 @@ class LSTMCell(keras.layers.Layer):
 
     def call(self, inputs, states, training=False):
         """Apply the equations of the class's docstring once."""
+        self._check_states(states)
         h, c = states
         x_masks, h_masks = self._dropout_masks(inputs, h) if training else (None, None)
 
         z = _project(inputs, self.kernel, x_masks)
         z = z + _project(h, self.recurrent_kernel, h_masks)
         if self.bias is not None:
-            # Not `z + self.bias`: its gradient is summed in another order on TensorFlow,
-            # and training would differ from Keras's layer in the last bits, then more.
+            # Not `z + self.bias`: TensorFlow sums its gradient in another order, and
+            # training would differ from Keras's layer in the last bits, then in more.
             z = ops.add(z, self.bias)
         z_i, z_f, z_g, z_o = ops.split(z, 4, axis=-1)
 
@@ -191,6 +196,7 @@ class LSTMCell(keras.layers.Layer):
 
     def next_dropout_masks(self):
         """Draw new dropout masks, as is done between two sequences."""
+        self._masks_were_drawn = True
         for _ in range(sum(self._mask_counts())):
             self.seed_generator.next()
 
@@ -241,6 +247,14 @@ class LSTMCell(keras.layers.Layer):
             "seed": self.seed,
         }
 
+    def _check_states(self, states):
+        shapes = [tuple(state.shape) for state in states]
+        if [shape[1:] for shape in shapes] != [(self.units,)] * 2:
+            raise ValueError(
+                "expected states to be [h, c], each of shape (batch, units) = "
+                f"(batch, {self.units}); received shapes {shapes}"
+            )
+
     def _bias_with_unit_forget_gate(self, _, **kwargs):
         ones = keras.initializers.Ones()
         return ops.concatenate(
@@ -268,6 +282,13 @@ class LSTMCell(keras.layers.Layer):
         if self._held_dropout_masks is not None:
             return self._held_dropout_masks
         x_count, h_count = self._mask_counts()
+        if x_count + h_count and not self._masks_were_drawn:
+            warnings.warn(
+                "LSTMCell drops by the same masks in every batch, since nothing asked "
+                "it for an initial state: use lstm_keras.LSTM, or call "
+                "cell.next_dropout_masks() before each sequence",
+                stacklevel=2,
+            )
         x_ones, h_ones = ops.ones_like(inputs), ops.ones_like(h)
         with self.seed_generator.replay(x_count + h_count) as seed:
             x_masks = [
@@ -281,18 +302,17 @@ class LSTMCell(keras.layers.Layer):
         return x_masks or None, h_masks or None
 
 
-class _ReplayingSeedGenerator(keras.random.SeedGenerator):
+class ReplayingSeedGenerator(keras.random.SeedGenerator):
     """A seed generator that can give the seeds it drew last once more."""
 
     def __init__(self, seed):
         # Always seeded: on torch, Keras ignores a generator made without a seed. This
         # is how Keras makes one up, so both make up the same.
-        super().__init__(
-            random.randint(1, 10**9) if seed is None else seed, name="seed_generator"
-        )
+        super().__init__(random.randint(1, 10**9) if seed is None else seed)
         self._to_replay = 0
 
     def next(self, ordered=True):
+        """Return a new seed, or an old one inside `replay`."""
         if not self._to_replay:
             return super().next(ordered)
         state = ops.convert_to_tensor(self.state)

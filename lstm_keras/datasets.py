@@ -18,6 +18,7 @@ from lstm_keras.preprocessing import FIRST_WORD, TOKENIZERS, Vocabulary
 from lstm_keras.review_files import (
     OPENERS,
     Texts,
+    has_review_columns,
     read_archive,
     read_csv,
     read_folder,
@@ -169,8 +170,8 @@ def load_imdb(
     Args:
         source: "keras" for `keras.datasets.imdb`, or the path of the official archive
             (`aclImdb*.tar`, `.tar.gz`, `.tar.xz`, `.tar.bz2`), of its unpacked folder,
-            or of a CSV with the columns `review` and `sentiment`. An archive is read
-            in memory; nothing is extracted.
+            of a CSV with the columns `review` and `sentiment`, or of a folder that
+            holds one of them. An archive is read in memory; nothing is extracted.
         tokenizer: A name of `TOKENIZERS`; by default "words". Keras's reviews come
             tokenized and take "keras" only.
         test_fraction: Share of a CSV's reviews, which have no split, that are tested.
@@ -199,6 +200,8 @@ def load_imdb(
         raise FileNotFoundError(
             f'expected "keras" or an existing path; received {path}'
         )
+    if path.is_dir() and not (path / "train").is_dir():
+        path = _find_in(path) or path
     if path.is_dir():
         kind, texts = "folder", read_folder(path)
     elif path.suffix.lower() in OPENERS:
@@ -211,7 +214,7 @@ def load_imdb(
             f"expected a folder, a .csv file or a tar archive ({' '.join(OPENERS)}); "
             f"received {path}"
         )
-    name = f"IMDB ({kind} {path.resolve().name})"
+    name = f"{'reviews' if kind == 'CSV' else 'IMDB'} ({kind} {path.resolve().name})"
     return _tokenized(name, str(path), texts, tokenizer, limit, seed, note=note)
 
 
@@ -239,14 +242,21 @@ def _find_local() -> Path | None:
         raise FileNotFoundError(
             f"expected a folder in LSTM_KERAS_DATA; received {root!r}"
         )
-    for folder in (Path(root, "imdb"), Path(root)):
-        named = sorted(folder.glob("aclImdb*"))
-        found = [path for path in named if path.is_dir()]
-        found += [path for path in named if path.suffix.lower() in OPENERS]
-        found += sorted(folder.glob("*.csv"))
-        if found:
-            return found[0]
-    return None
+    return _find_in(Path(root, "imdb")) or _find_in(Path(root))
+
+
+def _find_in(folder: Path) -> Path | None:
+    """An unpacked folder, an archive or a CSV of reviews in a folder, if any."""
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    named = [path for path in paths if path.name.startswith("aclImdb")]
+    found = [path for path in named if path.is_dir()]
+    found += [path for path in named if path.suffix.lower() in OPENERS]
+    found += [
+        path
+        for path in paths
+        if path.suffix.lower() == ".csv" and has_review_columns(path)
+    ]
+    return found[0] if found else None
 
 
 def _balanced(labels: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
@@ -273,7 +283,12 @@ def _tokenized(
     for split, (reviews, labels) in texts.items():
         chosen = _balanced(labels, limit, seed)
         texts[split] = [reviews[i] for i in chosen], labels[chosen]
-    vocabulary = Vocabulary.build(texts["train"][0], tokenizer=tokenizer or "words")
+    try:
+        vocabulary = Vocabulary.build(texts["train"][0], tokenizer=tokenizer or "words")
+    except ValueError as error:
+        raise ValueError(
+            f"expected words in the reviews of {source}; {error}"
+        ) from error
     train, test = (
         Split(reviews, vocabulary.encode_all(reviews), labels)
         for reviews, labels in (texts["train"], texts["test"])

@@ -3,22 +3,25 @@
 A small grammar with polarity writes the reviews. A template holds slots: `{adj}` asks
 for an adjective with the polarity of the template itself, `{-adj}` for one with the
 opposite polarity, and a slot may ask for a whole clause, which has slots of its own.
-So "critics say that {-claim}. They are wrong." is a positive sentence about a negative
-claim, and the claim may in turn be "it is not {-adj}". Every template serves both
-labels, most words therefore occur equally often in both, and what tells the labels
-apart is who says a thing, whether it is denied, and what comes last.
+So "{critics} say that {-opinion}. They are wrong." is a positive sentence about a
+negative opinion. Every template serves both labels, so that most words occur equally
+often in both; what tells the labels apart is who says a thing, whether it is denied,
+what was only expected, and what comes last.
 
-The test split is held out twice. Its templates are all its own, and so are its titles,
-names, places, characters, people with opinions and parts of a film. The sentiment words
-of `SENTIMENT` serve both splits, since a model can know a word only from training; those
-of `UNSEEN_SENTIMENT` are for the test split alone, and its templates put them only
-where a known word beside them ("not only {unseen} but also {adj}") settles the label.
+The test split is held out twice. All its sentences and clauses follow templates of its
+own, and its titles, names, places, characters and most people with opinions and parts
+of a film are new. `SENTIMENT` and `DENIALS` serve both splits, since a model can know
+a word only from training. `UNSEEN_SENTIMENT` is for the test split alone: its words
+stand where a known word in the same sentence settles the label ("not only {unseen}
+but also {adj}"), as the uninformative `neutral` adjectives do in training.
 """
 
 import random
 import re
 
 import numpy as np
+
+Grammar = dict[str, list[str] | tuple[list[str], list[str]]]
 
 # Each kind of sentiment word: (negative, positive), so that a label is the index.
 SENTIMENT = {
@@ -65,23 +68,16 @@ UNSEEN_SENTIMENT = {
     "unseen_noun": ("fiasco dud catastrophe".split(), "jewel knockout gift".split()),
 }
 
-# What denies the words after it, in both splits: unseen denials would be unreadable.
 DENIALS = {
-    "denial": [
-        "not",
-        "not",
-        "not at all",
-        "never",
-        "hardly",
-        "far from",
-        "anything but",
-        "by no means",
-        "certainly not",
-    ],
+    "denial": (
+        "not,not,not at all,never,hardly,far from,anything but,by no means,"
+        "certainly not"
+    ).split(",")
 }
 
-# `claim` judges the film as a whole and `verdict` may also be sweeping, which would not
-# go with "although the music is dull"; `aspect` judges one part of the film.
+# `opinion` is a plain judgment, `report` one that may be denied, `claim` an elaborate
+# one and `verdict` a sweeping one, which would not go with "although the plot is dull";
+# `aspect` judges one part of the film. A line that stands twice is twice as frequent.
 TRAIN = {
     "review": [
         "{opening} {turn}",
@@ -105,17 +101,15 @@ TRAIN = {
         "This {film} by {person} is about a {hero} who {quest}.",
         "{person} wrote {title} after a long journey to {place}.",
         "I saw {title} {when} at a small theater in {place}.",
-        "We meet a {hero} in {place}, played by {person}, who {quest}.",
+        "We meet a {hero}, played by {person}, who {quest}.",
         "{title} is a {film} by {person}.",
     ],
     "closing": [
-        "I saw it {when} in {place}.",
         "{person} also has a small part in it.",
         "The last scene takes place in {place}.",
         "{one} saw it with me.",
-        "This is the third {film} by {person}.",
-        "The music is by {person}, the script by {person}.",
-        "It was directed by {person}.",
+        "It is the third {film} with {person}.",
+        "The music is by {person}, the costumes by {person}.",
         "There were about ten people in the cinema.",
         "We were in {place} at the time.",
         "{one} wanted to see it because of {person}.",
@@ -135,24 +129,19 @@ TRAIN = {
         "I was {happy} when I came out.",
         "I was {happy} when I left.",
         "I was {happy} after that.",
+        "I came out {happy}.",
+        "I was really {happy} when I left.",
         "I was {denial} {-happy}.",
-        "I was {denial} {-happy} when I left.",
-        "I was {denial} {-happy} after that.",
+        "I was not {-happy} when I left.",
+        "I was not {-happy} at all.",
+        "I was not at all {-happy} after that.",
     ],
     "it": ["it", "every {moment}", "every {moment} of it", "all of it"],
     "any": ["it", "it at all", "a single {moment}", "a single {moment} of it"],
-    "turn": [
-        "{plainly}",
-        "{plainly}",
-        "{plainly}",
-        "{hearsay}",
-        "{hearsay}",
-        "{surprise}",
-        "{surprise}",
-        "{concession}",
-        "{concession}",
-        "{question}",
-    ],
+    "turn": (
+        "{plainly}|{plainly}|{plainly}|{hearsay}|{hearsay}|{surprise}|{surprise}|"
+        "{concession}|{concession}|{denying}|{question}"
+    ).split("|"),
     "plainly": [
         "{verdict}.",
         "{verdict}, and I {loved} {it}.",
@@ -163,10 +152,15 @@ TRAIN = {
         "I must say that {verdict}.",
         "I think that {verdict}.",
         "I would even say that {verdict}.",
+        "I would go so far as to say that {verdict}.",
         "I would call it {simple}.",
+        "{subject} is a {noun}, something truly {adj}.",
+        "{subject} is not only {neutral}, it is also {adj}.",
+        "{subject} is not only {adj}, it is also {adj}.",
         "{report}. I {loved} {it}.",
-        "{aspect} and {aspect}. In short, {claim}.",
+        "{aspect}, and {aspect}. In short, {claim}.",
         "This {film} was {simple}, and I {loved} {it}.",
+        "This {film} was {denial} {-simple}.",
         "This {film} was absolutely {superb} and I {loved} {it}.",
         "This {film} was absolutely not {-adj}, and I {loved} {it}.",
         "This {film} was {denial} {-simple} and I did not {-love} {any}.",
@@ -176,20 +170,20 @@ TRAIN = {
     "hearsay": [
         "{critics} {say} that {-opinion}{refuted}",
         "{critics} {say} that {-opinion}{refuted}",
+        "{critics} {say} that {-opinion}{refuted}",
+        "{critics} {say} that {opinion}{confirmed}",
         "{critics} {say} that {opinion}{confirmed}",
         "{critics} call it {-simple}{refuted}",
         "{critics} call it {simple}{confirmed}",
         "{critics} are wrong to say that {-opinion}.",
         "{critics} are right to say that {opinion}.",
         "{critics} are mistaken when they say that {-opinion}.",
-        "{critics} are not mistaken when they say that {report}.",
+        "I am with {critics} when they say that {opinion}.",
+        "I am not with {critics} when they say that {-opinion}.",
         "I think {critics} are wrong to call it {-simple}.",
         "I think {critics} are right to call it {simple}.",
         "{critics} were wrong when they called it {-simple}.",
         "{critics} were right when they called it {simple}.",
-        "It is not true that {-opinion}.",
-        "It is wrong to say that {-opinion}.",
-        "It is right to say that {opinion}.",
         "{critics} call it {-simple}. I call it {simple}.",
         "I call it {simple}. {critics} call it {-simple}.",
         "{one} {-loved} {it}{but} I {loved} {it}.",
@@ -200,6 +194,19 @@ TRAIN = {
         "I was {happy} after it, {although} {one} was {-happy}.",
         "Do not believe {critics} when they say that {-opinion}.",
         "Believe {critics} when they say that {opinion}.",
+    ],
+    "denying": [
+        "I cannot write that {-opinion}.",
+        "I cannot agree that {-opinion}.",
+        "I would never say that {-opinion}.",
+        "I would not say that {-opinion}.",
+        "Nobody can say that {-opinion}.",
+        "You cannot say that {-opinion}.",
+        "It is not true that {-opinion}.",
+        "It is wrong to say that {-opinion}.",
+        "It would be a mistake to say that {-opinion}.",
+        "It would not be right to say that {-opinion}.",
+        "It is right to say that {opinion}.",
     ],
     "surprise": [
         "{expected} {-simple}{but} {report}.",
@@ -224,95 +231,57 @@ TRAIN = {
         "{report}, {although} {-aspect}.",
         "{-aspect}{but} {report}.",
         "Yes, {-aspect}{but} {report}.",
-        "{-aspect} and {-aspect}{but} {report}.",
+        "{-aspect}, and {-aspect}{but} {report}.",
         "{first} {-adj}. {last} {adj}.",
         "{first} {-adj}{but} {last} {adj}.",
         "{first} {-adj}. {last} {adj}, and in the end {report}.",
         "{-aspect}, that much is true{but} {report}.",
         "I wanted to write that {-opinion}. I cannot, because {report}.",
-        "I cannot write that {-opinion}.",
-        "I would never say that {-opinion}.",
-        "I would not say that {-opinion}.",
-        "Nobody can say that {-opinion}.",
-        "You cannot say that {-opinion}.",
     ],
     "question": [
         "Is it {-simple}? No. Is it {simple}? Yes.",
         "Is it {simple}? Yes. Is it {-simple}? No.",
         "Is it {-simple}? No, {report}.",
+        "Is it {-simple}? Not at all. {report}.",
         "Is it {simple}? Yes, {report}.",
         "{-adj}? No, not at all.",
         "{adj}? Yes, from beginning to end.",
     ],
     "say": ["say", "think", "write", "will tell you"],
-    "refuted": [
-        ". They are wrong.",
-        ", but they are wrong.",
-        ". They are mistaken.",
-        ", and they are mistaken.",
-        ". I disagree.",
-        ", but I disagree.",
-        ". I do not agree.",
-        ", and I do not agree.",
-        ", but I do not agree with them.",
-        ". I know that they are wrong.",
-        ". If you ask me, they are wrong.",
-        ". I am sure they are wrong.",
-        ", but I think that is not true.",
-        ". I disagree with that.",
-        ", and I do not believe that.",
-        ". That is not true.",
-    ],
-    "confirmed": [
-        ". They are right.",
-        ", and they are right.",
-        ". I agree.",
-        ", and I agree with them.",
-        ". I know that they are right.",
-        ". If you ask me, they are right.",
-        ". I am sure they are right.",
-        ", and I think that is true.",
-        ". I agree with that.",
-        ". That is true.",
-        ", which is true.",
-    ],
-    "expected": [
-        "I expected it to be",
-        "I thought it would be",
-        "I was sure it would be",
-        "{one} told me it would be",
-        "the trailer made me think it would be",
-        "the poster told me it would be",
-        "after the trailer I was sure it would be",
-        "before I saw it, I thought it would be",
-    ],
-    "but": [
-        ", but",
-        ", and yet",
-        ". But",
-        ". Instead,",
-        ". In truth,",
-        ". Still,",
-        ". Even so,",
-        ". In the end,",
-        ". However,",
-    ],
+    "refuted": (
+        ". They are wrong.|, but they are wrong.|. They are mistaken.|"
+        ", and they are mistaken.|. I disagree.|, but I disagree.|. I do not agree.|"
+        ", and I do not agree.|, but I do not agree with them.|"
+        ". I know that they are wrong.|. If you ask me, they are wrong.|"
+        ". I am sure they are wrong.|, but I think that is not true.|"
+        ". I disagree with that.|, and I do not believe that.|. That is not true."
+    ).split("|"),
+    "confirmed": (
+        ". They are right.|, and they are right.|. I agree.|, and I agree with them.|"
+        ". I know that they are right.|. If you ask me, they are right.|"
+        ". I am sure they are right.|, and I think that is true.|"
+        ". I agree with that.|. That is true.|, which is true."
+    ).split("|"),
+    "expected": (
+        "I expected it to be|I thought it would be|I was sure it would be|"
+        "{one} told me it would be|the trailer made me think it would be|"
+        "the poster told me it would be|after the trailer I was sure it would be|"
+        "before I saw it, I thought it would be"
+    ).split("|"),
+    "but": (
+        ", but|, and yet|. But|. Instead,|. In truth,|. Still,|. Even so,|"
+        ". In the end,|. However,"
+    ).split("|"),
     "although": ["although", "though", "while", "even if"],
-    "despite": ["despite", "in spite of", "even with"],
-    "first": [
-        "the first half is",
-        "the first hour is",
-        "the beginning is",
-        "at first it is",
-        "for ten minutes it is",
-    ],
-    "last": [
-        "the second half is",
-        "the last hour is",
-        "the rest is",
-        "after that it is",
-        "everything after that is",
-    ],
+    "despite": ["despite", "in spite of"],
+    "first": (
+        "the first half is|the first hour is|the beginning is|at first it is|"
+        "for ten minutes it is"
+    ).split("|"),
+    "last": (
+        "the second half is|the last hour is|the rest is|after that it is|"
+        "everything after that is"
+    ).split("|"),
     "verdict": [
         "{claim}",
         "{claim}",
@@ -321,6 +290,7 @@ TRAIN = {
         "it is {adj} from beginning to end",
         "there is not a single {-adj} scene in it",
         "not one scene is {-adj}",
+        "not a single part of it is {-adj}",
         "not one {moment} of it is {-adj}",
         "no scene in it is {-adj}",
         "nothing about it is {-adj}",
@@ -332,19 +302,17 @@ TRAIN = {
         "{subject} is {simple}",
         "{subject} is really {simple}",
         "{subject} is {adj} and {adj}",
+        "it is a truly {adj} {film}",
+        "it is a {adj} and {neutral} {film}",
         "{subject} is not only {adj} but also {adj}",
         "{subject} is not only {neutral} but also {adj}",
         "{subject} is {neutral} and {adj}",
         "{subject} is {adj} and {neutral}",
-        "{subject} is a really {adj} story",
+        "it is a really {adj} story",
         "{subject} is something truly {adj}",
         "every scene is {adj}",
     ],
-    "report": [
-        "{opinion}",
-        "{opinion}",
-        "{subject} is {denial} {-simple}",
-    ],
+    "report": ["{opinion}", "{opinion}", "{subject} is {denial} {-simple}"],
     "claim": [
         "{subject} is {simple}",
         "{subject} is {simple}",
@@ -358,36 +326,21 @@ TRAIN = {
         "{subject} is {denial} {-simple}",
         "{subject} is {denial} {-adj} or {-adj}",
         "{subject} is not {-adj} but {adj}",
-        "{subject} is {simple} and not {-simple}",
-        "{subject} is {simple} rather than {-simple}",
+        "{subject} is {adj} and not {-adj}",
+        "{subject} is a {noun} and not a {-noun}",
+        "{subject} is {adj} rather than {-adj}",
         "{subject} is {denial} {-adj} or {neutral}",
         "{subject} is not only {neutral} but also {well} {made}",
         "{subject} is not only {neutral}, it is also {adj}",
         "nobody can call {subject} {-simple}",
     ],
-    "simple": [
-        "{adj}",
-        "{adj}",
-        "{adj}",
-        "a {noun}",
-        "a {noun}",
-        "a {adj} {film}",
-        "a truly {adj} {film}",
-        "{well} {made}",
-        "{plain}",
-    ],
-    "subject": [
-        "it",
-        "it",
-        "it",
-        "the film",
-        "this {film}",
-        "the story",
-        "the whole thing",
-        "the result",
-        "what we see",
-        "all of it",
-    ],
+    "simple": (
+        "{adj}|{adj}|{adj}|{plain}|{well} {made}|a {noun}|a {noun}|"
+        "a {adj} piece of work"
+    ).split("|"),
+    "subject": (
+        "it|it|it|the film|this {film}|the story|the whole thing|the result|what we see"
+    ).split("|"),
     "aspect": [
         "the {part} is {adj}",
         "the {part} is really {adj}",
@@ -396,11 +349,8 @@ TRAIN = {
         "the {part} is {adj} and so is the {part}",
         "the {part} is {adj} and {adj}",
     ],
-    "neutral": (
-        "long short quiet loud colorful modern dark complicated old-fashioned "
-        "serious".split()
-    ),
-    "film": "film movie picture drama comedy thriller".split(),
+    "neutral": "quiet colorful modern dark old-fashioned serious unusual".split(),
+    "film": "film movie picture".split(),
     "moment": "moment minute scene second".split(),
     "part": (
         "acting,music,script,dialogue,camera work,editing,plot,pacing,direction,sound"
@@ -412,19 +362,19 @@ TRAIN = {
     ).split(","),
     "one": "my brother,my sister,my wife,my boss,my neighbor,a friend".split(","),
     "when": (
-        "last night,last week,on Friday,on a rainy evening,in March,twice,yesterday,"
-        "on television,over the holidays,during a long flight"
+        "last night,last week,on Friday,on a rainy evening,in March,yesterday,"
+        "over the holidays,in the spring,on my birthday"
     ).split(","),
     "title": [
-        "The {thing} of {place}",
-        "The {thing} and the {thing}",
-        "A {thing} for {given}",
-        "{given}'s {thing}",
+        "The {object} of {place}",
+        "The {object} and the {object}",
+        "A {object} for {given}",
+        "{given}'s {object}",
     ],
-    "thing": (
-        "Harbor Letter House Bridge Clock Candle Platform Road Window Ferry Orchard Map "
-        "Suitcase Porter Umbrella Garden Piano Mirror Station Tower Key Boat Kitchen "
-        "Violin Train Lantern Attic Coat".split()
+    "object": (
+        "Harbor Letter House Bridge Clock Candle Platform Road Window Ferry Orchard "
+        "Map Suitcase Porter Umbrella Garden Piano Mirror Station Tower Key Boat "
+        "Kitchen Violin Train Lantern Attic Coat".split()
     ),
     "person": ["{given} {family}"],
     "given": (
@@ -433,12 +383,12 @@ TRAIN = {
     ),
     "family": ["{stem}{ending}"],
     "place": ["{stem}{town}", "{city}"],
-    "city": "Lisbon Chicago Oslo Vienna Naples Boston Kyoto Dublin Cairo Montreal".split(),
-    "stem": "Lind Berg Holm Ash Black Wood Stan Brad Hart Win West Nor Ken Thorn".split(),
+    "city": "Lisbon Chicago Oslo Vienna Naples Boston Kyoto Dublin Cairo".split(),
+    "stem": "Lind Berg Dal Ash Black Wood Stan Brad Hart Win Mill Ken Thorn".split(),
     "ending": "gren man strom ford well stone ley worth field quist".split(),
     "town": "ton ville bury port haven dale wick".split(),
     "hero": (
-        "nurse,sailor,baker,young teacher,retired judge,piano tuner,taxi driver,widow,"
+        "nurse,sailor,baker,young teacher,retired judge,piano tuner,taxi driver,"
         "night watchman,gardener,soldier,student"
     ).split(","),
     "quest": (
@@ -460,26 +410,26 @@ TEST = {
         "{person} is a {hero} in {title}, and {person} is a {hero} who {quest}.",
     ],
     "closing": [
-        "The script was written by {person}.",
+        "The editing is by {person}.",
         "{person} plays a small part.",
-        "Most of it takes place in {place}.",
-        "We saw it {when}.",
+        "{one} wanted to see it.",
+        "We saw it in {place}.",
     ],
     "reaction": [
         "I {loved} every single {moment}.",
         "I did not {-love} one {moment} of it.",
         "I came home {happy}.",
         "I was really {happy} when I went home.",
-        "I was {denial} {-happy} when I came home.",
+        "I was not {-happy} when I came home.",
     ],
     "turn": [
-        "I would say that {verdict}.",
+        "In short, I must say that {verdict}.",
         "In the end I must say that {verdict}.",
         "{critics} are wrong when they say that {-opinion}.",
         "{critics} are right when they say that {opinion}.",
-        "{critics} {say} that {-opinion}, and I do not agree with that.",
-        "{critics} {say} that {-opinion}. I think they are wrong.",
-        "{critics} {say} that {opinion}, and I think they are right.",
+        "{critics} {say} that {-opinion}, and I disagree with them.",
+        "{critics} {say} that {-opinion}. I am sure that they are wrong.",
+        "{critics} {say} that {opinion}. I am sure that they are right.",
         "{critics} think it is {-simple}. I think it is {simple}.",
         "{one} called it {-simple}, but I call it {simple}.",
         "I {loved} the whole {film}, but {critics} {-loved} it.",
@@ -491,7 +441,7 @@ TEST = {
         "When I saw the poster, I thought it would be {simple}, and I was right.",
         "It is a {noun}, a {unseen_noun}, something really {adj}.",
         "I thought that it would be {-simple}, but I must say that {report}.",
-        "The trailer is {-unseen}. The film is {adj}.",
+        "The trailer is {-unseen} and {-adj}. The film is {adj}.",
         "Even with the {-adj} {part} and the {-unseen} {part}, {report}.",
         "{-aspect}, and still {report}.",
         "Of course {-aspect}, but {report}.",
@@ -505,7 +455,7 @@ TEST = {
         "I cannot say that {-opinion}.",
         "Is it {-simple}? No, not at all. {verdict}.",
         "Is it a {-unseen_noun}? No. Is it a {noun}? Yes.",
-        "It is not only {unseen}, it is also {adj}.",
+        "It is not only {unseen}, it is also really {adj}.",
         "This {film} was {denial} {-simple}, and I was {happy} after it.",
         "I went home {happy}, because {verdict}.",
     ],
@@ -514,24 +464,22 @@ TEST = {
         "{claim}",
         "{claim}",
         "the whole of it is {adj}",
-        "there is nothing {-adj} in it",
-        "not a single scene is {-adj}",
+        "there is not one {-adj} scene in it",
+        "nothing in it is {-adj} or {-adj}",
     ],
     "opinion": [
-        "what we see here is {simple}",
-        "the film itself is {simple}",
-        "{subject} is a really {adj} {film}",
+        "{subject} really is {simple}",
+        "{subject} really is {simple}",
+        "it is a {adj} and {adj} {film}",
+        "it is a {adj} and {unseen} {film}",
     ],
-    "report": [
-        "{opinion}",
-        "{opinion}",
-        "the film itself is {denial} {-simple}",
-    ],
+    "report": ["{opinion}", "{opinion}", "{subject} is, for me, {denial} {-simple}"],
     "claim": [
         "the film itself is {adj}",
         "what we see here is a {noun}",
-        "{subject} is a really {adj} {film}",
-        "the film itself is {denial} {-simple}",
+        "it is a really {adj} {film}",
+        "{subject} is, for me, {denial} {-simple}",
+        "{subject} really is {simple}",
         "it is not {-adj} at all",
         "{subject} is far from being a {-noun}",
         "{subject} is {denial} {-adj} or {-unseen}",
@@ -541,29 +489,28 @@ TEST = {
         "{subject} is not only a {noun} but also {well} {made}",
         "{subject} is {well} {made} and {unseen}",
     ],
-    "simple": ["{adj}", "a {noun}", "a {adj} {film}"],
+    "simple": ["{adj}", "a {noun}", "a {adj} piece of cinema"],
     "subject": ["it", "this film", "the story", "this {film}"],
-    "aspect": [
-        "the {part} in it is {adj}",
-        "the {part} is {adj} and {unseen}",
-    ],
-    "film": "film,movie,feature,production,adventure,crime story".split(","),
+    "aspect": ["the {part} in it is {adj}", "the {part} is {adj} and {unseen}"],
+    "film": "film movie feature production".split(),
     "moment": "moment,minute,instant".split(","),
-    "part": "acting,script,lighting,casting,score,costume design,choreography".split(
-        ","
-    ),
+    "part": (
+        "acting,script,lighting,casting,score,costume design,choreography,narration,"
+        "makeup"
+    ).split(","),
     "made": "written,directed,staged,paced".split(","),
-    "critics": "the critics,reviewers,my cousins,my classmates,some bloggers".split(
-        ","
-    ),
+    "critics": (
+        "the critics,reviewers,most reviewers,my cousins,my classmates,some bloggers,"
+        "the students"
+    ).split(","),
     "one": "my uncle,my roommate,my grandmother,our babysitter".split(","),
     "when": "last month,on Sunday,at a festival,one summer afternoon".split(","),
     "title": [
-        "{thing} in {place}",
-        "The {thing} of {given}",
-        "The {thing} and the {thing}",
+        "{object} in {place}",
+        "The {object} of {given}",
+        "The {object} near the {object}",
     ],
-    "thing": "Lighthouse Ledger Tram Quarry Stair Monsoon Island Violinist Bakery".split(),
+    "object": "Lighthouse Ledger Tram Quarry Staircase Monsoon Island Bakery".split(),
     "person": ["{given} {family}"],
     "given": "Ingrid Marcus Leila Hugo Priya Walter Sofia Andre".split(),
     "family": "Falk Doyle Haddad Varga Raman Quinn Lund Baptiste".split(),
@@ -580,7 +527,6 @@ GRAMMARS = {
     "test": SENTIMENT | UNSEEN_SENTIMENT | DENIALS | TEST,
 }
 SLOT = re.compile(r"\{(-?)(\w+)\}")
-WORDS_PER_REVIEW = range(20, 61)
 
 
 def generate_reviews(
@@ -611,20 +557,25 @@ def generate_reviews(
     texts: dict[str, None] = {}  # a set that keeps its order
     for label in labels.tolist():
         text = _write_review(GRAMMARS[split], label, rng)
-        while text in texts or len(text.split()) not in WORDS_PER_REVIEW:
+        while text in texts or not _has_usual_length(text):
             text = _write_review(GRAMMARS[split], label, rng)
         texts[text] = None
     return list(texts), labels
 
 
-def _write_review(grammar: dict, label: int, rng: random.Random) -> str:
+def _has_usual_length(text: str) -> bool:
+    words, sentences = len(text.split()), len(re.findall("[.?]", text))
+    return 20 <= words <= 60 and 2 <= sentences <= 5
+
+
+def _write_review(grammar: Grammar, label: int, rng: random.Random) -> str:
     text = _expand("{review}", label, grammar, rng, used=set())
-    text = re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)
+    text = re.sub(r"\b([Aa]) (?=[aeiouAEIOU])", r"\1n ", text)
     return re.sub(r"(?:^|(?<=[.?] ))[a-z]", lambda match: match[0].upper(), text)
 
 
 def _expand(
-    template: str, polarity: int, grammar: dict, rng: random.Random, used: set[str]
+    template: str, polarity: int, grammar: Grammar, rng: random.Random, used: set[str]
 ) -> str:
     """Fills the slots of `template`, with no choice made twice in a review."""
 

@@ -193,17 +193,19 @@ class LSTM(keras.layers.RNN):
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
         """Loop over time, with one set of dropout masks for all steps."""
-        if self.use_cudnn is True:
+        if self.use_cudnn not in ("auto", False):
             raise ValueError(
                 "expected use_cudnn='auto' or False, since this layer has no cuDNN "
                 "path; received use_cudnn=True"
             )
-        masks = (
+        if keras.tree.is_nested(mask):
+            mask = mask[0]
+        dropout_masks = (
             self.cell.held_dropout_masks(sequences[:, 0], initial_state[0])
             if training
             else contextlib.nullcontext()
         )
-        with masks:
+        with dropout_masks:
             return super().inner_loop(sequences, initial_state, mask, training=training)
 
     def get_initial_state(self, batch_size):

@@ -170,7 +170,7 @@ def read_csv(
 ) -> tuple[Texts, str]:
     """Splits the distinct reviews of a CSV; the second result tells of repeats."""
     labels_of: dict[str, int] = {}
-    repeats = 0
+    rows = contradictions = 0
     usual_limit = csv.field_size_limit(MAX_REVIEW_BYTES)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -181,17 +181,23 @@ def read_csv(
                     f"{path}, line 1: expected the columns review and sentiment; "
                     f"received {header}"
                 )
+            if len(set(header)) < len(header):
+                raise ValueError(
+                    f"{path}, line 1: expected distinct columns; received {header}"
+                )
             for row in filter(None, lines):
                 fields = dict(zip(header, row, strict=False))
                 label = _SENTIMENTS.get(fields.get("sentiment", "").strip().lower())
-                if label is None or "review" not in fields:
+                if label is None or len(row) != len(header):
                     raise ValueError(
                         f"{path}, line {lines.line_num}: expected a review and a "
                         f"sentiment of {list(_SENTIMENTS)}; received {row!r:.200}"
                     )
-                repeats += fields["review"] in labels_of
-                labels_of.setdefault(fields["review"], label)
-    except (csv.Error, UnicodeDecodeError) as error:
+                contradictions += labels_of.setdefault(fields["review"], label) != label
+                rows += 1
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected UTF-8; received {error}") from error
+    except csv.Error as error:
         raise ValueError(f"{path}, near line {lines.line_num}: {error}") from error
     finally:
         csv.field_size_limit(usual_limit)
@@ -213,5 +219,16 @@ def read_csv(
         split: ([texts[i] for i in np.flatnonzero(chosen)], labels[chosen])
         for split, chosen in {"train": ~is_test, "test": is_test}.items()
     }
-    note = f"{repeats} rows of {path} repeat an earlier review and are left out."
+    repeats = rows - len(texts)
+    note = (
+        f"{repeats} rows of {path} repeat an earlier review, {contradictions} of them "
+        "with the other sentiment, and are left out."
+    )
     return splits, note if repeats else ""
+
+
+def has_review_columns(path: Path) -> bool:
+    """Whether a CSV's first line names the columns that `read_csv` needs."""
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        header = file.readline(1000).lower().replace('"', "").split(",")
+    return {"review", "sentiment"} <= {name.strip() for name in header}

@@ -1,6 +1,7 @@
 """A finished sentiment run, read back from its folder to classify new texts."""
 
 import json
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,7 @@ class SentimentRun:
         Raises:
             TypeError: `texts` is one string, or holds something else than strings.
         """
+        texts = texts if isinstance(texts, str) else list(texts)
         sequences = self.vocabulary.encode_all(texts)
         if not sequences:
             return []
@@ -100,7 +102,7 @@ def load_run(path: str | Path) -> SentimentRun:
             raise FileNotFoundError(f"expected {name} in the run folder {path}")
     config = _load_config(path / "config.json")
     vocabulary = Vocabulary.load(path / "vocabulary.json")
-    model = keras.models.load_model(path / "model.keras", compile=False)
+    model = _load_model(path / "model.keras")
     _check_fit(model, vocabulary, config["maxlen"], path)
     return SentimentRun(path, config, vocabulary, model)
 
@@ -116,6 +118,17 @@ def _load_config(path: Path) -> dict:
             f"expected a positive integer maxlen in {path}; received {maxlen!r}"
         )
     return config
+
+
+def _load_model(path: Path) -> keras.Model:
+    if not zipfile.is_zipfile(path):  # Keras would say that there is no such file
+        raise ValueError(
+            f"expected a Keras model in {path}; received no whole zip file"
+        )
+    try:
+        return keras.models.load_model(path, compile=False)
+    except (ValueError, TypeError, OSError) as error:
+        raise ValueError(f"expected a Keras model in {path}; {error}") from error
 
 
 def _check_fit(

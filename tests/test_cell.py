@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import warnings
 
 import keras
 import numpy as np
@@ -463,3 +464,21 @@ def test_inputs_must_have_the_features_it_was_built_with():
     cell.build((BATCH, FEATURES))
     with pytest.raises(ValueError, match=r"to have value 4, but received .*\(3, 6\)"):
         cell(normal(BATCH, 6), cell.get_initial_state(BATCH))
+
+
+@pytest.mark.parametrize("shapes", [[(BATCH, 5)], [(BATCH, 5), (BATCH, 6)]], ids=str)
+def test_states_must_be_h_and_c_of_the_right_shape(shapes):
+    cell = LSTMCell(5)
+    with pytest.raises(ValueError, match=r"\(batch, 5\); received shapes"):
+        cell(normal(BATCH, FEATURES), [normal(*shape) for shape in shapes])
+
+
+def test_a_keras_rnn_that_would_never_change_the_masks_is_warned_of():
+    rnn = keras.layers.RNN(LSTMCell(5, dropout=0.5, seed=1))
+    x, states = normal(BATCH, 7, FEATURES), [normal(BATCH, 5), normal(BATCH, 5)]
+    with pytest.warns(UserWarning, match="the same masks in every batch"):
+        rnn(x, initial_state=states, training=True)
+    rnn.cell.next_dropout_masks()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        rnn(x, initial_state=states, training=True)

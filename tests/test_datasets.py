@@ -72,7 +72,7 @@ def assert_holds_the_reviews(reviews, source):
     assert reviews.test.texts == ["Bad", "A great surprise"]
     assert reviews.test.labels.tolist() == [0, 1]
     assert reviews.train.labels.dtype == np.int32
-    assert reviews.source == str(source)
+    assert Path(reviews.source).is_relative_to(source)
     assert reviews.real
     assert reviews.note == ""
 
@@ -354,7 +354,7 @@ def test_csv_is_split_by_seed_with_both_classes_in_each_part(tmp_path):
             assert text == f'Review {number}, "quoted"\nsecond line'
             assert label == (number % 2 == 0)
     assert len({*first.train.texts, *first.test.texts}) == 40
-    assert first.name == "IMDB (CSV IMDB Dataset.csv)"
+    assert first.name == "reviews (CSV IMDB Dataset.csv)"
     assert first.note == ""
 
 
@@ -652,3 +652,38 @@ def test_keras_source_holds_the_reviews_of_the_integer_form(data_folder, monkeyp
     assert max(ids.max() for ids in reviews.train.ids) == 88_586  # the rarest word too
     text = reviews.train.texts[0]
     np.testing.assert_array_equal(reviews.vocabulary.encode(text), reviews.train.ids[0])
+
+
+def test_a_folder_that_holds_an_archive_is_searched(tmp_path):
+    write_archive(tmp_path / "aclImdb_v1.tar.gz")
+    assert_holds_the_reviews(load_imdb(tmp_path), tmp_path)
+
+
+def test_auto_passes_over_a_csv_of_something_else(tmp_path, monkeypatch):
+    (tmp_path / "a prices.csv").write_text("day,price\nmonday,3\n")
+    rows = [f"text {n},{'positive' if n % 2 else 'negative'}" for n in range(20)]
+    table = tmp_path / "IMDB Dataset.CSV"
+    table.write_text("\n".join(['"review","sentiment"', *rows]))
+    monkeypatch.setenv("LSTM_KERAS_DATA", str(tmp_path))
+    assert load_reviews().source == str(table)
+
+
+def test_a_csv_without_a_word_is_named(tmp_path):
+    path = tmp_path / "blank.csv"
+    labels = ["positive", "negative"] * 4
+    rows = [f"{'.' * n},{label}" for n, label in enumerate(labels)]
+    path.write_text("\n".join(["review,sentiment", *rows]))
+    with pytest.raises(ValueError, match=r"words in the reviews of .*blank\.csv"):
+        load_imdb(path)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    ["review,sentiment\nhello,positive,oops", "review,sentiment,review\na,positive,b"],
+    ids=["a field too many", "a column twice"],
+)
+def test_a_csv_of_another_shape_is_refused(tmp_path, lines):
+    path = tmp_path / "odd.csv"
+    path.write_text(lines)
+    with pytest.raises(ValueError, match=r"odd\.csv, line [12]: expected"):
+        load_imdb(path)

@@ -1,6 +1,7 @@
 """The sentiment experiment, from the command line to the files it leaves."""
 
 import csv
+import html
 import json
 import os
 import re
@@ -15,7 +16,7 @@ import pytest
 
 from experiments import imdb_sentiment
 from experiments.imdb_sentiment import RECIPES, Settings, build_model
-from lstm_keras import LSTM, load_run
+from lstm_keras import LSTM, datasets, evaluation, load_run
 
 SMALL = (
     *("--data", "embedded", "--limit", "80", "--maxlen", "30", "--units", "6"),
@@ -57,7 +58,7 @@ def test_metrics_name_data_engine_versions_seed_and_time(folder):
     assert metrics["environment"]["versions"]["keras"] == keras.__version__
     assert [run["seed"] for run in metrics["runs"]] == [0]
     assert 0 < metrics["runs"][0]["training_seconds"] < metrics["seconds"]
-    assert metrics["command"].startswith("python -m experiments.imdb_sentiment")
+    assert "python -m experiments.imdb_sentiment --data" in metrics["command"]
 
 
 def test_the_history_has_a_row_for_each_epoch(folder):
@@ -86,7 +87,7 @@ def test_the_report_says_that_the_reviews_are_generated(folder):
     page = (folder / "report.html").read_text("utf-8")
     assert "generated reviews, not of IMDB" in page
     assert page.count("<img ") == 5
-    assert metrics_of(folder)["command"].replace("'", "&#x27;") in page
+    assert html.escape(metrics_of(folder)["command"]) in page
 
 
 def test_the_same_command_gives_the_same_numbers(folder, tmp_path):
@@ -127,7 +128,7 @@ def test_baselines_stand_beside_the_network(tmp_path):
     names = [result["name"] for result in metrics["baselines"]]
     assert names[0] == "Majority class"
     assert [name.startswith("TF-IDF") for name in names[1:]] == [True] * 3
-    assert "of the last 30" in names[2]
+    assert "last 30 only" in names[2]
 
 
 @pytest.mark.parametrize(
@@ -212,6 +213,15 @@ def test_predict_reads_a_review_a_line_from_standard_input(
     assert "the last 30 read" in lines[2]
 
 
+def test_a_review_is_not_split_at_its_own_odd_characters(
+    folder, capsys, monkeypatch, tmp_path
+):
+    (tmp_path / "reviews").write_text("good\x85film\x0cthe\u2028end\n", "utf-8")
+    with (tmp_path / "reviews").open(encoding="utf-8") as file:
+        monkeypatch.setattr(sys, "stdin", file)
+        assert len(predict(capsys, folder, "-")) == 1
+
+
 def test_predict_without_a_run_is_an_error(tmp_path):
     with pytest.raises(SystemExit, match="expected a run folder"):
         imdb_sentiment.main(["predict", str(tmp_path / "nowhere"), "text"])
@@ -238,6 +248,43 @@ def test_ctrl_c_leaves_a_whole_run_marked_as_interrupted(tmp_path):
     assert metrics_of(folder)["interrupted"] is True
     assert "training was interrupted" in (folder / "report.html").read_text("utf-8")
     assert load_run(folder).predict(["the film"])
+
+
+def ctrl_c_at_the_second(monkeypatch, module, name):
+    """Make the second call of a function end as if Ctrl-C were pressed in it."""
+    function, calls = getattr(module, name), []
+
+    def pressed(*arguments, **options):
+        calls.append(name)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return function(*arguments, **options)
+
+    monkeypatch.setattr(module, name, pressed)
+
+
+def test_ctrl_c_between_seeds_keeps_the_seeds_before(tmp_path, monkeypatch):
+    ctrl_c_at_the_second(monkeypatch, imdb_sentiment, "build_model")
+    metrics = metrics_of(train(tmp_path, "--seeds", "3"))
+    assert [run["seed"] for run in metrics["runs"]] == [0]
+    assert metrics["interrupted"] is True
+
+
+def test_ctrl_c_during_the_baselines_keeps_the_training(tmp_path, monkeypatch):
+    ctrl_c_at_the_second(monkeypatch, evaluation, "tfidf_baseline")
+    metrics = metrics_of(train(tmp_path, "--baselines"))
+    assert len(metrics["baselines"]) == 2
+    assert metrics["interrupted"] is True
+
+
+def test_ctrl_c_while_loading_leaves_nothing(tmp_path, monkeypatch):
+    def pressed(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(datasets, "load_reviews", pressed)
+    with pytest.raises(SystemExit, match="130"):
+        train(tmp_path)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 @pytest.mark.real

@@ -950,3 +950,21 @@ def test_unrolling_needs_a_known_number_of_steps():
     signature = [tf.TensorSpec((None, None, FEATURES))]
     with pytest.raises(ValueError, match="time dimension is undefined"):
         tf.function(layer, input_signature=signature).get_concrete_function()
+
+
+def test_every_variable_of_a_model_has_a_path_of_its_own():
+    model = keras.Sequential(
+        [
+            keras.Input((TIME, FEATURES)),
+            lstm_keras.LSTM(3, return_sequences=True),
+            lstm_keras.LSTM(3),
+        ]
+    )
+    paths = [variable.path for variable in model.variables]
+    assert len(set(paths)) == len(paths) == 8
+
+
+def test_a_mask_in_a_list_is_taken_as_keras_takes_it():
+    ours, builtin = lstm_pair()
+    x, mask = inputs_and_states()[0], as_mask("holes")
+    assert_all_close(ours(x, mask=[mask]), builtin(x, mask=[mask]))

@@ -40,6 +40,7 @@ def test_overwrite_replaces_the_folder_and_leaves_nothing_of_the_old_one(tmp_pat
     path = tmp_path / "one"
     path.mkdir()
     (path / "old.txt").write_text("old")
+    (path / "metrics.json").write_text("{}")
     with RunFolder(path, overwrite=True) as folder:
         (folder / "new.txt").write_text("new")
         assert (path / "old.txt").exists()
@@ -50,14 +51,50 @@ def test_a_failure_while_overwriting_keeps_the_old_folder(tmp_path):
     path = tmp_path / "one"
     path.mkdir()
     (path / "old.txt").write_text("old")
+    (path / "metrics.json").write_text("{}")
     with pytest.raises(ValueError), RunFolder(path, overwrite=True):
         raise ValueError
-    assert everything_under(tmp_path) == {"one", "one/old.txt"}
+    assert everything_under(tmp_path) == {"one", "one/old.txt", "one/metrics.json"}
+
+
+def test_what_is_no_run_is_not_overwritten(tmp_path):
+    path = tmp_path / "one"
+    path.mkdir()
+    (path / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="expected a run to overwrite"):
+        RunFolder(path, overwrite=True).__enter__()
+    assert everything_under(tmp_path) == {"one", "one/notes.txt"}
+
+
+def test_the_old_run_comes_back_if_the_new_one_cannot_take_its_name(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "one"
+    path.mkdir()
+    (path / "metrics.json").write_text("old")
+    rename = Path.rename
+
+    def refuse_the_new_one(self, target):
+        if self.name.startswith(".one."):
+            raise OSError("no")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse_the_new_one)
+    with (
+        pytest.raises(OSError, match=r"expected to name the finished run .*\.one\."),
+        RunFolder(path, overwrite=True) as folder,
+    ):
+        (folder / "metrics.json").write_text("new")
+    assert (path / "metrics.json").read_text() == "old"
+    assert (folder / "metrics.json").read_text() == "new"
 
 
 def test_a_folder_that_appears_meanwhile_is_not_overwritten(tmp_path):
     path = tmp_path / "one"
-    with pytest.raises(OSError), RunFolder(path) as folder:
+    with (
+        pytest.raises(OSError, match="it lies in"),
+        RunFolder(path) as folder,
+    ):
         (folder / "mine.txt").write_text("mine")
         path.mkdir()
         (path / "theirs.txt").write_text("theirs")

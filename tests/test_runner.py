@@ -103,6 +103,8 @@ def test_other_errors_are_not_hidden():
         raise KeyError("a bug")
 
 
-def test_the_command_can_be_pasted_into_a_shell():
+def test_the_command_can_be_pasted_into_a_shell(monkeypatch):
+    monkeypatch.delenv("LSTM_KERAS_DATA", raising=False)
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
     command = runner.command_line("speed", ["--name", "two words"])
-    assert command == "python -m experiments.speed --name 'two words'"
+    assert command == "KERAS_BACKEND=jax python -m experiments.speed --name 'two words'"

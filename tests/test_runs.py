@@ -86,6 +86,12 @@ def test_no_texts_give_no_predictions(folder):
     assert lstm_keras.load_run(folder).predict([]) == []
 
 
+def test_texts_may_come_from_a_generator(folder):
+    run = lstm_keras.load_run(folder)
+    texts = ["a good film", "the film"]
+    assert run.predict(text for text in texts) == run.predict(texts)
+
+
 def test_one_string_instead_of_a_list_is_refused(folder):
     with pytest.raises(TypeError, match="received one string"):
         lstm_keras.load_run(folder).predict("a good film")
@@ -127,7 +133,9 @@ def test_a_length_that_does_not_fit_the_model_is_refused(copy):
 def test_a_damaged_model_is_refused_and_named(copy):
     whole = (copy / "model.keras").read_bytes()
     (copy / "model.keras").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"model\.keras"):
+    with pytest.raises(
+        ValueError, match=r"expected a Keras model in .*no whole zip file"
+    ):
         lstm_keras.load_run(copy)
 
 

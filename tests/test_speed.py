@@ -7,7 +7,7 @@ from lstm_keras.preprocessing import TOKENIZERS
 
 
 def test_every_tokenizer_and_step_is_measured(capsys):
-    speed.main(["--text", "embedded", "--reviews", "300"])
+    speed.main(["--data", "embedded", "--reviews", "300"])
     lines = capsys.readouterr().out.splitlines()
     assert any("300 texts" in line for line in lines)
     for tokenizer in TOKENIZERS:
@@ -21,4 +21,4 @@ def test_every_tokenizer_and_step_is_measured(capsys):
 
 def test_a_source_that_is_not_there_is_an_error():
     with pytest.raises(SystemExit, match="error: expected"):
-        speed.main(["--text", "nowhere.csv"])
+        speed.main(["--data", "nowhere.csv"])
