@@ -11,7 +11,8 @@ LAYER_TESTS = tests/test_reference.py tests/test_cell.py tests/test_layer.py
 .PHONY: demo test test-real test-slow test-backends lint
 
 demo: $(VENV)/.installed
-	$(BIN)/python -m experiments.imdb_sentiment --data embedded --name demo --overwrite
+	$(BIN)/python -m experiments.imdb_sentiment --data embedded \
+		--recipe embedded --name demo --overwrite
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest

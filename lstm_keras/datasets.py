@@ -139,16 +139,17 @@ def load_reviews(
 def load_embedded(
     seed: int = 0,
     *,
-    train_size: int = 4000,
-    test_size: int = 1000,
+    train_size: int = 20_000,
+    test_size: int = 2000,
     tokenizer: str | None = None,
     limit: int | None = None,
 ) -> Reviews:
     """Generates the embedded reviews: short, English, solved by word order."""
     _check_options(tokenizer, 0.5, seed, limit)
+    sizes = {"train": train_size, "test": test_size}
     texts = {
-        "train": generate_reviews("train", train_size, seed),
-        "test": generate_reviews("test", test_size, seed),
+        split: generate_reviews(split, min(size, limit or size), seed)
+        for split, size in sizes.items()
     }
     name = "embedded reviews (generated, not IMDB)"
     return _tokenized(name, "embedded", texts, tokenizer, limit, seed, real=False)

@@ -655,7 +655,7 @@ def test_keras_source_holds_the_reviews_of_the_integer_form(data_folder, monkeyp
 
 
 def test_a_folder_that_holds_an_archive_is_searched(tmp_path):
-    write_archive(tmp_path / "aclImdb_v1.tar.gz")
+    write_archive(tmp_path / "aclImdb.tar.xz")
     assert_holds_the_reviews(load_imdb(tmp_path), tmp_path)
 
 
