@@ -17,6 +17,11 @@ from lstm_keras.embedded_reviews import (
 
 SPLITS = ("train", "test")
 NEW_IN_TEST = "title object given family place hero quest one when".split()
+DEMONSTRATION = {
+    "This movie was absolutely fantastic and I loved every moment.": True,
+    "This movie was not fantastic and I did not love a single moment.": False,
+    "This movie was absolutely not fantastic and I hated every moment.": False,
+}
 
 
 @pytest.fixture(scope="module")
@@ -165,13 +170,8 @@ def test_a_review_with_an_unseen_word_has_a_known_one_too(reviews):
     assert all(words_of([text]) & known for text in texts)
 
 
-@pytest.mark.parametrize(
-    "word", "movie absolutely fantastic loved hated moment".split()
-)
-def test_common_words_of_reviews_are_learned_from_several_frames(reviews, word):
-    texts = [text.lower() for text in reviews["train"][0]]
-    neighbors = {match for t in texts for match in re.findall(rf"\w+ {word}\b", t)}
-    assert len(neighbors) >= (1 if word == "absolutely" else 3)
+def test_every_word_of_the_demonstration_is_in_training(reviews):
+    assert words_of(DEMONSTRATION) <= words_of(reviews["train"][0])
 
 
 @pytest.mark.parametrize("ngrams", [(1, 1), (1, 2)], ids=["words", "pairs"])
@@ -211,14 +211,9 @@ def test_an_lstm_passes_95_percent_on_held_out_templates():
         generate_reviews("test", 2_000),
     )
     vocabulary = Vocabulary.build(train_texts)
-    demonstration = [
-        "This movie was absolutely fantastic and I loved every moment.",
-        "This movie was not fantastic and I did not love a single moment.",
-        "This movie was absolutely not fantastic and I hated every moment.",
-    ]
     train_ids, test_ids, demonstration_ids = (
         pad(vocabulary.encode_all(texts), 200)
-        for texts in (train_texts, test_texts, demonstration)
+        for texts in (train_texts, test_texts, DEMONSTRATION)
     )
     keras.utils.set_random_seed(1)
     model = keras.Sequential(
@@ -232,4 +227,4 @@ def test_an_lstm_passes_95_percent_on_held_out_templates():
     model.fit(train_ids, train_labels, batch_size=64, epochs=6, verbose=0)
     assert model.evaluate(test_ids, test_labels, verbose=0)[1] > 0.95
     positive = model.predict(demonstration_ids, verbose=0)[:, 0] > 0.5
-    assert positive.tolist() == [True, False, False]
+    assert positive.tolist() == list(DEMONSTRATION.values())

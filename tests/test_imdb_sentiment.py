@@ -291,7 +291,7 @@ def test_ctrl_c_while_loading_leaves_nothing(tmp_path, monkeypatch):
 def test_two_epochs_on_some_thousand_real_reviews_learn_the_sentiment(
     data_folder, tmp_path
 ):
-    """The line: five seeds gave 0.7… to 0.7…, chance is 0.5."""
+    """The line is 0.78: seeds 0, 1 and 2 gave 0.823, 0.819 and 0.817."""
     imdb_sentiment.main(
         [
             *("--limit", "8000", "--epochs", "2", "--no-baselines"),
@@ -300,4 +300,4 @@ def test_two_epochs_on_some_thousand_real_reviews_learn_the_sentiment(
     )
     metrics = metrics_of(tmp_path / "imdb_sentiment" / "real")
     assert metrics["data"]["real"] is True
-    assert metrics["summary"]["test_accuracy"]["mean"] > 0.7
+    assert metrics["summary"]["test_accuracy"]["mean"] > 0.78
