@@ -12,8 +12,8 @@ The test split is held out twice. All its sentences and clauses follow templates
 own, and its titles, names, places, characters and most people with opinions and parts
 of a film are new. `SENTIMENT` and `DENIALS` serve both splits, since a model can know
 a word only from training. `UNSEEN_SENTIMENT` is for the test split alone: its words
-stand where a known word in the same sentence settles the label ("not only {unseen}
-but also {adj}"), as the uninformative `neutral` adjectives do in training.
+stand where a known word beside them settles the label ("not only {unseen} but also
+{adj}"), as the uninformative `neutral` adjectives do in training.
 """
 
 import random
