@@ -255,9 +255,9 @@ def run(settings: Settings, command: str) -> Path:
         describe(reviews)
         vocabulary = reviews.vocabulary.limit(settings.num_words)
         trained, all_trained = train_all(settings, reviews, len(vocabulary))
-        baselines, all_evaluated = [], False
-        if all_trained:
-            baselines, all_evaluated = train_baselines(settings, reviews)
+        baselines, all_evaluated = evaluate_baselines(
+            settings, reviews, quick=not all_trained
+        )
         best = min(trained, key=lambda one: one.validation.log_loss)
         metrics = {
             "experiment": EXPERIMENT,
@@ -273,7 +273,8 @@ def run(settings: Settings, command: str) -> Path:
             "summary": summary(trained),
             "baselines": [result.to_dict() for result in baselines],
         }
-        write_run(folder, settings, reviews, vocabulary, trained, best, metrics)
+        with runner.ctrl_c_ignored():
+            write_run(folder, settings, reviews, vocabulary, trained, best, metrics)
     print(sentiment_report.text(metrics, path))
     return path
 
@@ -395,7 +396,8 @@ def train_all(
 
     Returns:
         What was trained, at least one, and whether it is all that was to be: Ctrl-C
-        ends the training that is running and leaves out the seeds after it.
+        ends the training that is running, and that or a training that fails leaves out
+        the seeds after it.
     """
     train = examples(reviews.train, settings, input_dim)
     test = examples(reviews.test, settings, input_dim)
@@ -403,9 +405,11 @@ def train_all(
     for seed in range(settings.seed, settings.seed + settings.seeds):
         try:
             trained.append(train_one(settings, train, test, input_dim, seed))
-        except KeyboardInterrupt:  # outside the training loop
+        # Ctrl-C outside the training loop, or a loss that became NaN.
+        except (KeyboardInterrupt, ValueError) as error:
             if not trained:
                 raise
+            print(f"Seed {seed} is left out, as are those after it: {error!r}")
             return trained, False
         if trained[-1].fit.interrupted:
             return trained, False
@@ -458,8 +462,13 @@ def train_one(
     )
 
 
-def train_baselines(settings: Settings, reviews) -> tuple[list, bool]:
+def evaluate_baselines(settings: Settings, reviews, quick: bool) -> tuple[list, bool]:
     """Evaluate what needs no neural network, on the same training and test reviews.
+
+    Args:
+        settings: Of the run.
+        reviews: The data.
+        quick: Leave out what has to be trained: somebody wants to see the end.
 
     Returns:
         The results, and whether they are complete: Ctrl-C leaves out the rest.
@@ -468,7 +477,7 @@ def train_baselines(settings: Settings, reviews) -> tuple[list, bool]:
 
     train, test = reviews.train, reviews.test
     results = [majority_baseline(train.labels, test.labels)]
-    if not settings.baselines:
+    if quick or not settings.baselines:
         return results, True
     words, maxlen = settings.num_words, settings.maxlen
     whole = (train.texts, test.texts)

@@ -55,14 +55,18 @@ def fit(
         monitor="val_loss", patience=patience or epochs, restore_best_weights=True
     )
     start = time.perf_counter()
-    fitted = model.fit(
-        *train,
-        validation_data=validation,
-        batch_size=batch_size,
-        epochs=epochs,
-        callbacks=[keep_best, interrupt, keras.callbacks.TerminateOnNaN()],
-        verbose=progress_verbosity(),
-    )
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        fitted = model.fit(
+            *train,
+            validation_data=validation,
+            batch_size=batch_size,
+            epochs=epochs,
+            callbacks=[keep_best, interrupt, keras.callbacks.TerminateOnNaN()],
+            verbose=progress_verbosity(),
+        )
+    finally:  # where fit fails, the callback does not put it back
+        signal.signal(signal.SIGINT, handler)
     if not np.isfinite(fitted.history["loss"]).all():
         raise ValueError(
             "expected a finite training loss; it became NaN or infinite in epoch "

@@ -38,8 +38,8 @@ class LSTM(keras.layers.RNN):
     """Long Short-Term Memory layer: `LSTMCell` applied to every step of a sequence.
 
     The equations, their sources and the packing of the weights are in the docstring of
-    `LSTMCell`. A drop-in for `keras.layers.LSTM`: the same arguments, defaults, weights
-    and results.
+    `LSTMCell`. A drop-in for `keras.layers.LSTM`: the same arguments (but for its
+    undocumented `implementation`), defaults, weights and results.
 
     Args:
         units: Positive integer, the size of `h` and of `c`.

@@ -250,31 +250,52 @@ def test_ctrl_c_leaves_a_whole_run_marked_as_interrupted(tmp_path):
     assert load_run(folder).predict(["the film"])
 
 
-def ctrl_c_at_the_second(monkeypatch, module, name):
-    """Make the second call of a function end as if Ctrl-C were pressed in it."""
+def fail_at_the_second(monkeypatch, module, name, error=KeyboardInterrupt):
+    """Make the second call of a function end in an error, by default Ctrl-C."""
     function, calls = getattr(module, name), []
 
     def pressed(*arguments, **options):
         calls.append(name)
         if len(calls) == 2:
-            raise KeyboardInterrupt
+            raise error
         return function(*arguments, **options)
 
     monkeypatch.setattr(module, name, pressed)
 
 
 def test_ctrl_c_between_seeds_keeps_the_seeds_before(tmp_path, monkeypatch):
-    ctrl_c_at_the_second(monkeypatch, imdb_sentiment, "build_model")
+    fail_at_the_second(monkeypatch, imdb_sentiment, "build_model")
     metrics = metrics_of(train(tmp_path, "--seeds", "3"))
     assert [run["seed"] for run in metrics["runs"]] == [0]
     assert metrics["interrupted"] is True
 
 
+def test_a_seed_that_fails_does_not_take_the_seeds_before_along(tmp_path, monkeypatch):
+    fail_at_the_second(monkeypatch, imdb_sentiment.training, "fit", ValueError)
+    metrics = metrics_of(train(tmp_path, "--seeds", "3"))
+    assert [run["seed"] for run in metrics["runs"]] == [0]
+    assert metrics["interrupted"] is True
+    assert [result["name"] for result in metrics["baselines"]] == ["Majority class"]
+
+
 def test_ctrl_c_during_the_baselines_keeps_the_training(tmp_path, monkeypatch):
-    ctrl_c_at_the_second(monkeypatch, evaluation, "tfidf_baseline")
+    fail_at_the_second(monkeypatch, evaluation, "tfidf_baseline")
     metrics = metrics_of(train(tmp_path, "--baselines"))
     assert len(metrics["baselines"]) == 2
     assert metrics["interrupted"] is True
+
+
+def test_ctrl_c_while_writing_is_ignored(tmp_path, monkeypatch):
+    write_csv = imdb_sentiment.write_csv
+
+    def pressed(*arguments):
+        os.kill(os.getpid(), signal.SIGINT)
+        write_csv(*arguments)
+
+    monkeypatch.setattr(imdb_sentiment, "write_csv", pressed)
+    folder = train(tmp_path)
+    assert {path.name for path in folder.iterdir()} == FILES
+    assert metrics_of(folder)["interrupted"] is False
 
 
 def test_ctrl_c_while_loading_leaves_nothing(tmp_path, monkeypatch):

@@ -104,6 +104,21 @@ def test_a_second_ctrl_c_gives_up_at_once():
         interrupt.on_train_end()
 
 
+def test_a_training_that_fails_leaves_ctrl_c_as_it_was():
+    before = signal.getsignal(signal.SIGINT)
+    x, y = line()
+    with pytest.raises(Exception, match="shape"):
+        training.fit(
+            line_model(),
+            (np.ones((8, 3, 5)), y[:8]),
+            (x, y),
+            epochs=1,
+            batch_size=8,
+            patience=None,
+        )
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 def test_spread_is_mean_and_sample_deviation():
     spread = training.spread([1.0, 2.0, 6.0])
     assert spread["mean"] == pytest.approx(3)
