@@ -44,7 +44,7 @@ after the current batch and still writes the report.
 # alone; README tells how.
 RECIPES = {
     "plain": {},
-    "embedded": {"epochs": 8, "learning_rate": 0.005},
+    "embedded": {"epochs": 6, "learning_rate": 0.005},
     "tuned": {
         "mask_padding": True,
         "epochs": 8,

@@ -3,7 +3,7 @@
 A small grammar with polarity writes the reviews. A template holds slots: `{adj}` asks
 for an adjective with the polarity of the template itself, `{-adj}` for one with the
 opposite polarity, and a slot may ask for a whole clause, which has slots of its own.
-So "{critics} say that {-deniable}. They are wrong." is a positive sentence about a
+So "{critics} say that {-opinion}. They are wrong." is a positive sentence about a
 negative opinion. Every template serves both labels, so that most words occur equally
 often in both; what tells the labels apart is who says a thing, whether it is denied,
 what was only expected, and what comes last.
@@ -12,8 +12,8 @@ The test split is held out twice. All its sentences and clauses follow templates
 own, and its titles, names, places, characters and most people with opinions and parts
 of a film are new. `SENTIMENT` and `DENIALS` serve both splits, since a model can know
 a word only from training. `UNSEEN_SENTIMENT` is for the test split alone: its words
-stand where a known word beside them settles the label ("not only {unseen} but also
-{adj}"), as the uninformative `neutral` adjectives do in training.
+stand where a known word in the same sentence settles the label ("not only {unseen}
+but also {adj}"), as the uninformative `neutral` adjectives do in training.
 """
 
 import random
@@ -50,10 +50,9 @@ SENTIMENT = {
         "hated disliked detested loathed despised".split(),
         "loved enjoyed adored liked admired".split(),
     ),
-    # Mild, so that "I was not disappointed" says enough to be positive.
     "happy": (
-        "bored disappointed unimpressed dissatisfied".split(),
-        "happy delighted impressed satisfied".split(),
+        "bored annoyed disappointed angry irritated frustrated".split(),
+        "happy delighted thrilled cheerful enchanted satisfied".split(),
     ),
     "well": (
         "badly clumsily poorly terribly lazily horribly".split(),
@@ -71,7 +70,8 @@ UNSEEN_SENTIMENT = {
 
 DENIALS = {
     "denial": (
-        "not,not,not at all,hardly,far from,anything but,by no means,certainly not"
+        "not,not,not at all,never,hardly,far from,anything but,by no means,"
+        "certainly not"
     ).split(",")
 }
 
@@ -120,6 +120,8 @@ TRAIN = {
         "I {loved} {it}.",
         "I really {loved} {it}.",
         "{one} and I {loved} {it}.",
+        "I did not {-love} {any}.",
+        "I never {-loved} {any}.",
         "I left the cinema {happy}.",
         "I went home {happy}.",
         "I was {happy}.",
@@ -166,18 +168,18 @@ TRAIN = {
         "I was {denial} {-happy}, because {verdict}.",
     ],
     "hearsay": [
-        "{critics} {say} that {-deniable}{refuted}",
-        "{critics} {say} that {-deniable}{refuted}",
-        "{critics} {say} that {-deniable}{refuted}",
+        "{critics} {say} that {-opinion}{refuted}",
+        "{critics} {say} that {-opinion}{refuted}",
+        "{critics} {say} that {-opinion}{refuted}",
         "{critics} {say} that {opinion}{confirmed}",
         "{critics} {say} that {opinion}{confirmed}",
         "{critics} call it {-simple}{refuted}",
         "{critics} call it {simple}{confirmed}",
-        "{critics} are wrong to say that {-deniable}.",
+        "{critics} are wrong to say that {-opinion}.",
         "{critics} are right to say that {opinion}.",
-        "{critics} are mistaken when they say that {-deniable}.",
+        "{critics} are mistaken when they say that {-opinion}.",
         "I am with {critics} when they say that {opinion}.",
-        "I am not with {critics} when they say that {-deniable}.",
+        "I am not with {critics} when they say that {-opinion}.",
         "I think {critics} are wrong to call it {-simple}.",
         "I think {critics} are right to call it {simple}.",
         "{critics} were wrong when they called it {-simple}.",
@@ -190,20 +192,20 @@ TRAIN = {
         "I {loved} {it}; {critics} {-loved} {it}.",
         "{one} was {-happy} after it{but} I was {happy}.",
         "I was {happy} after it, {although} {one} was {-happy}.",
-        "Do not believe {critics} when they say that {-deniable}.",
+        "Do not believe {critics} when they say that {-opinion}.",
         "Believe {critics} when they say that {opinion}.",
     ],
     "denying": [
-        "I cannot write that {-deniable}.",
-        "I cannot agree that {-deniable}.",
-        "I would never say that {-deniable}.",
-        "I would not say that {-deniable}.",
-        "Nobody can say that {-deniable}.",
-        "You cannot say that {-deniable}.",
-        "It is not true that {-deniable}.",
-        "It is wrong to say that {-deniable}.",
-        "It would be a mistake to say that {-deniable}.",
-        "It would not be right to say that {-deniable}.",
+        "I cannot write that {-opinion}.",
+        "I cannot agree that {-opinion}.",
+        "I would never say that {-opinion}.",
+        "I would not say that {-opinion}.",
+        "Nobody can say that {-opinion}.",
+        "You cannot say that {-opinion}.",
+        "It is not true that {-opinion}.",
+        "It is wrong to say that {-opinion}.",
+        "It would be a mistake to say that {-opinion}.",
+        "It would not be right to say that {-opinion}.",
         "It is right to say that {opinion}.",
     ],
     "surprise": [
@@ -234,7 +236,7 @@ TRAIN = {
         "{first} {-adj}{but} {last} {adj}.",
         "{first} {-adj}. {last} {adj}, and in the end {report}.",
         "{-aspect}, that much is true{but} {report}.",
-        "I wanted to write that {-deniable}. I cannot, because {report}.",
+        "I wanted to write that {-opinion}. I cannot, because {report}.",
     ],
     "question": [
         "Is it {-simple}? No. Is it {simple}? Yes.",
@@ -310,15 +312,6 @@ TRAIN = {
         "{subject} is something truly {adj}",
         "every scene is {adj}",
     ],
-    # What can be denied as a whole: "not true that it is dull and colorful" cannot.
-    "deniable": [
-        "{subject} is {simple}",
-        "{subject} is {simple}",
-        "{subject} is really {simple}",
-        "{subject} is {adj} and {adj}",
-        "it is a truly {adj} {film}",
-        "every scene is {adj}",
-    ],
     "report": ["{opinion}", "{opinion}", "{subject} is {denial} {-simple}"],
     "claim": [
         "{subject} is {simple}",
@@ -391,7 +384,7 @@ TRAIN = {
     "family": ["{stem}{ending}"],
     "place": ["{stem}{town}", "{city}"],
     "city": "Lisbon Chicago Oslo Vienna Naples Boston Kyoto Dublin Cairo".split(),
-    "stem": "Lind Berg Dal Ash Black Wood Stan Brad Hart Win Mil Ken Thorn".split(),
+    "stem": "Lind Berg Dal Ash Black Wood Stan Brad Hart Win Mill Ken Thorn".split(),
     "ending": "gren man strom ford well stone ley worth field quist".split(),
     "town": "ton ville bury port haven dale wick".split(),
     "hero": (
@@ -424,6 +417,7 @@ TEST = {
     ],
     "reaction": [
         "I {loved} every single {moment}.",
+        "I did not {-love} one {moment} of it.",
         "I came home {happy}.",
         "I was really {happy} when I went home.",
         "I was not {-happy} when I came home.",
