@@ -75,10 +75,11 @@ class RunFolder:
         try:
             self._partial.rename(self.path)
         except OSError:
+            # Not in a `finally`: if this fails, too, the old run must stay where it is.
             (old / self.path.name).rename(self.path)
+            old.rmdir()
             raise
-        finally:
-            shutil.rmtree(old)
+        shutil.rmtree(old)
 
 
 def run_path(output: str, experiment: str, name: str) -> Path:

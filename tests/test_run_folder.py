@@ -89,6 +89,28 @@ def test_the_old_run_comes_back_if_the_new_one_cannot_take_its_name(
     assert (folder / "metrics.json").read_text() == "new"
 
 
+def test_the_old_run_is_kept_even_if_no_rename_works_any_more(tmp_path, monkeypatch):
+    path = tmp_path / "one"
+    path.mkdir()
+    (path / "metrics.json").write_text("old")
+    rename, calls = Path.rename, []
+
+    def only_the_first(self, target):
+        calls.append(self)
+        if len(calls) > 1:
+            raise OSError("no")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", only_the_first)
+    with (
+        pytest.raises(OSError, match="expected to name the finished run"),
+        RunFolder(path, overwrite=True) as folder,
+    ):
+        (folder / "metrics.json").write_text("new")
+    found = {file.read_text() for file in tmp_path.rglob("metrics.json")}
+    assert found == {"old", "new"}
+
+
 def test_a_folder_that_appears_meanwhile_is_not_overwritten(tmp_path):
     path = tmp_path / "one"
     with (
