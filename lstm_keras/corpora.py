@@ -1,0 +1,220 @@
+"""Texts to learn a language from, from wherever they lie, as flat arrays of ids."""
+
+import numbers
+import sys
+from array import array
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+
+from lstm_keras.preprocessing import (
+    END,
+    FIRST_WORD,
+    OOV,
+    Vocabulary,
+    check_whole,
+)
+from lstm_keras.text_files import paragraphs, read_lines
+from lstm_keras.tokenizers import TOKENIZERS, check_tokenizer
+
+SPLITS = ("lines", "paragraphs", "stream")
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """A text to learn from, a held-out one, and the vocabulary of the first.
+
+    Both are the ids of the words of each segment (a line or a paragraph) and `END`
+    after it, all in one array. No id is `PADDING` or `START`.
+
+    Attributes:
+        name: The text in words, such as "text (novel.txt)".
+        source: A path, "imdb" or "embedded".
+        train: int32 (tokens,).
+        held_out: int32 (tokens,), maybe empty.
+        vocabulary: The words of `train`.
+        split: "lines", "paragraphs" or "stream".
+        real: False for the embedded text, which stands in for a corpus.
+        note: A line that the user should see, or "".
+    """
+
+    name: str
+    source: str
+    train: np.ndarray
+    held_out: np.ndarray
+    vocabulary: Vocabulary
+    split: str
+    real: bool
+    note: str = ""
+
+    @property
+    def stream(self) -> bool:
+        """Whether the segments are one continuous text, not texts of their own."""
+        return self.split == "stream"
+
+    @property
+    def facts(self) -> dict:
+        """Sizes: of each part its tokens (`END` among them), segments and OOV rate."""
+        parts = {"train": self.train, "held_out": self.held_out}
+        facts = {
+            name: {
+                "tokens": len(ids),
+                "segments": int(np.count_nonzero(ids == END)),
+                "oov_rate": float(np.mean(ids == OOV)) if len(ids) else None,
+            }
+            for name, ids in parts.items()
+        }
+        return {**facts, "vocabulary": len(self.vocabulary)}
+
+
+def load_text(
+    source: str | Path = "embedded",
+    *,
+    held_out: float = 0.1,
+    held_out_source: str | Path | None = None,
+    split: str = "lines",
+    tokenizer: str = "text",
+    min_count: int = 2,
+    max_vocab: int | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+) -> Corpus:
+    """Loads a text as ids.
+
+    The text is split before its words are counted: a word that only the held-out part
+    has, as one that is too rare, is `OOV`. Words are ranked by their count in the
+    training part, of equal ones the first to occur there first.
+
+    Args:
+        source: A file or folder for `text_files.read_lines`.
+        held_out: Share of the segments that is held out: segments chosen by `seed`, or
+            the end of the text if `split` is "stream"; 0 holds out none.
+        held_out_source: Another source, all of which is held out instead.
+        split: What a segment is. "lines": each line with a word in it. "paragraphs":
+            lines up to a blank one. "stream": each line, the blank ones too, of a text
+            that runs on from line to line.
+        tokenizer: A name of `TOKENIZERS`.
+        min_count: Least count of a word in the vocabulary.
+        max_vocab: Most ids, the `FIRST_WORD` special ones included.
+        limit: Most words read of a source; the rest is left out.
+        seed: Chooses the held-out segments.
+
+    Raises:
+        FileNotFoundError: There is no such source.
+        ValueError: A bad argument, a file that cannot be read, or too little text.
+    """
+    _check_options(held_out, split, tokenizer, min_count, max_vocab, limit, seed)
+    words: dict[str, int] = defaultdict(count(FIRST_WORD).__next__)
+    read = partial(_read, words=words, split=split, tokenizer=tokenizer, limit=limit)
+    name, train = read(source)
+    if np.count_nonzero(train != END) < 2:
+        raise ValueError(f"expected a text of two words or more; received {name}")
+    if held_out_source is None:
+        train, rest = _divide(train, held_out, seed, block=split == "stream")
+    else:
+        other, rest = read(held_out_source)
+        name = f"{name}, held out {other}"
+        if not len(rest):
+            raise ValueError(f"expected words in the held-out text; received {other}")
+    train_words, new_ids = _rank(train, list(words), min_count, max_vocab)
+    if not train_words:
+        raise ValueError(
+            f"expected words with a count of {min_count} or more in the training part; "
+            f"received {name}"
+        )
+    return Corpus(
+        name=name,
+        source=str(source),
+        train=new_ids[train],
+        held_out=new_ids[rest],
+        vocabulary=Vocabulary(train_words, tokenizer),
+        split=split,
+        real=source != "embedded",
+    )
+
+
+def _check_options(held_out, split, tokenizer, min_count, max_vocab, limit, seed):
+    check_tokenizer(tokenizer)
+    if split not in SPLITS:
+        raise ValueError(f"expected a split of {list(SPLITS)}; received {split!r}")
+    if (
+        isinstance(held_out, bool)
+        or not isinstance(held_out, numbers.Real)
+        or not 0 <= held_out < 1
+    ):
+        raise ValueError(f"expected held_out in [0, 1); received {held_out!r}")
+    check_whole("min_count", min_count, 1)
+    check_whole("seed", seed, 0)
+    if max_vocab is not None:
+        check_whole("max_vocab", max_vocab, FIRST_WORD + 1)
+    if limit is not None:
+        check_whole("limit", limit, 2)
+
+
+def _read(
+    source: str | Path,
+    words: dict[str, int],
+    split: str,
+    tokenizer: str,
+    limit: int | None,
+) -> tuple[str, np.ndarray]:
+    """Name and ids of a source; a new word gets the next free id in `words`."""
+    name, segments = _open(source)
+    if split == "paragraphs":
+        segments = paragraphs(segments)
+    ids = array("i")
+    left = sys.maxsize if limit is None else limit
+    for segment in segments:
+        tokens = TOKENIZERS[tokenizer](segment)[:left]
+        if tokens or split == "stream":
+            ids.extend(map(words.__getitem__, tokens))
+            ids.append(END)
+        left -= len(tokens)
+        if not left:
+            break
+    return name, np.array(ids, np.int32)
+
+
+def _open(source: str | Path) -> tuple[str, Iterator[str]]:
+    """Name and lines of a source."""
+    return f"text ({Path(source).resolve().name})", read_lines(source)
+
+
+def _divide(
+    ids: np.ndarray, share: float, seed: int, *, block: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Splits whole segments off: the last ones (`block`), or any."""
+    ends = np.flatnonzero(ids == END)
+    chosen = round(share * len(ends))
+    if share and not 0 < chosen < len(ends):
+        raise ValueError(
+            f"expected segments enough to hold out a share of {share}; received "
+            f"{len(ends)}"
+        )
+    held_out = np.arange(len(ends)) >= len(ends) - chosen
+    if not block:
+        held_out = np.random.default_rng(seed).permutation(held_out)
+    mask = np.repeat(held_out, np.diff(ends, prepend=-1))
+    return ids[~mask], ids[mask]
+
+
+def _rank(
+    train: np.ndarray, words: list[str], min_count: int, max_vocab: int | None
+) -> tuple[list[str], np.ndarray]:
+    """The vocabulary's words, and the new id of each id that `_read` gave."""
+    counts = np.bincount(train, minlength=FIRST_WORD + len(words))
+    counts[END] = 0
+    first = np.zeros(len(counts), np.int64)
+    first[train[::-1]] = np.arange(len(train))[::-1]  # the last one assigned stays
+    ranked = np.lexsort((first, -counts))
+    kept = ranked[: np.count_nonzero(counts >= min_count)]
+    kept = kept[: None if max_vocab is None else max_vocab - FIRST_WORD]
+    new_ids = np.full(len(counts), OOV, np.int32)
+    new_ids[END] = END
+    new_ids[kept] = np.arange(FIRST_WORD, FIRST_WORD + len(kept))
+    return [words[i] for i in kept - FIRST_WORD], new_ids
