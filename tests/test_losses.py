@@ -1,0 +1,162 @@
+"""The losses against the softmax written out in NumPy float64."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from lstm_keras import losses
+
+TOKENS, UNITS, WORDS = 37, 5, 50
+
+
+@pytest.fixture
+def arrays():
+    rng = np.random.default_rng(3)
+    hidden = rng.normal(size=(TOKENS, UNITS)).astype("float32")
+    kernel = rng.normal(size=(UNITS, WORDS)).astype("float32")
+    bias = rng.normal(size=WORDS).astype("float32")
+    targets = rng.integers(0, WORDS, TOKENS).astype("int32")
+    targets[[2, 7, 36]] = 0  # padding
+    return hidden, kernel, bias, targets
+
+
+@pytest.fixture(params=[WORDS * TOKENS, WORDS * 10, 1], ids=["one", "four", "each"])
+def chunks(request, monkeypatch):
+    """All tokens in one chunk, in four, and each in its own."""
+    monkeypatch.setattr(losses, "MAX_LOGITS", request.param)
+
+
+def log_softmax(hidden, kernel, bias):
+    logits = hidden.astype("float64") @ kernel + bias
+    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+
+
+def expected(hidden, kernel, bias, targets):
+    """Loss and gradients by the textbook."""
+    log_probabilities = log_softmax(hidden, kernel, bias)
+    real = targets != 0
+    loss = -log_probabilities[np.arange(TOKENS), targets][real].mean()
+    d_logits = np.exp(log_probabilities) - np.eye(WORDS)[targets]
+    d_logits *= real[:, None] / real.sum()
+    return loss, (d_logits @ kernel.T, hidden.T @ d_logits, d_logits.sum(axis=0))
+
+
+def gradients(function, arrays):
+    """Loss and gradients on the backend in use."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tensors = [tf.constant(array) for array in arrays]
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            loss = function(*tensors)
+        return loss, tape.gradient(loss, tensors)
+    if backend == "jax":
+        import jax
+
+        return jax.jit(jax.value_and_grad(function, argnums=(0, 1, 2)))(*arrays)
+    import torch
+
+    tensors = [torch.tensor(array, requires_grad=True) for array in arrays]
+    loss = function(*tensors)
+    loss.backward()
+    return loss, [tensor.grad for tensor in tensors]
+
+
+def test_loss_and_gradients_are_the_textbooks_in_any_number_of_chunks(arrays, chunks):
+    *floats, targets = arrays
+    loss, found = gradients(
+        lambda *tensors: losses.linear_cross_entropy(
+            *tensors, ops.convert_to_tensor(targets)
+        ),
+        floats,
+    )
+    right_loss, right = expected(*arrays)
+    assert float(loss) == pytest.approx(right_loss, rel=1e-5)
+    for one, other in zip(found, right, strict=True):
+        np.testing.assert_allclose(ops.convert_to_numpy(one), other, atol=1e-6)
+
+
+def test_a_batch_of_padding_alone_costs_nothing(arrays):
+    *floats, targets = arrays
+    loss, found = gradients(
+        lambda *tensors: losses.linear_cross_entropy(
+            *tensors, ops.zeros(TOKENS, dtype="int32")
+        ),
+        floats,
+    )
+    assert float(loss) == 0
+    assert all(not ops.convert_to_numpy(one).any() for one in found)
+
+
+def test_scores_are_log_probability_rank_and_highest_probability(arrays, chunks):
+    *floats, targets = arrays
+    log_probabilities = log_softmax(*floats)
+    true = log_probabilities[np.arange(TOKENS), targets]
+    right = np.stack(
+        [
+            true,
+            (log_probabilities > true[:, None]).sum(axis=1),
+            np.exp(log_probabilities.max(axis=1)),
+        ],
+        axis=1,
+    )
+    scores = losses.score_tokens(*map(ops.convert_to_tensor, arrays))
+    np.testing.assert_allclose(ops.convert_to_numpy(scores), right, atol=1e-5)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="only TensorFlow has such shapes"
+)
+@pytest.mark.parametrize("jit", [False, True])
+def test_the_number_of_tokens_may_be_unknown_while_compiling(arrays, chunks, jit):
+    import tensorflow as tf
+
+    *floats, targets = arrays
+
+    @tf.function(
+        jit_compile=jit,
+        input_signature=[
+            tf.TensorSpec((None, UNITS)),
+            tf.TensorSpec((None,), tf.int32),
+        ],
+    )
+    def run(hidden, targets):
+        return losses.linear_cross_entropy(hidden, *floats[1:], targets)
+
+    assert float(run(floats[0], targets)) == pytest.approx(
+        expected(*arrays)[0], rel=1e-5
+    )
+
+
+def mean_of_estimates(arrays, samples, draws):
+    seed = keras.random.SeedGenerator(0)
+    tensors = [ops.convert_to_tensor(array) for array in arrays]
+    return np.array(
+        [
+            float(losses.sampled_cross_entropy(*tensors, samples, seed))
+            for _ in range(draws)
+        ]
+    )
+
+
+def test_sampled_denominators_are_right_on_average(arrays):
+    """One token: exp(loss) = denominator / exp(true logit), whose mean is exact."""
+    hidden, kernel, bias, targets = arrays
+    for target in (5, 30):  # among those taken always, and not
+        one = (hidden[:1], kernel, bias, np.array([target], "int32"))
+        ratios = np.exp(mean_of_estimates(one, samples=20, draws=400))
+        right = np.exp(-log_softmax(*one[:3])[0, target])
+        error = ratios.std(ddof=1) / np.sqrt(len(ratios))
+        assert abs(ratios.mean() - right) < 4 * error
+        assert error < 0.1 * right
+
+
+def test_sampling_leaves_padding_out(arrays):
+    hidden, kernel, bias, targets = arrays
+    real = targets != 0
+    whole = mean_of_estimates(arrays, samples=20, draws=1)
+    without = (hidden[real], kernel, bias, targets[real])
+    assert mean_of_estimates(without, samples=20, draws=1) == pytest.approx(whole)
