@@ -44,6 +44,10 @@ class TiedEmbedding(layers.ReversibleEmbedding):
         outputs = super().call(inputs, reverse=reverse)
         return ops.add(outputs, self.bias) if reverse else outputs
 
+    # Embedding saves one weight, whatever else there is.
+    save_own_variables = layers.Layer.save_own_variables
+    load_own_variables = layers.Layer.load_own_variables
+
     @property
     def kernel(self):
         """The logits' weights `(output_dim, input_dim)`."""

@@ -80,12 +80,11 @@ def test_loss_and_gradients_are_the_textbooks_in_any_number_of_chunks(arrays, ch
 
 
 def test_a_batch_of_padding_alone_costs_nothing(arrays):
-    *floats, targets = arrays
     loss, found = gradients(
         lambda *tensors: losses.linear_cross_entropy(
             *tensors, ops.zeros(TOKENS, dtype="int32")
         ),
-        floats,
+        arrays[:3],
     )
     assert float(loss) == 0
     assert all(not ops.convert_to_numpy(one).any() for one in found)
@@ -144,7 +143,7 @@ def mean_of_estimates(arrays, samples, draws):
 
 def test_sampled_denominators_are_right_on_average(arrays):
     """One token: exp(loss) = denominator / exp(true logit), whose mean is exact."""
-    hidden, kernel, bias, targets = arrays
+    hidden, kernel, bias, _ = arrays
     for target in (5, 30):  # among those taken always, and not
         one = (hidden[:1], kernel, bias, np.array([target], "int32"))
         ratios = np.exp(mean_of_estimates(one, samples=20, draws=400))
