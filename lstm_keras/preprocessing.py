@@ -62,7 +62,7 @@ class Vocabulary:
 
     Args:
         words: Distinct, non-empty words, the most frequent first.
-        tokenizer: "words" or "keras".
+        tokenizer: A name of `tokenizers.TOKENIZERS`.
 
     Raises:
         ValueError: No words, or a word that is empty, repeated or not a string.
@@ -101,7 +101,7 @@ class Vocabulary:
             texts: The training texts.
             max_size: Most ids, the `FIRST_WORD` special ones included.
             min_count: Least count of a word.
-            tokenizer: "words" or "keras".
+            tokenizer: A name of `tokenizers.TOKENIZERS`.
 
         Raises:
             TypeError: A text is not a string.

@@ -1,9 +1,10 @@
-"""Text to tokens."""
+"""Text to tokens, and back to text."""
 
 import html
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import pairwise
 
 
 def _combining_marks() -> str:
@@ -21,32 +22,59 @@ def _combining_marks() -> str:
 _MARKS = _combining_marks()
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z0-9]{2,31});")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
-_APOSTROPHE = re.compile("[´‘’ʼ׳]")
+_APOSTROPHE = re.compile("[´‘’׳]")
 _INVISIBLE = re.compile("[\u00ad\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 # Normalization takes time quadratic in a run of marks. Unicode's own bound for
 # real text is 30 (UAX #15, stream-safe format). Long runs of any signs are found
 # first: the marks are a slow class to search all text for.
 _SIGNS = re.compile(r"[^\w\s]{31,}")
 _EXCESS_MARKS = re.compile(f"([{_MARKS}]{{30}})[{_MARKS}]+")
-# Ideographs, which no space separates, and the signs that normalization turns into
-# letters or digits and so would glue to the word before ("7½", "film™").
-_ALONE = re.compile(
-    "[\u2f00-\u2fdf\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd"
-    "\u00bc-\u00be\u2150-\u215f\u2120\u2122]"
-)
+# Signs that normalization turns into letters or digits and so would glue to the word
+# before ("7½", "film™"), and ideographs, which no space separates.
+_ALONE = re.compile("[\u00bc-\u00be\u2150-\u215f\u2120\u2122]")
+_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd]")
 
 _NUMBER = r"\d++(?:[.,/:]\d++)+"
 _ASCII_TOKEN = re.compile(rf"{_NUMBER}|\w+(?:'\w+)*", re.ASCII)  # twice as fast
 _LETTERS = rf"\w[\w{_MARKS}\u200c\u200d]*"  # with the joiners of Persian and Hindi
 _PICTURE = "[\u231a-\u23ff\u2600-\u27bf\u2b50\u2b55\U0001f000-\U0001faff]"
 _EMOJI = f"{_PICTURE}[\U0001f3fb-\U0001f3ff]?"  # with its skin tone
-_TOKEN = re.compile(
-    rf"{_NUMBER}|{_LETTERS}(?:'{_LETTERS})*"
-    rf"|[\U0001f1e6-\U0001f1ff]{{2}}|{_EMOJI}(?:\u200d{_EMOJI})*"
+_PICTURES = rf"[\U0001f1e6-\U0001f1ff]{{2}}|{_EMOJI}(?:\u200d{_EMOJI})*"
+_TOKEN = re.compile(rf"{_NUMBER}|{_LETTERS}(?:'{_LETTERS})*|{_PICTURES}")
+
+# Controls, marks of writing direction, lone surrogates: nothing to predict.
+_SILENT = (
+    "\0-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff"
 )
+_SIGN = rf"\.++|-++|!++|\?++|\*++|=++|~++|'++|`++|[^\w\s{_SILENT}]"
+_URL = rf"""(?i:https?://|www\.)[^\s<>"{_SILENT}]*[^\s<>"{_SILENT}.,;:!?)\]}}']"""
+_ABBREVIATION = r"(?:[^\W\d_]\.){2,}+(?!\w)"  # "e.g.", "U.S."
+_CAPITAL = "A-ZÀ-ÖØ-ÞΑ-ΩЀ-Я"
+_DOT = rf"\.(?:(?![{_CAPITAL}])|(?<=[{_CAPITAL}]\.))"  # not that of "end.The"
+
+
+def _text_token(letters: str) -> str:
+    """The pattern of the tokens of "text", of the pattern of a run of letters."""
+    part = rf"(?:{_NUMBER}(?:{letters})?+|{letters})"
+    word = rf"{part}(?:(?:['-]|{_DOT}){part})*+(?:@{letters}(?:[.-]{letters})++)?+"
+    return rf"{_URL}|{_ABBREVIATION}|{word}"
+
+
+_ASCII_TEXT = re.compile(_text_token(r"\w++") + f"|{_SIGN}", re.ASCII)
+_TEXT = re.compile(_text_token(_LETTERS + "+") + f"|{_PICTURES}|{_SIGN}")
 
 _KERAS_SIGNS = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
 _KERAS_FILTER = str.maketrans(dict.fromkeys(_KERAS_SIGNS, " "))
+
+
+def _normalized(text: str) -> str:
+    """One spelling for each apostrophe, letter and digit."""
+    text = _APOSTROPHE.sub("'", _INVISIBLE.sub("", text))
+    text = _SIGNS.sub(lambda run: _EXCESS_MARKS.sub(r"\1", run[0]), text)
+    text = unicodedata.normalize("NFKC", _ALONE.sub(r" \g<0> ", text))
+    text = text.replace("\u2044", "/").replace("ʼ", "'")
+    return _HAN.sub(r" \g<0> ", text)
 
 
 def _split_words(text: str) -> list[str]:
@@ -56,12 +84,22 @@ def _split_words(text: str) -> list[str]:
     if text.isascii():
         token = _ASCII_TOKEN
     else:
-        token = _TOKEN
-        text = _APOSTROPHE.sub("'", _INVISIBLE.sub("", text))
-        text = _SIGNS.sub(lambda run: _EXCESS_MARKS.sub(r"\1", run[0]), text)
-        text = _ALONE.sub(r" \g<0> ", text)
-        text = unicodedata.normalize("NFKC", text).replace("\u2044", "/")
+        token, text = _TOKEN, _normalized(text)
     return token.findall(text.replace("`", "'").replace("_", " ").lower())
+
+
+def _split_cased(text: str) -> list[str]:
+    if text.isascii():
+        return _ASCII_TEXT.findall(text)
+    return _TEXT.findall(_normalized(text))
+
+
+def _split_text(text: str) -> list[str]:
+    # Cut before case is lost: capitals tell a sentence's end from an inner dot.
+    tokens = [token.lower() for token in _split_cased(text)]
+    if text.isascii():
+        return tokens
+    return [unicodedata.normalize("NFC", token) for token in tokens]
 
 
 def _split_keras(text: str) -> list[str]:
@@ -72,7 +110,18 @@ def _split_keras(text: str) -> list[str]:
 TOKENIZERS: dict[str, Callable[[str], list[str]]] = {
     "words": _split_words,
     "keras": _split_keras,
+    "text": _split_text,
+    "text_cased": _split_cased,
+    "whitespace": str.split,
 }
+
+
+_UNKNOWN = "[UNK]"
+_CLOSING = frozenset(", . ; : ! ? … ) ] } ’ ” »".split())
+_OPENING = frozenset("( [ { ‘ “ « ¿ ¡".split())
+_LINKS = {"@-@": "-", "@,@": ",", "@.@": "."}  # of WikiText
+_ENDING = re.compile(r"'[^\W\d_]+|n't")  # as white space tokens: "it 's", "do n't"
+_STARTING = re.compile(r"[^\W\d_](?:[^\W_]|['-])*")  # what a capital suits
 
 
 def check_tokenizer(tokenizer: str) -> None:
@@ -96,11 +145,95 @@ def tokenize(text: str, tokenizer: str = "words") -> list[str]:
     ASCII punctuation but for the apostrophe becomes spaces, as do tab and newline,
     and spaces split. A line break `<br />` gives the token "br".
 
+    "text" is for predicting the next word: no sign is lost but controls. Text is
+    NFKC-normalized and lower-cased, as in "words", but HTML is text like any other. A
+    token is a word with its inner apostrophes, hyphens and dots ("don't",
+    "state-of-the-art", "sys.stdout"), an abbreviation ("e.g."), a number with its inner
+    signs, a URL or an e-mail address, one Han character, one emoji, any other sign, or
+    a run of one of ``.-!?*=~'` `` ("...").
+
+    "text_cased" is "text" with its capitals. "whitespace" splits at white space and
+    changes nothing: for text that is tokenized already, such as WikiText.
+
     Raises:
         TypeError: `text` is not a string.
-        ValueError: The tokenizer is neither "words" nor "keras".
+        ValueError: Not a name of `TOKENIZERS`.
     """
     check_tokenizer(tokenizer)
     if not isinstance(text, str):
         raise TypeError(f"expected a string; received {text!r}")
     return TOKENIZERS[tokenizer](text)
+
+
+def join_tokens(tokens: Iterable[str], tokenizer: str = "text") -> str:
+    """Joins tokens to text as people write it.
+
+    For "text", "text_cased" and "whitespace", punctuation stands beside its word,
+    straight quotes close and open in turn, and the "@-@" of WikiText becomes "-". For
+    "text", which lost them, sentences get their capitals. What "text" or "text_cased"
+    would then not split into the same tokens keeps its spaces. The tokens of "words"
+    and "keras" are joined by spaces.
+
+    Raises:
+        ValueError: Not a name of `TOKENIZERS`.
+    """
+    check_tokenizer(tokenizer)
+    if tokenizer in ("words", "keras"):
+        return " ".join(tokens)
+    tokens = list(tokens)
+    shown = _capitalized(tokens) if tokenizer == "text" else tokens
+    spaced = _spaced(tokens)
+    starts = [i for i, space in enumerate(spaced) if space]
+    pieces = []
+    for start, end in pairwise([*starts, len(tokens)]):
+        piece = "".join(_LINKS.get(token, token) for token in shown[start:end])
+        own = tokens[start:end]
+        whole = tokenizer == "whitespace" or _splits_into(piece, own, tokenizer)
+        pieces.extend([piece] if whole else own)
+    return " ".join(pieces)
+
+
+def _spaced(tokens: list[str]) -> list[bool]:
+    """Whether a space stands before each token; true for the first."""
+    spaced, before = [], ""
+    is_open = {'"': False, "'": False}
+    for token in tokens:
+        sign = token
+        if token in is_open:
+            is_open[token] = not is_open[token]
+            sign = "“" if is_open[token] else "”"
+        spaced.append(not before or not _touch(before, sign))
+        before = sign
+    return spaced
+
+
+def _touch(left: str, right: str) -> bool:
+    return (
+        right in _CLOSING
+        or left in _OPENING
+        or not right.strip(".!?")
+        or "/" in (left, right)
+        or left in _LINKS
+        or right in _LINKS
+        or (right == "%" and left[-1].isdigit())
+        or (left in ("$", "£", "€") and right[0].isdigit())
+        or bool(_ENDING.fullmatch(right))
+    )
+
+
+def _capitalized(tokens: list[str]) -> list[str]:
+    shown, at_start = [], True
+    for token in tokens:
+        if not token.strip(".!?"):
+            at_start = token != "..."
+        elif token[0].isalnum() or token == _UNKNOWN:
+            if at_start and _STARTING.fullmatch(token):
+                token = token[0].upper() + token[1:]
+            at_start = False
+        shown.append(token)
+    return shown
+
+
+def _splits_into(text: str, tokens: list[str], tokenizer: str) -> bool:
+    known = ["x" if token == _UNKNOWN else token for token in tokens]
+    return TOKENIZERS[tokenizer](text.replace(_UNKNOWN, "x")) == known
