@@ -547,15 +547,9 @@ def write_run(
 def history_rows(trained: Sequence[Trained]) -> list[dict]:
     """Return a row for each seed and epoch."""
     return [
-        {
-            "seed": one.seed,
-            "epoch": epoch,
-            **dict(zip(one.fit.history, row, strict=True)),
-        }
+        {"seed": one.seed, **row}
         for one in trained
-        for epoch, row in enumerate(
-            zip(*one.fit.history.values(), strict=True), start=1
-        )
+        for row in training.history_rows(one.fit)
     ]
 
 

@@ -1,9 +1,10 @@
 """Training: fit, keep the best epoch, end cleanly at Ctrl-C."""
 
+import contextlib
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 
@@ -26,51 +27,67 @@ class Fit:
 
 def fit(
     model,
-    train: tuple,
-    validation: tuple,
+    train,
+    validation,
     *,
     epochs: int,
-    batch_size: int,
     patience: int | None,
+    batch_size: int | None = None,
+    monitor: str = "val_loss",
+    callbacks: Sequence = (),
 ) -> Fit:
     """Train a compiled model and leave it with the weights of its best epoch.
 
     Args:
         model: A compiled `keras.Model`.
-        train: Inputs and targets to train on.
-        validation: Inputs and targets whose loss chooses the epoch.
+        train: A tuple of inputs and targets, shuffled for each epoch; or batches that
+            `Model.fit` takes as x, such as a `keras.utils.PyDataset`, whose order is
+            kept.
+        validation: The same to validate on, or `None`.
         epochs: Most epochs.
-        batch_size: Examples per step.
-        patience: Stop after so many epochs without a lower validation loss; `None`
+        patience: Stop after so many epochs without a lower value of `monitor`; `None`
             goes on to the last.
+        batch_size: Examples per step; `None` if `train` comes in batches.
+        monitor: What chooses the epoch, by its name in the history; lower is better.
+        callbacks: More `keras.callbacks.Callback`s, called before those of `fit`.
 
     Raises:
-        ValueError: The loss became NaN or infinite.
+        ValueError: The loss became NaN or infinite, or there is nothing to monitor.
     """
     import keras
     import numpy as np
 
-    interrupt = stop_on_interrupt()
+    if validation is None and monitor.startswith("val_"):
+        raise ValueError(
+            "expected a value of the training to monitor, since nothing is there to "
+            f"validate on; received {monitor!r}"
+        )
     keep_best = keras.callbacks.EarlyStopping(
-        monitor="val_loss", patience=patience or epochs, restore_best_weights=True
+        monitor, patience=patience or epochs, mode="min", restore_best_weights=True
     )
+    # Keras would shuffle a PyDataset's batches, too, even those of a running text.
+    in_batches = not isinstance(train, tuple)
     start = time.perf_counter()
-    handler = signal.getsignal(signal.SIGINT)
-    try:
+    with stop_on_interrupt() as interrupt:
         fitted = model.fit(
-            *train,
+            *((train,) if in_batches else train),
             validation_data=validation,
             batch_size=batch_size,
             epochs=epochs,
-            callbacks=[keep_best, interrupt, keras.callbacks.TerminateOnNaN()],
+            shuffle=not in_batches,
+            callbacks=[
+                *callbacks,
+                keep_best,
+                interrupt,
+                keras.callbacks.TerminateOnNaN(),
+            ],
             verbose=progress_verbosity(),
         )
-    finally:  # where fit fails, the callback does not put it back
-        signal.signal(signal.SIGINT, handler)
-    if not np.isfinite(fitted.history["loss"]).all():
+    losses = fitted.history["loss"]
+    if not np.isfinite(losses).all():
         raise ValueError(
-            "expected a finite training loss; it became NaN or infinite in epoch "
-            f"{len(fitted.epoch)} (try a lower learning rate)"
+            f"expected a finite training loss; received {losses[-1]} in epoch "
+            f"{len(losses)} (try a lower learning rate)"
         )
     return Fit(
         fitted.history,
@@ -78,6 +95,14 @@ def fit(
         interrupt.interrupted,
         time.perf_counter() - start,
     )
+
+
+def history_rows(fit: Fit) -> list[dict]:
+    """Return a row for each epoch: its number from 1, and the values after it."""
+    return [
+        {"epoch": epoch, **dict(zip(fit.history, values, strict=True))}
+        for epoch, values in enumerate(zip(*fit.history.values(), strict=True), start=1)
+    ]
 
 
 def spread(values: Sequence[float]) -> dict:
@@ -88,11 +113,12 @@ def spread(values: Sequence[float]) -> dict:
     return {"mean": float(np.mean(values)), "standard_deviation": deviation}
 
 
-def stop_on_interrupt():
-    """Return a Keras callback that ends training cleanly at Ctrl-C.
+@contextlib.contextmanager
+def stop_on_interrupt() -> Iterator:
+    """Let Ctrl-C end a training cleanly: `with` gives a callback for `Model.fit`.
 
     The first Ctrl-C stops after the current batch: the epoch is validated and counted,
-    and what the caller does after `fit` still happens. A second one is a
+    and what the caller does after `Model.fit` still happens. A second one is a
     `KeyboardInterrupt`. The callback's `interrupted` tells whether it happened.
     """
     import keras
@@ -101,11 +127,11 @@ def stop_on_interrupt():
         interrupted = False
         _asked_to_stop = False
 
-        def on_train_begin(self, logs=None):
-            self._previous = signal.signal(signal.SIGINT, self._on_signal)
-
-        def on_train_end(self, logs=None):
-            signal.signal(signal.SIGINT, self._previous)
+        def on_signal(self, signum, frame):
+            if self._asked_to_stop:
+                raise KeyboardInterrupt
+            self._asked_to_stop = True
+            print("\nCtrl-C: stopping after this batch; again to give up at once.")
 
         def on_train_batch_end(self, batch, logs=None):
             if self._asked_to_stop:
@@ -119,13 +145,12 @@ def stop_on_interrupt():
         def _stop(self):
             self.interrupted = self.model.stop_training = True
 
-        def _on_signal(self, signum, frame):
-            if self._asked_to_stop:
-                raise KeyboardInterrupt
-            self._asked_to_stop = True
-            print("\nCtrl-C: stopping after this batch; again to give up at once.")
-
-    return StopOnInterrupt()
+    interrupt = StopOnInterrupt()
+    previous = signal.signal(signal.SIGINT, interrupt.on_signal)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def progress_verbosity() -> int:

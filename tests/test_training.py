@@ -10,9 +10,9 @@ import pytest
 from experiments import training
 
 
-def line_model(learning_rate=0.1):
+def line_model():
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    model.compile(keras.optimizers.SGD(learning_rate), "mse")
+    model.compile(keras.optimizers.SGD(0.1), "mse")
     return model
 
 
@@ -42,12 +42,90 @@ def test_patience_ends_a_training_that_gets_no_better():
     assert len(fit.history["loss"]) == fit.best_epoch + 2
 
 
-def test_a_diverging_training_is_an_error():
+class DivergeInTheSecondEpoch(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 1:
+            self.model.set_weights([np.full((1, 1), np.inf), np.zeros(1)])
+
+
+def test_a_diverging_training_is_an_error_that_names_the_epoch():
     x, y = line()
-    with pytest.raises(ValueError, match="expected a finite training loss"):
+    with pytest.raises(ValueError, match=r"expected a finite .* in epoch 2 "):
         training.fit(
-            line_model(1e30), (x, y), (x, y), epochs=5, batch_size=8, patience=None
+            line_model(),
+            (x, y),
+            (x, y),
+            epochs=5,
+            batch_size=8,
+            patience=None,
+            callbacks=[DivergeInTheSecondEpoch()],
         )
+
+
+def test_another_value_than_the_validation_loss_chooses_the_best_epoch():
+    x, y = line()
+    fit = training.fit(
+        line_model(),
+        (x, y),
+        (x, -y),
+        epochs=4,
+        batch_size=8,
+        patience=None,
+        monitor="loss",
+    )
+    assert np.argmin(fit.history["val_loss"]) == 0
+    assert fit.best_epoch == 1 + int(np.argmin(fit.history["loss"])) > 1
+
+
+def test_a_training_without_validation_keeps_the_epoch_of_the_lowest_loss():
+    x, y = line()
+    fit = training.fit(
+        line_model(), (x, y), None, epochs=3, patience=None, monitor="loss"
+    )
+    assert set(fit.history) == {"loss"}
+    assert fit.best_epoch == 1 + int(np.argmin(fit.history["loss"])) > 1
+
+
+def test_a_validation_loss_needs_something_to_validate_on():
+    with pytest.raises(ValueError, match=r"expected a value of .*val_loss"):
+        training.fit(line_model(), line(), None, epochs=1, patience=None)
+
+
+def test_the_batches_of_a_dataset_are_read_in_their_order():
+    seen = []
+
+    class Windows(keras.utils.PyDataset):
+        def __len__(self):
+            return 20
+
+        def __getitem__(self, index):
+            return np.full((2, 1), index), np.zeros((2, 1))
+
+    class Order(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(1)
+
+        def call(self, x):
+            seen.append(float(x[0, 0]))
+            return self.dense(x)
+
+    model = Order()
+    model.compile("sgd", "mse", run_eagerly=True)
+    model(np.zeros((1, 1)))
+    seen.clear()
+    training.fit(
+        *(model, Windows(), Windows()), epochs=2, patience=None, monitor="loss"
+    )
+    assert seen == [*range(20)] * 4
+
+
+def test_a_history_row_names_its_epoch_and_every_value():
+    fit = training.Fit({"loss": [3.0, 2.0], "val_loss": [5.0, 4.0]}, 2, False, 0.1)
+    assert training.history_rows(fit) == [
+        {"epoch": 1, "loss": 3.0, "val_loss": 5.0},
+        {"epoch": 2, "loss": 2.0, "val_loss": 4.0},
+    ]
 
 
 def test_ctrl_c_ends_after_the_batch_and_restores_the_handler():
@@ -61,10 +139,14 @@ def test_ctrl_c_ends_after_the_batch_and_restores_the_handler():
             if len(seen) == 2:
                 os.kill(os.getpid(), signal.SIGINT)
 
-    interrupt = training.stop_on_interrupt()
-    line_model().fit(
-        x, y, batch_size=4, epochs=9, verbose=0, callbacks=[PressCtrlC(), interrupt]
-    )
+    with training.stop_on_interrupt() as interrupt:
+        line_model().fit(
+            *(x, y),
+            batch_size=4,
+            epochs=9,
+            verbose=0,
+            callbacks=[PressCtrlC(), interrupt],
+        )
     assert interrupt.interrupted
     assert len(seen) == 2
     assert signal.getsignal(signal.SIGINT) is before
@@ -80,28 +162,25 @@ def test_ctrl_c_during_a_validation_interrupts_only_if_epochs_remain(
         def on_test_begin(self, logs=None):
             os.kill(os.getpid(), signal.SIGINT)
 
-    interrupt = training.stop_on_interrupt()
-    fitted = line_model().fit(
-        *(x, y),
-        validation_data=(x, y),
-        epochs=epochs,
-        verbose=0,
-        callbacks=[PressCtrlC(), interrupt],
-    )
+    with training.stop_on_interrupt() as interrupt:
+        fitted = line_model().fit(
+            *(x, y),
+            validation_data=(x, y),
+            epochs=epochs,
+            verbose=0,
+            callbacks=[PressCtrlC(), interrupt],
+        )
     assert interrupt.interrupted is interrupted
     assert len(fitted.epoch) == 1
 
 
-def test_a_second_ctrl_c_gives_up_at_once():
-    interrupt = training.stop_on_interrupt()
-    interrupt.on_train_begin()
-    try:
+def test_a_second_ctrl_c_gives_up_at_once_and_restores_the_handler():
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), training.stop_on_interrupt():
         os.kill(os.getpid(), signal.SIGINT)
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-            signal.pause()
-    finally:
-        interrupt.on_train_end()
+        os.kill(os.getpid(), signal.SIGINT)
+        signal.pause()
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_training_that_fails_leaves_ctrl_c_as_it_was():
