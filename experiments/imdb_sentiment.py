@@ -254,16 +254,18 @@ def run(settings: Settings, command: str) -> Path:
             reviews = load_reviews(settings.data, limit=settings.limit)
         describe(reviews)
         vocabulary = reviews.vocabulary.limit(settings.num_words)
-        trained, all_trained = train_all(settings, reviews, len(vocabulary))
-        baselines, all_evaluated = evaluate_baselines(
-            settings, reviews, quick=not all_trained
+        trained, ending = train_all(settings, reviews, len(vocabulary))
+        baselines, baselines_ending = evaluate_baselines(
+            settings, reviews, quick=bool(ending)
         )
+        ending = ending or baselines_ending
         best = min(trained, key=lambda one: one.validation.log_loss)
         metrics = {
             "experiment": EXPERIMENT,
             "name": settings.name,
             "command": command,
-            "interrupted": not (all_trained and all_evaluated),
+            "interrupted": bool(ending),
+            "ending": ending,
             "data": data_facts(reviews, trained[0].validation.size),
             "engine": engine(settings.layer),
             "environment": runner.environment(),
@@ -389,31 +391,34 @@ def examples(split, settings: Settings, input_dim: int) -> Examples:
     return Examples(ids, split.labels)
 
 
-def train_all(
-    settings: Settings, reviews, input_dim: int
-) -> tuple[list[Trained], bool]:
+def train_all(settings: Settings, reviews, input_dim: int) -> tuple[list[Trained], str]:
     """Train one model for each seed.
 
     Returns:
-        What was trained, at least one, and whether it is all that was to be: Ctrl-C
-        ends the training that is running, and that or a training that fails leaves out
-        the seeds after it.
+        What was trained, at least one, and a sentence on how it ended early, empty if
+        it did not: Ctrl-C ends the training that is running, and that or a training
+        that diverges leaves out the seeds after it.
     """
     train = examples(reviews.train, settings, input_dim)
     test = examples(reviews.test, settings, input_dim)
     trained = []
-    for seed in range(settings.seed, settings.seed + settings.seeds):
+    seeds = range(settings.seed, settings.seed + settings.seeds)
+    for seed in seeds:
         try:
             trained.append(train_one(settings, train, test, input_dim, seed))
-        # Ctrl-C outside the training loop, or a loss that became NaN.
-        except (KeyboardInterrupt, ValueError) as error:
+        except (KeyboardInterrupt, training.DivergedError) as error:
             if not trained:
                 raise
-            print(f"Seed {seed} is left out, as are those after it: {error!r}")
-            return trained, False
+            what = f"Seed {seed} diverged: {error}"
+            if isinstance(error, KeyboardInterrupt):  # twice, or not while it learns
+                what = f"Ctrl-C ended seed {seed}"
+            return trained, f"{what}; it and any after it are left out."
         if trained[-1].fit.interrupted:
-            return trained, False
-    return trained, True
+            epoch = len(trained[-1].fit.history["loss"])
+            what = f"Ctrl-C ended the training of seed {seed} in epoch {epoch}"
+            rest = "; later seeds are left out" if seed < seeds[-1] else ""
+            return trained, f"{what}{rest}."
+    return trained, ""
 
 
 def train_one(
@@ -462,7 +467,7 @@ def train_one(
     )
 
 
-def evaluate_baselines(settings: Settings, reviews, quick: bool) -> tuple[list, bool]:
+def evaluate_baselines(settings: Settings, reviews, quick: bool) -> tuple[list, str]:
     """Evaluate what needs no neural network, on the same training and test reviews.
 
     Args:
@@ -471,14 +476,15 @@ def evaluate_baselines(settings: Settings, reviews, quick: bool) -> tuple[list, 
         quick: Leave out what has to be trained: somebody wants to see the end.
 
     Returns:
-        The results, and whether they are complete: Ctrl-C leaves out the rest.
+        The results, and a sentence on how they ended early, empty if they did not:
+        Ctrl-C leaves out the rest.
     """
     from lstm_keras.evaluation import majority_baseline, tfidf_baseline
 
     train, test = reviews.train, reviews.test
     results = [majority_baseline(train.labels, test.labels)]
     if quick or not settings.baselines:
-        return results, True
+        return results, ""
     words, maxlen = settings.num_words, settings.maxlen
     whole = (train.texts, test.texts)
     # What the network sees, too.
@@ -500,10 +506,10 @@ def evaluate_baselines(settings: Settings, reviews, quick: bool) -> tuple[list, 
                     train_texts, train.labels, test_texts, test.labels, **options
                 )
         except KeyboardInterrupt:
-            return results, False
+            return results, "Ctrl-C ended the baselines; the rest of them is left out."
         name = f"TF-IDF + logistic regression, {name}"
         results.append(dataclasses.replace(result, name=name))
-    return results, True
+    return results, ""
 
 
 def summary(trained: Sequence[Trained]) -> dict:

@@ -92,8 +92,8 @@ def page(metrics: dict, settings: dict, pictures: Sequence, mistakes: Sequence) 
         report.paragraph(summary_line(metrics) + "."),
         report.paragraph(f"Data: {data['name']}."),
     ]
-    if metrics["interrupted"]:
-        parts.append(report.note("The training was interrupted before its end."))
+    if metrics["ending"]:
+        parts.append(report.note(metrics["ending"]))
     if not data["real"]:
         parts.append(
             report.note("These numbers are of generated reviews, not of IMDB's.")
@@ -146,6 +146,6 @@ def text(metrics: dict, path: Path) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     lines += ["", summary_line(metrics), f"Data: {metrics['data']['name']}"]
-    if metrics["interrupted"]:
-        lines.append("The training was interrupted before its end.")
+    if metrics["ending"]:
+        lines.append(metrics["ending"])
     return "\n".join(["", *lines, f"Report: {path / 'report.html'}"])

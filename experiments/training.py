@@ -25,6 +25,10 @@ class Fit:
     seconds: float
 
 
+class DivergedError(ValueError):
+    """The loss of a training became NaN or infinite."""
+
+
 def fit(
     model,
     train,
@@ -52,7 +56,8 @@ def fit(
         callbacks: More `keras.callbacks.Callback`s, called before those of `fit`.
 
     Raises:
-        ValueError: The loss became NaN or infinite, or there is nothing to monitor.
+        DivergedError: The loss became NaN or infinite.
+        ValueError: There is nothing to monitor.
     """
     import keras
     import numpy as np
@@ -85,7 +90,7 @@ def fit(
         )
     losses = fitted.history["loss"]
     if not np.isfinite(losses).all():
-        raise ValueError(
+        raise DivergedError(
             f"expected a finite training loss; received {losses[-1]} in epoch "
             f"{len(losses)} (try a lower learning rate)"
         )

@@ -37,6 +37,16 @@ def metrics_of(folder):
     return json.loads((folder / "metrics.json").read_text("utf-8"))
 
 
+def assert_ended_early(folder, sentence, terminal):
+    """The sentence, a regular expression, stands wherever a reader may look."""
+    metrics = metrics_of(folder)
+    assert metrics["interrupted"] is True
+    assert re.fullmatch(sentence, metrics["ending"])
+    assert metrics["ending"] in terminal
+    page = (folder / "report.html").read_text("utf-8")
+    assert html.escape(metrics["ending"]) in page
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return train(tmp_path_factory.mktemp("runs"))
@@ -59,6 +69,7 @@ def test_metrics_name_data_engine_versions_seed_and_time(folder):
     assert [run["seed"] for run in metrics["runs"]] == [0]
     assert 0 < metrics["runs"][0]["training_seconds"] < metrics["seconds"]
     assert "python -m experiments.imdb_sentiment --data" in metrics["command"]
+    assert (metrics["interrupted"], metrics["ending"]) == (False, "")
 
 
 def test_the_history_has_a_row_for_each_epoch(folder):
@@ -242,11 +253,10 @@ def test_ctrl_c_leaves_a_whole_run_marked_as_interrupted(tmp_path):
     os.kill(process.pid, signal.SIGINT)
     rest, _ = process.communicate(timeout=120)
     assert process.returncode == 0
-    assert "The training was interrupted before its end." in rest
     folder = tmp_path / "imdb_sentiment" / "one"
     assert {path.name for path in folder.iterdir()} == FILES
-    assert metrics_of(folder)["interrupted"] is True
-    assert "training was interrupted" in (folder / "report.html").read_text("utf-8")
+    sentence = r"Ctrl-C ended the training of seed 0 in epoch \d+\."
+    assert_ended_early(folder, sentence, rest)
     assert load_run(folder).predict(["the film"])
 
 
@@ -263,26 +273,63 @@ def fail_at_the_second(monkeypatch, module, name, error=KeyboardInterrupt):
     monkeypatch.setattr(module, name, pressed)
 
 
-def test_ctrl_c_between_seeds_keeps_the_seeds_before(tmp_path, monkeypatch):
+def test_ctrl_c_between_seeds_keeps_the_seeds_before(tmp_path, monkeypatch, capsys):
     fail_at_the_second(monkeypatch, imdb_sentiment, "build_model")
-    metrics = metrics_of(train(tmp_path, "--seeds", "3"))
-    assert [run["seed"] for run in metrics["runs"]] == [0]
-    assert metrics["interrupted"] is True
+    folder = train(tmp_path, "--seeds", "3")
+    assert [run["seed"] for run in metrics_of(folder)["runs"]] == [0]
+    sentence = "Ctrl-C ended seed 1; it and any after it are left out."
+    assert_ended_early(folder, re.escape(sentence), capsys.readouterr().out)
 
 
-def test_a_seed_that_fails_does_not_take_the_seeds_before_along(tmp_path, monkeypatch):
-    fail_at_the_second(monkeypatch, imdb_sentiment.training, "fit", ValueError)
-    metrics = metrics_of(train(tmp_path, "--seeds", "3"))
+def test_ctrl_c_in_a_seed_keeps_it_and_leaves_out_the_later_ones(
+    tmp_path, monkeypatch, capsys
+):
+    fit = imdb_sentiment.training.fit
+
+    class PressCtrlC(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    def pressed(*arguments, **options):
+        return fit(*arguments, **options, callbacks=[PressCtrlC()])
+
+    monkeypatch.setattr(imdb_sentiment.training, "fit", pressed)
+    folder = train(tmp_path, "--seeds", "3", "--seed", "4", "--epochs", "5")
+    runs = metrics_of(folder)["runs"]
+    assert [(run["seed"], run["epochs"]) for run in runs] == [(4, 2)]
+    sentence = (
+        "Ctrl-C ended the training of seed 4 in epoch 2; later seeds are left out."
+    )
+    assert_ended_early(folder, re.escape(sentence), capsys.readouterr().out)
+
+
+def test_a_seed_that_diverges_does_not_take_the_seeds_before_along(
+    tmp_path, monkeypatch, capsys
+):
+    error = imdb_sentiment.training.DivergedError("no <finite> loss")
+    fail_at_the_second(monkeypatch, imdb_sentiment.training, "fit", error)
+    folder = train(tmp_path, "--seeds", "3", "--baselines")
+    metrics = metrics_of(folder)
     assert [run["seed"] for run in metrics["runs"]] == [0]
-    assert metrics["interrupted"] is True
     assert [result["name"] for result in metrics["baselines"]] == ["Majority class"]
+    sentence = "Seed 1 diverged: no <finite> loss; it and any after it are left out."
+    assert_ended_early(folder, re.escape(sentence), capsys.readouterr().out)
 
 
-def test_ctrl_c_during_the_baselines_keeps_the_training(tmp_path, monkeypatch):
+def test_a_mistake_in_a_later_seed_is_not_taken_for_a_divergence(tmp_path, monkeypatch):
+    error = ValueError("a mistake")
+    fail_at_the_second(monkeypatch, imdb_sentiment.training, "fit", error)
+    with pytest.raises(SystemExit, match="a mistake"):
+        train(tmp_path, "--seeds", "3")
+
+
+def test_ctrl_c_during_the_baselines_keeps_the_training(tmp_path, monkeypatch, capsys):
     fail_at_the_second(monkeypatch, evaluation, "tfidf_baseline")
-    metrics = metrics_of(train(tmp_path, "--baselines"))
-    assert len(metrics["baselines"]) == 2
-    assert metrics["interrupted"] is True
+    folder = train(tmp_path, "--baselines")
+    assert len(metrics_of(folder)["baselines"]) == 2
+    sentence = "Ctrl-C ended the baselines; the rest of them is left out."
+    assert_ended_early(folder, re.escape(sentence), capsys.readouterr().out)
 
 
 def test_ctrl_c_while_writing_is_ignored(tmp_path, monkeypatch):

@@ -50,7 +50,9 @@ class DivergeInTheSecondEpoch(keras.callbacks.Callback):
 
 def test_a_diverging_training_is_an_error_that_names_the_epoch():
     x, y = line()
-    with pytest.raises(ValueError, match=r"expected a finite .* in epoch 2 "):
+    with pytest.raises(
+        training.DivergedError, match=r"expected a finite .* in epoch 2 "
+    ):
         training.fit(
             line_model(),
             (x, y),
