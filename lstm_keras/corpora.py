@@ -1,26 +1,27 @@
 """Texts to learn a language from, from wherever they lie, as flat arrays of ids."""
 
+import html
 import numbers
+import platform
+import re
 import sys
 from array import array
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
 
-from lstm_keras.preprocessing import (
-    END,
-    FIRST_WORD,
-    OOV,
-    Vocabulary,
-    check_whole,
-)
+from lstm_keras.datasets import load_unlabelled
+from lstm_keras.embedded_text import read_prose
+from lstm_keras.preprocessing import END, FIRST_WORD, OOV, Vocabulary, check_whole
 from lstm_keras.text_files import paragraphs, read_lines
 from lstm_keras.tokenizers import TOKENIZERS, check_tokenizer
+
+_BREAK = re.compile(r"\s*<br\s*/?>\s*", re.IGNORECASE)
 
 SPLITS = ("lines", "paragraphs", "stream")
 
@@ -91,7 +92,9 @@ def load_text(
     training part, of equal ones the first to occur there first.
 
     Args:
-        source: A file or folder for `text_files.read_lines`.
+        source: "embedded", the documentation that comes with every Python; "imdb", the
+            unlabelled reviews of the archive or folder in `$LSTM_KERAS_DATA`, by number
+            and with a blank line after each; or a path for `text_files.read_lines`.
         held_out: Share of the segments that is held out: segments chosen by `seed`, or
             the end of the text if `split` is "stream"; 0 holds out none.
         held_out_source: Another source, all of which is held out instead.
@@ -165,7 +168,7 @@ def _read(
 ) -> tuple[str, np.ndarray]:
     """Name and ids of a source; a new word gets the next free id in `words`."""
     name, segments = _open(source)
-    if split == "paragraphs":
+    if split == "paragraphs" and source != "embedded":  # its lines are paragraphs
         segments = paragraphs(segments)
     ids = array("i")
     left = sys.maxsize if limit is None else limit
@@ -182,7 +185,17 @@ def _read(
 
 def _open(source: str | Path) -> tuple[str, Iterator[str]]:
     """Name and lines of a source."""
+    if source == "embedded":
+        return f"Python {platform.python_version()} documentation", read_prose()
+    if source == "imdb":
+        name, reviews = load_unlabelled()
+        return name, chain.from_iterable(map(_review_lines, reviews))
     return f"text ({Path(source).resolve().name})", read_lines(source)
+
+
+def _review_lines(review: str) -> list[str]:
+    """The lines that the review's HTML tells, and a blank one."""
+    return [*html.unescape(_BREAK.sub("\n", review)).split("\n"), ""]
 
 
 def _divide(

@@ -7,7 +7,7 @@ Analysis" (2011): https://ai.stanford.edu/~amaas/data/sentiment/.
 import http.client
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,9 +22,11 @@ from lstm_keras.review_files import (
     read_archive,
     read_csv,
     read_folder,
+    read_unlabelled,
 )
 
 DOWNLOAD_TIMEOUT = 15.0  # seconds without an answer
+SITE = "https://ai.stanford.edu/~amaas/data/sentiment/"
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,8 +132,7 @@ def load_reviews(
         reason = "keras.datasets.imdb holds ids, not text to tokenize"
     note = (
         f"Using the small embedded reviews, not IMDB ({reason}). For the real ones put "
-        "aclImdb_v1.tar.gz of https://ai.stanford.edu/~amaas/data/sentiment/ into a "
-        "folder and set LSTM_KERAS_DATA to it."
+        f"aclImdb_v1.tar.gz of {SITE} into a folder and set LSTM_KERAS_DATA to it."
     )
     return replace(load_embedded(**options), note=note)
 
@@ -217,6 +218,26 @@ def load_imdb(
         )
     name = f"{'reviews' if kind == 'CSV' else 'IMDB'} ({kind} {path.resolve().name})"
     return _tokenized(name, str(path), texts, tokenizer, limit, seed, note=note)
+
+
+def load_unlabelled() -> tuple[str, Iterator[str]]:
+    """Finds the unlabelled IMDB reviews that "auto" would find, for language models.
+
+    Returns:
+        The data in words, and the reviews by number: `review_files.read_unlabelled`.
+
+    Raises:
+        FileNotFoundError: There is no archive or folder of it in `LSTM_KERAS_DATA`.
+    """
+    path = _find_local()
+    if path is None or path.suffix.lower() == ".csv":
+        raise FileNotFoundError(
+            f"expected aclImdb_v1.tar.gz of {SITE}, or its folder, in the folder that "
+            f"LSTM_KERAS_DATA names; received {os.environ.get('LSTM_KERAS_DATA')!r}"
+        )
+    kind = "folder" if path.is_dir() else "archive"
+    name = f"IMDB without labels ({kind} {path.resolve().name})"
+    return name, read_unlabelled(path)
 
 
 def _check_options(tokenizer, test_fraction, seed, limit) -> None:

@@ -15,7 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from lstm_keras.tokenizers import TOKENIZERS, check_tokenizer, tokenize
+from lstm_keras.tokenizers import (
+    TOKENIZERS,
+    UNKNOWN,
+    check_tokenizer,
+    join_tokens,
+    tokenize,
+)
 
 PADDING, START, OOV, END = 0, 1, 2, 3
 FIRST_WORD = 4
@@ -143,22 +149,26 @@ class Vocabulary:
         return [self.encode(text) for text in _strings(texts)]
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-        """Words of ids (time,), joined by spaces; padding and start are left out.
+        """Text of ids (time,); padding and start are left out.
 
-        An id without a word becomes "[UNK]".
+        Words are joined by `tokenizers.join_tokens`. An id without a word becomes
+        "[UNK]", and `END` a line break where the tokenizer is one for predicting the
+        next word ("text", "text_cased", "whitespace").
 
         Raises:
             ValueError: `ids` is not 1-D of whole numbers in [0, len(self)).
         """
-        words = []
+        lines: list[list[str]] = [[]]
         for i in _as_ids(ids).tolist():
             if not 0 <= i < len(self):
                 raise ValueError(f"expected ids in [0, {len(self)}); received {i}")
             if i >= FIRST_WORD:
-                words.append(self.words[i - FIRST_WORD])
+                lines[-1].append(self.words[i - FIRST_WORD])
+            elif i == END and self.tokenizer not in ("words", "keras"):
+                lines.append([])
             elif i not in (PADDING, START):
-                words.append("[UNK]")
-        return " ".join(words)
+                lines[-1].append(UNKNOWN)
+        return "\n".join(join_tokens(line, self.tokenizer) for line in lines)
 
     def save(self, path: str | Path) -> None:
         """Writes JSON, beside `path` first, so that no half file is ever left."""

@@ -1,4 +1,4 @@
-"""Labelled reviews in the files in which people keep them: folder, tar archive, CSV.
+"""Reviews in the files in which people keep them: folder, tar archive, CSV.
 
 Nothing is written, and a hostile file is refused.
 """
@@ -12,6 +12,7 @@ import re
 import tarfile
 import zlib
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ MAX_ARCHIVE_BYTES = 2 << 30
 
 _LABELS = {"neg": 0, "pos": 1}
 _REVIEW = re.compile(r"(?:.*/)?aclImdb/(train|test)/(neg|pos)/([0-9]{1,9})_[0-9]+\.txt")
+_UNLABELLED = re.compile(r"(?:.*/)?aclImdb/train/unsup/([0-9]{1,9})_[0-9]+\.txt")
 OPENERS = {
     ".tar": open,
     ".gz": gzip.open,
@@ -33,6 +35,7 @@ OPENERS = {
 }
 _SENTIMENTS = {"negative": 0, "neg": 0, "0": 0, "positive": 1, "pos": 1, "1": 1}
 
+Review = tuple[tuple[str, ...], str]  # what its name says, and the text
 Texts = dict[str, tuple[list[str], np.ndarray]]  # split -> texts and labels
 
 
@@ -60,23 +63,65 @@ class _RefusedError(ValueError):
 
 
 def read_archive(path: Path) -> Texts:
-    """Reads the official archive, in memory.
+    """Reads the labelled reviews of the official archive, in memory.
 
     Raises:
         ValueError: It is broken, truncated, hostile or without reviews.
     """
-    reviews = {}
+    return _by_split(_read_members(path, _REVIEW), path)
+
+
+def read_folder(path: Path) -> Texts:
+    """Reads the unpacked archive: `aclImdb`, or the folder that holds it.
+
+    Raises:
+        ValueError: A file is no review in UTF-8, or a split lacks reviews.
+    """
+    return _by_split(_read_files(path, _REVIEW), path)
+
+
+def read_unlabelled(path: Path) -> Iterator[str]:
+    """Reads the reviews without a label of the archive or its folder, by number.
+
+    One is given as soon as those before it are, so that not all need to be read.
+
+    Raises:
+        ValueError: As `read_archive`, or there are none.
+    """
+    read = _read_files if path.is_dir() else _read_members
+    waiting: dict[int, str] = {}
+    due = 0
+    for (number,), text in read(path, _UNLABELLED):
+        waiting[int(number)] = text
+        while due in waiting:
+            yield waiting.pop(due)
+            due += 1
+    if not due and not waiting:
+        raise ValueError(
+            f"expected reviews in aclImdb/train/unsup of {path}; received none"
+        )
+    for number in sorted(waiting):
+        yield waiting[number]
+
+
+def _read_members(path: Path, pattern: re.Pattern) -> Iterator[Review]:
+    """The groups of `pattern` in a member's name, and its text."""
+    seen = set()
     try:
         with OPENERS[path.suffix.lower()](path, "rb") as file:
             stream = _TarStream(file)
             with tarfile.open(fileobj=stream, mode="r:") as tar:
                 for number, member in enumerate(tar):
                     where = f"{path}, member {member.name!r}"
-                    if key := _member_key(member, number, where):
-                        if key in reviews:
+                    _check_member(member, number, where)
+                    match = pattern.fullmatch(posixpath.normpath(member.name))
+                    if match:
+                        _check_review(member, where)
+                        if match.groups() in seen:
                             raise _RefusedError(f"{where}: received it twice")
+                        seen.add(match.groups())
                         data = tar.extractfile(member).read()
-                        reviews[key] = _decode(data, where)
+                        yield match.groups(), _decode(data, where)
             # tarfile takes a damaged header for the end.
             if stream.last != bytes(tarfile.BLOCKSIZE):
                 raise _RefusedError(f"{path}: damaged or truncated: no end mark")
@@ -92,13 +137,9 @@ def read_archive(path: Path) -> Texts:
         *(ValueError, OverflowError, RecursionError),  # of malformed headers
     ) as error:
         raise ValueError(f"{path} is not a whole tar archive: {error}") from error
-    return _by_split(reviews, path)
 
 
-def _member_key(
-    member: tarfile.TarInfo, number: int, where: str
-) -> tuple[str, int, int] | None:
-    """Split, label and number of a review; None for what is no labelled review."""
+def _check_member(member: tarfile.TarInfo, number: int, where: str) -> None:
     if member.name.startswith("/") or ".." in member.name.split("/"):
         raise _RefusedError(f"{where}: expected a name inside the archive")
     if number >= MAX_MEMBERS:
@@ -107,17 +148,26 @@ def _member_key(
         raise _RefusedError(
             f"{where}: expected at most {MAX_ARCHIVE_BYTES} bytes in all"
         )
-    key = _review_key(member.name)
-    if key and not member.isreg():
+
+
+def _check_review(member: tarfile.TarInfo, where: str) -> None:
+    if not member.isreg():
         raise _RefusedError(f"{where}: expected a regular file")
-    if key and member.size > MAX_REVIEW_BYTES:
+    if member.size > MAX_REVIEW_BYTES:
         raise _RefusedError(f"{where}: expected at most {MAX_REVIEW_BYTES} bytes")
-    return key
 
 
-def _review_key(name: str) -> tuple[str, int, int] | None:
-    match = _REVIEW.fullmatch(posixpath.normpath(name))
-    return match and (match[1], _LABELS[match[2]], int(match[3]))
+def _read_files(path: Path, pattern: re.Pattern) -> Iterator[Review]:
+    """What `_read_members` gives of the archive, of the folder."""
+    root = path / "aclImdb" if (path / "aclImdb").is_dir() else path
+    # Shorter names first: the order of the numbers.
+    files = sorted(root.glob("t*/*/*.txt"), key=lambda file: (len(file.name), file))
+    for file in files:
+        match = pattern.fullmatch(f"aclImdb/{file.relative_to(root).as_posix()}")
+        if match and file.is_file():
+            if file.stat().st_size > MAX_REVIEW_BYTES:
+                raise ValueError(f"{file}: expected at most {MAX_REVIEW_BYTES} bytes")
+            yield match.groups(), _decode(file.read_bytes(), str(file))
 
 
 def _decode(data: bytes, where: str) -> str:
@@ -127,24 +177,11 @@ def _decode(data: bytes, where: str) -> str:
         raise _RefusedError(f"{where}: expected UTF-8; {error}") from error
 
 
-def read_folder(path: Path) -> Texts:
-    """Reads the unpacked archive: `aclImdb`, or the folder that holds it.
-
-    Raises:
-        ValueError: A file is no review in UTF-8, or a split lacks reviews.
-    """
-    root = path / "aclImdb" if (path / "aclImdb").is_dir() else path
-    reviews = {}
-    for file in root.glob("t*/*/*.txt"):
-        key = _review_key(f"aclImdb/{file.relative_to(root).as_posix()}")
-        if key and file.is_file():
-            if file.stat().st_size > MAX_REVIEW_BYTES:
-                raise ValueError(f"{file}: expected at most {MAX_REVIEW_BYTES} bytes")
-            reviews[key] = _decode(file.read_bytes(), str(file))
-    return _by_split(reviews, path)
-
-
-def _by_split(reviews: dict[tuple[str, int, int], str], path: Path) -> Texts:
+def _by_split(found_reviews: Iterable[Review], path: Path) -> Texts:
+    reviews = {
+        (split, _LABELS[label], int(number)): text
+        for (split, label, number), text in found_reviews
+    }
     counts = Counter((split, label) for split, label, _ in reviews)
     found = {
         f"{split}/{name}": counts[split, label]

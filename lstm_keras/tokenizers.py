@@ -116,7 +116,7 @@ TOKENIZERS: dict[str, Callable[[str], list[str]]] = {
 }
 
 
-_UNKNOWN = "[UNK]"
+UNKNOWN = "[UNK]"  # stands in a text for a word that the vocabulary lacks
 _CLOSING = frozenset(", . ; : ! ? … ) ] } ’ ” »".split())
 _OPENING = frozenset("( [ { ‘ “ « ¿ ¡".split())
 _LINKS = {"@-@": "-", "@,@": ",", "@.@": "."}  # of WikiText
@@ -226,7 +226,7 @@ def _capitalized(tokens: list[str]) -> list[str]:
     for token in tokens:
         if not token.strip(".!?"):
             at_start = token != "..."
-        elif token[0].isalnum() or token == _UNKNOWN:
+        elif token[0].isalnum() or token == UNKNOWN:
             if at_start and _STARTING.fullmatch(token):
                 token = token[0].upper() + token[1:]
             at_start = False
@@ -235,5 +235,5 @@ def _capitalized(tokens: list[str]) -> list[str]:
 
 
 def _splits_into(text: str, tokens: list[str], tokenizer: str) -> bool:
-    known = ["x" if token == _UNKNOWN else token for token in tokens]
-    return TOKENIZERS[tokenizer](text.replace(_UNKNOWN, "x")) == known
+    known = ["x" if token == UNKNOWN else token for token in tokens]
+    return TOKENIZERS[tokenizer](text.replace(UNKNOWN, "x")) == known
