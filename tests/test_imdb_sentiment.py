@@ -142,6 +142,14 @@ def test_baselines_stand_beside_the_network(tmp_path):
     assert "last 30 only" in names[2]
 
 
+@pytest.fixture
+def dtype_policy_put_back():
+    policy = keras.config.dtype_policy()
+    yield
+    keras.config.set_dtype_policy(policy)
+
+
+@pytest.mark.usefixtures("dtype_policy_put_back")
 @pytest.mark.parametrize(
     "options",
     [
@@ -155,12 +163,8 @@ def test_baselines_stand_beside_the_network(tmp_path):
     ids=" ".join,
 )
 def test_every_kind_of_model_trains_and_is_read_back(tmp_path, options):
-    policy = keras.config.dtype_policy()
-    try:
-        folder = train(tmp_path, *options)
-        (prediction,) = load_run(folder).predict(["the film was wonderful"])
-    finally:
-        keras.config.set_dtype_policy(policy)
+    folder = train(tmp_path, *options)
+    (prediction,) = load_run(folder).predict(["the film was wonderful"])
     assert 0 <= prediction.probability <= 1
 
 
@@ -169,6 +173,92 @@ def test_the_plain_model_is_the_one_of_the_textbook():
     kinds = [type(layer) for layer in model.layers]
     assert kinds == [keras.layers.Embedding, LSTM, keras.layers.Dense]
     assert model.count_params() == 5000 * 32 + 4 * 64 * (32 + 64 + 1) + 65
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "read"),
+    [
+        ("maxlen", 9, lambda model: model.input_shape[1]),
+        ("embedding", 7, lambda model: model.layers[0].output_dim),
+        ("mask_padding", True, lambda model: model.layers[0].mask_zero),
+        ("mask_padding", False, lambda model: model.layers[0].mask_zero),
+        ("units", 5, lambda model: model.layers[1].units),
+        ("recurrent_dropout", 0.3, lambda model: model.layers[1].recurrent_dropout),
+        ("layers", 3, lambda model: sum(type(one) is LSTM for one in model.layers)),
+        ("jit", True, lambda model: model.jit_compile),
+        ("jit", False, lambda model: model.jit_compile),
+        ("learning_rate", 0.25, lambda model: float(model.optimizer.learning_rate)),
+    ],
+)
+def test_the_model_is_built_as_it_was_asked_for(setting, value, read):
+    model = build_model(Settings(**{setting: value}), 50, steps=1)
+    assert read(model) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("custom", LSTM),
+        ("builtin", keras.layers.LSTM),
+        ("gru", keras.layers.GRU),
+        ("simple_rnn", keras.layers.SimpleRNN),
+    ],
+)
+def test_every_layer_of_a_bidirectional_model_reads_both_ways(name, kind):
+    settings = Settings(layer=name, layers=2, bidirectional=True)
+    recurrent = build_model(settings, 50, steps=1).layers[1:-1]
+    assert [type(one) for one in recurrent] == [keras.layers.Bidirectional] * 2
+    assert [type(one.forward_layer) for one in recurrent] == [kind] * 2
+
+
+def test_each_dropout_stands_at_its_place():
+    settings = Settings(
+        maxlen=9, word_dropout=0.1, embedding_dropout=0.2, dropout=0.3, layers=2
+    )
+    model = build_model(settings, 50, steps=1)
+    dropouts = {
+        place: (layer.rate, layer.noise_shape)
+        for place, layer in enumerate(model.layers)
+        if isinstance(layer, keras.layers.Dropout)
+    }
+    # Of Embedding, words, entries, LSTM, LSTM, last state, Dense.
+    assert dropouts == {1: (0.1, (None, 9, 1)), 2: (0.2, None), 5: (0.3, None)}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"), [("constant", [0.5] * 3), ("cosine", [0.5, 0.25, 0])]
+)
+def test_the_learning_rate_follows_the_schedule(schedule, rates):
+    settings = Settings(learning_rate=0.5, schedule=schedule)
+    optimizer = build_model(settings, 50, steps=20).optimizer
+    for step, rate in zip((0, 10, 20), rates, strict=True):
+        optimizer.iterations.assign(step)
+        assert float(optimizer.learning_rate) == pytest.approx(rate)
+
+
+@pytest.mark.usefixtures("dtype_policy_put_back")
+def test_the_dtype_reaches_every_layer_but_the_probability(tmp_path):
+    folder = train(tmp_path, "--dtype", "float64", "--epochs", "1")
+    model = keras.models.load_model(folder / "model.keras")
+    policies = [layer.dtype_policy.name for layer in model.layers]
+    assert policies == ["float64", "float64", "float32"]
+
+
+def test_the_options_of_the_training_reach_it(tmp_path, monkeypatch):
+    fit, seen = imdb_sentiment.training.fit, {}
+
+    def spy(model, *arguments, **options):
+        seen.update(options, optimizer=model.optimizer)
+        return fit(model, *arguments, **options)
+
+    monkeypatch.setattr(imdb_sentiment.training, "fit", spy)
+    options = "--epochs 3 --batch-size 10 --patience 7 --schedule cosine"
+    train(tmp_path, *options.split())
+    optimizer = seen.pop("optimizer")
+    assert seen == {"epochs": 3, "batch_size": 10, "patience": 7}
+    # 64 reviews are 7 batches; the decay ends with the training.
+    assert int(optimizer.iterations) == 3 * 7
+    assert float(optimizer.learning_rate) == pytest.approx(0, abs=1e-9)
 
 
 def test_recipes_only_name_settings():
