@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from lstm_keras.tokenizers import (
+    SIGN_KEEPERS,
     TOKENIZERS,
     UNKNOWN,
     check_tokenizer,
@@ -164,7 +165,7 @@ class Vocabulary:
                 raise ValueError(f"expected ids in [0, {len(self)}); received {i}")
             if i >= FIRST_WORD:
                 lines[-1].append(self.words[i - FIRST_WORD])
-            elif i == END and self.tokenizer not in ("words", "keras"):
+            elif i == END and self.tokenizer in SIGN_KEEPERS:
                 lines.append([])
             elif i not in (PADDING, START):
                 lines[-1].append(UNKNOWN)

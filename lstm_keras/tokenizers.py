@@ -116,9 +116,11 @@ TOKENIZERS: dict[str, Callable[[str], list[str]]] = {
 }
 
 
+SIGN_KEEPERS = ("text", "text_cased", "whitespace")  # for predicting the next word
 UNKNOWN = "[UNK]"  # stands in a text for a word that the vocabulary lacks
 _CLOSING = frozenset(", . ; : ! ? … ) ] } ’ ” »".split())
 _OPENING = frozenset("( [ { ‘ “ « ¿ ¡".split())
+_AROUND = frozenset("\"'()[]{}‘’“”«»")  # may stand before a sentence's first word
 _LINKS = {"@-@": "-", "@,@": ",", "@.@": "."}  # of WikiText
 _ENDING = re.compile(r"'[^\W\d_]+|n't")  # as white space tokens: "it 's", "do n't"
 _STARTING = re.compile(r"[^\W\d_](?:[^\W_]|['-])*")  # what a capital suits
@@ -178,7 +180,7 @@ def join_tokens(tokens: Iterable[str], tokenizer: str = "text") -> str:
         ValueError: Not a name of `TOKENIZERS`.
     """
     check_tokenizer(tokenizer)
-    if tokenizer in ("words", "keras"):
+    if tokenizer not in SIGN_KEEPERS:
         return " ".join(tokens)
     tokens = list(tokens)
     shown = _capitalized(tokens) if tokenizer == "text" else tokens
@@ -226,7 +228,7 @@ def _capitalized(tokens: list[str]) -> list[str]:
     for token in tokens:
         if not token.strip(".!?"):
             at_start = token != "..."
-        elif token[0].isalnum() or token == UNKNOWN:
+        elif token not in _AROUND:
             if at_start and _STARTING.fullmatch(token):
                 token = token[0].upper() + token[1:]
             at_start = False
