@@ -173,6 +173,7 @@ def test_the_plain_model_is_the_one_of_the_textbook():
     kinds = [type(layer) for layer in model.layers]
     assert kinds == [keras.layers.Embedding, LSTM, keras.layers.Dense]
     assert model.count_params() == 5000 * 32 + 4 * 64 * (32 + 64 + 1) + 65
+    assert model.output_shape == (None, 1)
 
 
 @pytest.mark.parametrize(
