@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments import runner, sentiment_report, training
+from experiments import recurrent, runner, sentiment_report, training
 from experiments.run_folder import RunFolder, run_path, write_csv, write_json
 from experiments.runner import option
 
@@ -92,7 +92,7 @@ class Settings:
         "custom",
         "custom: lstm_keras.LSTM; the others are Keras's own",
         group="model",
-        choices=("custom", "builtin", "gru", "simple_rnn"),
+        choices=recurrent.LAYERS,
     )
     embedding: int = option(32, "size of a word's vector", group="model", least=1)
     units: int = option(64, "size of the recurrent state", group="model", least=1)
@@ -267,7 +267,7 @@ def run(settings: Settings, command: str) -> Path:
             "interrupted": bool(ending),
             "ending": ending,
             "data": data_facts(reviews, trained[0].validation.size),
-            "engine": engine(settings.layer),
+            "engine": recurrent.engine(settings.layer),
             "environment": runner.environment(),
             "seconds": round(time.perf_counter() - start, 1),
             "runs": [one.to_dict() for one in trained],
@@ -306,33 +306,6 @@ def data_facts(reviews, validation: int) -> dict:
     }
 
 
-def engine(layer: str) -> dict:
-    """Return which layer computed the numbers, and on which path."""
-    if layer == "custom":
-        return {
-            "layer": "lstm_keras.LSTM",
-            "path": "loop over lstm_keras.LSTMCell in keras.layers.RNN",
-        }
-    return {
-        "layer": f"keras.layers.{recurrent_layer(layer).__name__}",
-        "path": "chosen by Keras",
-    }
-
-
-def recurrent_layer(layer: str) -> type:
-    """Return the class of a `--layer`."""
-    import keras
-
-    import lstm_keras
-
-    return {
-        "custom": lstm_keras.LSTM,
-        "builtin": keras.layers.LSTM,
-        "gru": keras.layers.GRU,
-        "simple_rnn": keras.layers.SimpleRNN,
-    }[layer]
-
-
 def build_model(settings: Settings, input_dim: int, steps: int):
     """Return the compiled model: ids (batch, maxlen) int32 to probability (batch, 1).
 
@@ -358,7 +331,7 @@ def build_model(settings: Settings, input_dim: int, steps: int):
         model.add(layers.Dropout(settings.word_dropout, noise_shape=shape))
     if settings.embedding_dropout:
         model.add(layers.Dropout(settings.embedding_dropout))
-    make = recurrent_layer(settings.layer)
+    make = recurrent.recurrent_layer(settings.layer)
     for depth in range(settings.layers):
         layer = make(
             settings.units,
@@ -441,7 +414,7 @@ def train_one(
         )
     steps = settings.epochs * -(-len(used) // settings.batch_size)
     model = build_model(settings, input_dim, steps)
-    print(f"\nTraining {engine(settings.layer)['layer']} with seed {seed}:")
+    print(f"\nTraining {recurrent.engine(settings.layer)['layer']} with seed {seed}:")
     if seed == settings.seed:
         model.summary(print_fn=print)
     fitted = training.fit(
@@ -454,7 +427,7 @@ def train_one(
     )
     held_out_probabilities = model.predict(train.ids[held_out], verbose=0)
     test_probabilities = model.predict(test.ids, verbose=0)[:, 0]
-    name = f"{engine(settings.layer)['layer']}, seed {seed}"
+    name = f"{recurrent.engine(settings.layer)['layer']}, seed {seed}"
     return Trained(
         seed=seed,
         model=model,
@@ -529,7 +502,7 @@ def write_run(
     """Write every file of the run into the folder."""
     from lstm_keras.evaluation import confident_mistakes
 
-    config = dataclasses.asdict(settings)
+    config = {"experiment": EXPERIMENT, **dataclasses.asdict(settings)}
     write_json(folder / "config.json", config)
     write_json(folder / "metrics.json", metrics)
     write_csv(folder / "history.csv", history_rows(trained))

@@ -111,7 +111,7 @@ def _add_option(group, field: dataclasses.Field) -> None:
         arguments = {"action": argparse.BooleanOptionalAction}
     else:
         arguments = {
-            "type": _number(kind, **field.metadata["bounds"])
+            "type": number(kind, **field.metadata["bounds"])
             if kind in (int, float)
             else kind,
             "choices": field.metadata["choices"],
@@ -124,8 +124,15 @@ def _add_option(group, field: dataclasses.Field) -> None:
     group.add_argument(flag, default=field.default, help=help, **arguments)
 
 
-def _number(kind: type, *, least: float, most: float, above: float, below: float):
-    """A reader of numbers within bounds, for argparse."""
+def number(
+    kind: type,
+    *,
+    least: float = -math.inf,
+    most: float = math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+):
+    """Return a reader of numbers within bounds, for argparse."""
     bounds = [
         f"{word} {bound:g}"
         for word, bound in (

@@ -1,15 +1,25 @@
-"""A finished sentiment run, read back from its folder to classify new texts."""
+"""A finished run, read back from its folder: to classify texts, or to write some."""
 
 import json
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import keras
+import numpy as np
 
 import lstm_keras.layer  # noqa: F401  registers the layer, for load_model
-from lstm_keras.preprocessing import OOV, START, Vocabulary, pad
+from lstm_keras.generation import (
+    Sampling,
+    Stepper,
+    beam_search,
+    most_probable,
+    sample,
+)
+from lstm_keras.preprocessing import END, OOV, START, Vocabulary, check_whole, pad
+from lstm_keras.tokenizers import tokenize
 
 
 @dataclass(frozen=True)
@@ -85,10 +95,162 @@ class SentimentRun:
         ]
 
 
-def load_run(path: str | Path) -> SentimentRun:
-    """Open a run folder that `python -m experiments.imdb_sentiment` wrote.
+@dataclass(frozen=True)
+class GeneratedText:
+    """What a model wrote after a prompt.
+
+    Attributes:
+        text: The prompt as it was given, and the continuation.
+        continuation: What is new.
+        tokens: Number of new tokens.
+        log_probability: Of the new tokens, under the model, in nats.
+        ended: Whether the model ended the text by itself.
+    """
+
+    text: str
+    continuation: str
+    tokens: int
+    log_probability: float
+    ended: bool
+
+
+@dataclass(frozen=True)
+class NextWordRun:
+    """A trained next-word model with all it needs to be used.
+
+    Attributes:
+        path: The run folder.
+        config: The settings of the training, from `config.json`.
+        vocabulary: From `vocabulary.json`.
+        model: From `model.keras`; maps ids `(batch, time)` int32 to logits `(batch,
+            time, vocabulary)`.
+    """
+
+    path: Path
+    config: dict
+    vocabulary: Vocabulary
+    model: keras.Model
+
+    def generate(
+        self,
+        prompt: str = "",
+        tokens: int = 20,
+        *,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        beam: int | None = None,
+        seed: int | None = None,
+    ) -> GeneratedText:
+        """Continue a prompt, each new token at the cost of one step.
+
+        Out-of-vocabulary is never written; unknown words in the prompt are read as
+        such.
+
+        Args:
+            prompt: How the text begins; may be empty, and of any length.
+            tokens: Most tokens to add; a model of sentences may end before.
+            temperature: Divides the logits before a token is drawn. By default the
+                most probable token is taken, and 1 with `top_k` or `top_p`.
+            top_k: See `generation.Sampling`.
+            top_p: See `generation.Sampling`.
+            beam: Search for a probable continuation, so many at a time, instead.
+            seed: Of the drawing.
+
+        Raises:
+            TypeError: The prompt is not a string.
+            ValueError: A number is out of its range, or `beam` comes with sampling.
+        """
+        check_whole("tokens", tokens, 1)
+        ids, stop_at_end = self._encode(prompt), not self._stream
+        drawing = (temperature, top_k, top_p, seed)
+        if beam is not None:
+            check_whole("beam", beam, 1)
+            if any(value is not None for value in drawing):
+                raise ValueError(
+                    "expected beam search alone, which draws nothing; received beam "
+                    "with temperature, top_k, top_p or seed"
+                )
+            written = beam_search(
+                self._stepper, ids, tokens, beam, stop_at_end=stop_at_end
+            )
+        else:
+            if temperature is None:
+                temperature = 0.0 if top_k is top_p is None else 1.0
+            written = sample(
+                self._stepper,
+                ids,
+                tokens,
+                Sampling(temperature, top_k, top_p),
+                stop_at_end=stop_at_end,
+                seed=seed,
+            )
+        continuation = self._continuation(ids, written.ids)
+        return GeneratedText(
+            text=prompt + continuation if prompt.strip() else continuation.lstrip(),
+            continuation=continuation,
+            tokens=len(written.ids),
+            log_probability=written.log_probability,
+            ended=written.ended,
+        )
+
+    def next_words(self, prompt: str = "", count: int = 5) -> list[tuple[str, float]]:
+        """Return the most probable next tokens and their probabilities.
+
+        The end of a sentence or line is shown as "[END]".
+
+        Raises:
+            TypeError: The prompt is not a string.
+            ValueError: `count` is no whole number of at least 1.
+        """
+        check_whole("count", count, 1)
+        log_probabilities = self._stepper.feed(
+            self._encode(prompt)[None], self._stepper.start()
+        )[0][0]
+        return [
+            (
+                "[END]" if i == END else self.vocabulary.decode([i]),
+                float(np.exp(log_probabilities[i])),
+            )
+            for i in most_probable(log_probabilities, count)
+        ]
+
+    def unknown_words(self, text: str) -> list[str]:
+        """Return the tokens of a text that the vocabulary lacks, each once."""
+        tokens = dict.fromkeys(tokenize(text, self.vocabulary.tokenizer))
+        return [token for token in tokens if token not in self.vocabulary]
+
+    @property
+    def _stream(self) -> bool:
+        return self.config["split"] == "stream"
+
+    @cached_property
+    def _stepper(self) -> Stepper:
+        return Stepper(self.model)
+
+    def _encode(self, prompt: str) -> np.ndarray:
+        ids = self.vocabulary.encode(prompt)
+        if self._stream:
+            ids[0] = END  # in a stream a new line comes after the end of another
+        return ids
+
+    def _continuation(self, prompt: np.ndarray, new: list[int]) -> str:
+        """The new tokens as text, with the space that belongs before them."""
+        before = self.vocabulary.decode(prompt[1:])
+        whole = self.vocabulary.decode([*prompt[1:], *new])
+        if whole.startswith(before):
+            return whole[len(before) :]
+        return " " + self.vocabulary.decode(new)
+
+
+def load_run(path: str | Path) -> SentimentRun | NextWordRun:
+    """Open a run folder that an experiment wrote.
 
     The model is loaded in Keras's safe mode.
+
+    Returns:
+        What can be done with it: `predict` with a run of `experiments.imdb_sentiment`,
+        `generate` with one of `experiments.next_word`.
 
     Raises:
         FileNotFoundError: The folder, or a file in it, is missing.
@@ -103,6 +265,9 @@ def load_run(path: str | Path) -> SentimentRun:
     config = _load_config(path / "config.json")
     vocabulary = Vocabulary.load(path / "vocabulary.json")
     model = _load_model(path / "model.keras")
+    if config["experiment"] == "next_word":
+        _check_fit(model, vocabulary, None, path)
+        return NextWordRun(path, config, vocabulary, model)
     _check_fit(model, vocabulary, config["maxlen"], path)
     return SentimentRun(path, config, vocabulary, model)
 
@@ -112,7 +277,23 @@ def _load_config(path: Path) -> dict:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"expected JSON in {path}; received {error}") from error
-    maxlen = config.get("maxlen") if isinstance(config, dict) else None
+    if not isinstance(config, dict):
+        raise ValueError(f"expected settings in {path}; received {config!r:.80}")
+    # Runs of version 0.1.0 do not name it.
+    experiment = config.setdefault("experiment", "imdb_sentiment")
+    if experiment == "next_word":
+        if config.get("split") not in ("lines", "paragraphs", "stream"):
+            raise ValueError(
+                f"expected split as lines, paragraphs or stream in {path}; received "
+                f"{config.get('split')!r}"
+            )
+        return config
+    if experiment != "imdb_sentiment":
+        raise ValueError(
+            f"expected a run of imdb_sentiment or next_word in {path}; received "
+            f"{experiment!r}"
+        )
+    maxlen = config.get("maxlen")
     if type(maxlen) is not int or maxlen < 1:
         raise ValueError(
             f"expected a positive integer maxlen in {path}; received {maxlen!r}"
@@ -132,7 +313,7 @@ def _load_model(path: Path) -> keras.Model:
 
 
 def _check_fit(
-    model: keras.Model, vocabulary: Vocabulary, maxlen: int, path: Path
+    model: keras.Model, vocabulary: Vocabulary, maxlen: int | None, path: Path
 ) -> None:
     sizes = [
         layer.input_dim
