@@ -21,6 +21,10 @@ from lstm_keras.preprocessing import END, FIRST_WORD, OOV, Vocabulary, check_who
 from lstm_keras.text_files import paragraphs, read_lines
 from lstm_keras.tokenizers import TOKENIZERS, check_tokenizer
 
+_EMBEDDED_NOTE = (
+    "The embedded text comes with Python and differs from version to version: compare "
+    "results of the same one."
+)
 _BREAK = re.compile(r"\s*<br\s*/?>\s*", re.IGNORECASE)
 
 SPLITS = ("lines", "paragraphs", "stream")
@@ -138,6 +142,7 @@ def load_text(
         vocabulary=Vocabulary(train_words, tokenizer),
         split=split,
         real=source != "embedded",
+        note=_EMBEDDED_NOTE if source == "embedded" else "",
     )
 
 

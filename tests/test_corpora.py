@@ -113,6 +113,7 @@ def test_another_text_can_be_held_out(text, tmp_path):
     assert corpus.name == "text (text.txt), held out text (other.txt)"
     assert corpus.source == str(text)
     assert corpus.real
+    assert corpus.note == ""
 
 
 def test_limit_is_the_number_of_words_read(text):
@@ -175,6 +176,8 @@ def test_the_embedded_text_is_there_and_says_what_it_is():
     assert corpus.name == f"Python {platform.python_version()} documentation"
     assert corpus.source == "embedded"
     assert not corpus.real
+    assert "same one" in corpus.note
+    assert "\n" not in corpus.note
     assert corpus.vocabulary.tokenizer == "text"
     assert corpus.facts["train"]["tokens"] > 30_000
     assert corpus.facts["train"]["oov_rate"] < 0.05
