@@ -195,6 +195,7 @@ class TokenScorer(layers.Layer):
     def __init__(self, head: layers.Layer):
         super().__init__()
         self.head = head
+        self.supports_masking = True  # what is masked is scored as well
 
     def call(self, hidden, targets):
         """Return `(batch, time, 3)`."""

@@ -18,7 +18,7 @@ from lstm_keras.generation import (
     most_probable,
     sample,
 )
-from lstm_keras.preprocessing import END, OOV, START, Vocabulary, check_whole, pad
+from lstm_keras.preprocessing import END, FIRST_WORD, OOV, START, Vocabulary, check_whole, pad
 from lstm_keras.tokenizers import tokenize
 
 
@@ -209,7 +209,7 @@ class NextWordRun:
         )[0][0]
         return [
             (
-                "[END]" if i == END else self.vocabulary.decode([i]),
+                "[END]" if i == END else self.vocabulary.words[i - FIRST_WORD],
                 float(np.exp(log_probabilities[i])),
             )
             for i in most_probable(log_probabilities, count)

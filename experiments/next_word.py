@@ -1,0 +1,606 @@
+"""Next-word prediction: train, measure beside n-grams, report, and write text."""
+
+import argparse
+import dataclasses
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments import next_word_report, recurrent, runner, training
+from experiments.run_folder import RunFolder, run_path, write_csv, write_json
+from experiments.runner import option
+
+if TYPE_CHECKING:
+    from lstm_keras.corpora import Corpus
+    from lstm_keras.language_evaluation import LanguageModelResult, TokenScores
+    from lstm_keras.language_model import LanguageModel
+
+EXPERIMENT = "next_word"
+
+NAMED_TEXTS = ("embedded", "imdb")
+
+DESCRIPTION = """\
+Train Embedding -> LSTM -> Dense(words) to predict the next word of a text, compare it
+with n-grams on the same split, and write a report.
+
+  python -m experiments.next_word                          train with the defaults
+  python -m experiments.next_word --text book.txt          learn a text of yours
+  python -m experiments.next_word generate RUN "prompt"    let a trained model write
+"""
+
+USAGE = "%(prog)s [options]\n       %(prog)s generate RUN PROMPT [options]"
+
+EPILOG = """\
+Everything goes to OUTPUT/next_word/NAME: config.json, metrics.json, history.csv,
+model.keras, vocabulary.json, figures/*.png and report.html. Ctrl-C ends the training
+after the current batch and still writes the report.
+"""
+
+# What a plateau multiplies the learning rate by, as in PyTorch's word_language_model.
+PLATEAU_FACTOR = 0.25
+
+# Of a longer training text so many tokens at its beginning are scored.
+TRAIN_SAMPLE = 100_000
+
+# What `--recipe` changes among the defaults; README tells how they were chosen.
+RECIPES = {
+    "plain": {},
+    "by_heart": {
+        "held_out": 0.0,
+        "min_count": 1,
+        "epochs": 40,
+        "batch_size": 32,
+        "learning_rate": 0.03,
+    },
+    "wikitext": {
+        "split": "stream",
+        "tokens": "whitespace",
+        "min_count": 1,
+        "embedding": 200,
+        "units": 200,
+        "layers": 2,
+        "tied": True,
+        "epochs": 6,
+        "dropout": 0.2,
+        "sampled_softmax": 4000,
+        "jit": True,
+    },
+    "tuned": {},
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of a training; `--help` explains them."""
+
+    text: str = option(
+        "embedded",
+        "embedded: the documentation of the Python language, which every Python has; "
+        "imdb: the unlabelled reviews of the archive under $LSTM_KERAS_DATA; or a "
+        "PATH: a UTF-8 file, a .gz, .bz2 or .xz of one, or a folder of them",
+        group="text",
+    )
+    split: str = option(
+        "lines",
+        "lines: each line is a sentence of its own; paragraphs: each paragraph is; "
+        "stream: continuous text, the state carried from line to line",
+        group="text",
+        choices=("lines", "paragraphs", "stream"),
+    )
+    tokens: str = option(
+        "text",
+        "text: lower-case words, numbers, punctuation, URLs; text_cased: the same in "
+        "their own case; whitespace: what white space separates",
+        group="text",
+        choices=("text", "text_cased", "whitespace"),
+    )
+    min_count: int = option(
+        2,
+        "words that occur less often in the training text are out of vocabulary",
+        group="text",
+        least=1,
+    )
+    max_vocab: int | None = option(
+        None, "most ids, the 4 special ones included", group="text", least=5
+    )
+    limit: int | None = option(
+        None, "read only so many words of the text", group="text", least=2
+    )
+    held_out: float = option(
+        0.1,
+        "share of the sentences, or of the end of a stream, to evaluate on",
+        group="text",
+        least=0,
+        below=1,
+    )
+    held_out_text: str | None = option(
+        None, "a PATH to evaluate on instead", group="text"
+    )
+    layer: str = option(
+        "custom",
+        "custom: lstm_keras.LSTM; the others are Keras's own",
+        group="model",
+        choices=recurrent.LAYERS,
+    )
+    embedding: int = option(100, "size of a word's vector", group="model", least=1)
+    units: int = option(150, "size of the recurrent state", group="model", least=1)
+    layers: int = option(1, "recurrent layers on each other", group="model", least=1)
+    tied: bool = option(
+        False,
+        "embedding and logits share their weights; the last layer then has the "
+        "embedding's size",
+        group="model",
+    )
+    recipe: str = option(
+        "plain",
+        "defaults for other options; by_heart: a small text, all of it learned; "
+        "wikitext: the sizes of PyTorch's word_language_model; tuned: our best for it",
+        group="training",
+        choices=tuple(RECIPES),
+    )
+    examples: str = option(
+        "passes",
+        "of sentences; passes: one pass gives the losses of all prefixes; prefixes: "
+        "the literal expansion of the usual tutorial, for comparison",
+        group="training",
+        choices=("passes", "prefixes"),
+    )
+    epochs: int = option(10, "most passes over the text", group="training", least=1)
+    batch_size: int = option(
+        20,
+        "sentences, prefixes or parallel streams per step",
+        group="training",
+        least=1,
+    )
+    steps: int = option(
+        35,
+        "of a stream: length of truncated backpropagation through time",
+        group="training",
+        least=1,
+    )
+    learning_rate: float = option(0.005, "of Adam", group="training", above=0, most=10)
+    schedule: str = option(
+        "cosine",
+        "of the learning rate; plateau: a quarter of it after each epoch without a "
+        "lower held-out perplexity",
+        group="training",
+        choices=("constant", "cosine", "plateau"),
+    )
+    clip: float = option(
+        1.0, "bound on the gradient's global norm", group="training", above=0
+    )
+    dropout: float = option(
+        0.0,
+        "share of the units to drop between the layers, by one mask per sequence",
+        group="training",
+        least=0,
+        below=1,
+    )
+    recurrent_dropout: float = option(
+        0.0,
+        "share of the recurrent state to drop, by one mask per sequence",
+        group="training",
+        least=0,
+        below=1,
+    )
+    weight_decay: float = option(
+        0.0, "of Adam, decoupled (AdamW)", group="training", least=0, below=1
+    )
+    sampled_softmax: int | None = option(
+        None,
+        "train with a softmax over so many words, half of them the most frequent, "
+        "half drawn; evaluation is over all words in any case",
+        group="training",
+        least=2,
+    )
+    patience: int | None = option(
+        None,
+        "stop early after so many epochs without a lower held-out perplexity (without "
+        "it: never); the weights of the best epoch are kept in any case",
+        group="training",
+        least=1,
+    )
+    seed: int = option(
+        0,
+        "of split, weights, order and dropout",
+        group="training",
+        least=0,
+        most=2**32 - 1000,
+    )
+    output: str = option("runs", "where the run folders go", group="output")
+    name: str | None = option(
+        None, "name of the run folder (without it: layer and time)", group="output"
+    )
+    overwrite: bool = option(False, "replace a run of that name", group="output")
+    baselines: bool = option(True, "fit the n-grams, too", group="output")
+    jit: bool = option(False, "compile the training step with XLA", group="speed")
+    dtype: str = option(
+        "float32",
+        "the layers' dtype policy",
+        group="speed",
+        choices=("float32", "mixed_bfloat16", "mixed_float16", "float64"),
+    )
+
+    @property
+    def stream(self) -> bool:
+        """Whether the text is one continuous stream."""
+        return self.split == "stream"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model and what it says of the two texts."""
+
+    parts: "LanguageModel"
+    fit: training.Fit
+    train_scores: "TokenScores"
+    held_out_scores: "TokenScores | None"
+
+
+def main(argv: Sequence[str]) -> None:
+    """Train, or with `generate` as the first word use, a next-word model."""
+    if argv[:1] == ["generate"]:
+        generate(argv[1:])
+        return
+    settings = runner.parse(
+        Settings,
+        argv,
+        program=f"python -m experiments.{EXPERIMENT}",
+        description=DESCRIPTION,
+        usage=USAGE,
+        epilog=EPILOG,
+        recipes=RECIPES,
+    )
+    if settings.name is None:
+        name = f"{settings.layer}-{time.strftime('%Y%m%d-%H%M%S')}"
+        settings = dataclasses.replace(settings, name=name)
+    with runner.readable_errors():
+        run(settings, runner.command_line(EXPERIMENT, argv))
+
+
+def run(settings: Settings, command: str) -> Path:
+    """Load the text, train, evaluate, and write the run folder; return its path."""
+    check(settings)
+    path = run_path(settings.output, EXPERIMENT, settings.name)
+    with RunFolder(path, settings.overwrite) as folder:
+        start = time.perf_counter()
+        with runner.stage("Loading Keras"):
+            import keras
+
+            from lstm_keras.corpora import load_text
+        keras.config.set_dtype_policy(settings.dtype)
+        with runner.stage(f"Loading the text ({settings.text})"):
+            corpus = load_text(
+                settings.text,
+                held_out=settings.held_out,
+                held_out_source=settings.held_out_text,
+                split=settings.split,
+                tokenizer=settings.tokens,
+                min_count=settings.min_count,
+                max_vocab=settings.max_vocab,
+                limit=settings.limit,
+                seed=settings.seed,
+            )
+        describe(corpus)
+        trained = train(settings, corpus)
+        results = evaluate(settings, corpus, trained)
+        metrics = {
+            "experiment": EXPERIMENT,
+            "name": settings.name,
+            "command": command,
+            "interrupted": trained.fit.interrupted,
+            "ending": "Ctrl-C ended the training." if trained.fit.interrupted else "",
+            "data": data_facts(settings, corpus),
+            "engine": recurrent.engine(settings.layer),
+            "environment": runner.environment(),
+            "seconds": round(time.perf_counter() - start, 1),
+            "parameters": trained.parts.model.count_params(),
+            "epochs": len(trained.fit.history["loss"]),
+            "best_epoch": trained.fit.best_epoch,
+            "training_seconds": round(trained.fit.seconds, 1),
+            "results": results,
+        }
+        with runner.ctrl_c_ignored():
+            write_run(folder, settings, corpus, trained, metrics)
+    print(next_word_report.text(metrics, path))
+    return path
+
+
+def check(settings: Settings) -> None:
+    """Refuse options that do not go together, before anything is loaded."""
+    for path in (settings.text, settings.held_out_text):
+        if path is not None and path not in NAMED_TEXTS and not Path(path).exists():
+            raise FileNotFoundError(
+                f"expected a text as one of {NAMED_TEXTS} or an existing path; "
+                f"received {path!r}"
+            )
+    if settings.stream and settings.examples == "prefixes":
+        raise ValueError(
+            "expected --examples passes for a stream, which has no prefixes; "
+            "received prefixes"
+        )
+
+
+def describe(corpus: "Corpus") -> None:
+    """Say which text this is, before anything is computed from it."""
+    facts = corpus.facts
+    print(
+        f"Text: {corpus.name}: {facts['train']['tokens']:,} tokens to train, "
+        f"{facts['held_out']['tokens']:,} held out, {len(corpus.vocabulary):,} ids"
+    )
+    if corpus.note:
+        print(corpus.note)
+
+
+def data_facts(settings: Settings, corpus: "Corpus") -> dict:
+    """Return what `metrics.json` says about the text."""
+    return {
+        "name": corpus.name,
+        "source": corpus.source,
+        "real": corpus.real,
+        "note": corpus.note,
+        "tokens": settings.tokens,
+        "split": settings.split,
+        **corpus.facts,
+    }
+
+
+def train(settings: Settings, corpus: "Corpus") -> Trained:
+    """Train, keep the weights of the best epoch, and score both texts."""
+    import keras
+    import numpy as np
+
+    from experiments import next_word_training
+    from lstm_keras.language_model import LanguageModelTrainer, start_at_unigrams
+
+    keras.utils.set_random_seed(settings.seed)
+    size = len(corpus.vocabulary)
+    parts = build(settings, size, stateful=settings.stream)
+    start_at_unigrams(parts.head, np.bincount(corpus.train, minlength=size))
+    trainer = LanguageModelTrainer(parts, settings.sampled_softmax, settings.seed)
+    batches, held_out = training_data(settings, corpus)
+    monitor = "val_perplexity" if held_out else "perplexity"
+    trainer.compile(optimizer(settings, batches), jit_compile=settings.jit)
+    print(f"\nTraining {recurrent.engine(settings.layer)['layer']}:")
+    parts.model.summary(print_fn=print)
+    callbacks = [next_word_training.ResetStates(parts)]
+    if settings.schedule == "plateau":
+        callbacks.append(
+            keras.callbacks.ReduceLROnPlateau(
+                monitor, factor=PLATEAU_FACTOR, patience=0, min_delta=0, verbose=1
+            )
+        )
+    fitted = training.fit(
+        trainer,
+        batches,
+        held_out,
+        epochs=settings.epochs,
+        patience=settings.patience,
+        monitor=monitor,
+        callbacks=callbacks,
+    )
+    with runner.ctrl_c_ignored(), runner.stage("Scoring every token"):
+        scores = [
+            next_word_training.score(
+                parts, ids, stream=settings.stream, steps=settings.steps
+            )
+            for ids in (train_sample(settings, corpus), corpus.held_out)
+            if len(ids)
+        ]
+    return Trained(parts, fitted, scores[0], scores[1] if held_out else None)
+
+
+def train_sample(settings: Settings, corpus: "Corpus"):
+    """Return the beginning of the training text, whole sentences."""
+    from lstm_keras.preprocessing import END
+
+    if len(corpus.train) <= TRAIN_SAMPLE:
+        return corpus.train
+    ends = (corpus.train[:TRAIN_SAMPLE] == END).nonzero()[0]
+    return corpus.train[: ends[-1] + 1 if len(ends) else TRAIN_SAMPLE]
+
+
+def training_data(settings: Settings, corpus: "Corpus") -> tuple:
+    """Return batches to train on, and batches to evaluate on or `None`."""
+    import numpy as np
+
+    from experiments.next_word_training import (
+        EVALUATION_BATCH,
+        PrefixBatches,
+        SentenceBatches,
+        StreamWindows,
+    )
+    from lstm_keras.next_word import sentences
+
+    rng = np.random.default_rng(settings.seed)
+    size = settings.batch_size
+    if settings.stream:
+        batches, held_out = (
+            StreamWindows(ids, size, settings.steps) if len(ids) else None
+            for ids in (corpus.train, corpus.held_out)
+        )
+        return batches, held_out
+    kind = PrefixBatches if settings.examples == "prefixes" else SentenceBatches
+    batches = kind(sentences(corpus.train), size, rng)
+    if not len(corpus.held_out):
+        return batches, None
+    return batches, SentenceBatches(sentences(corpus.held_out), EVALUATION_BATCH)
+
+
+def optimizer(settings: Settings, batches):
+    """Return Adam with the learning rate, clipping and decay of the settings."""
+    import keras
+
+    rate = settings.learning_rate
+    if settings.schedule == "cosine":
+        steps = settings.epochs * len(batches)
+        rate = keras.optimizers.schedules.CosineDecay(rate, steps)
+    return keras.optimizers.AdamW(
+        rate, weight_decay=settings.weight_decay, global_clipnorm=settings.clip
+    )
+
+
+def build(settings: Settings, vocabulary: int, *, stateful: bool) -> "LanguageModel":
+    """Return the model of the settings.
+
+    Args:
+        settings: Of the model and the training.
+        vocabulary: Number of ids.
+        stateful: For a stream: a fixed batch size, and states that are kept.
+    """
+    from lstm_keras.language_model import build_language_model
+
+    make = recurrent.recurrent_layer(settings.layer)
+    units = [settings.units] * settings.layers
+    if settings.tied:
+        units[-1] = settings.embedding
+    layers = [
+        make(
+            size,
+            return_sequences=True,
+            stateful=stateful,
+            recurrent_dropout=settings.recurrent_dropout,
+        )
+        for size in units
+    ]
+    return build_language_model(
+        vocabulary,
+        settings.embedding,
+        layers,
+        tied=settings.tied,
+        dropout=settings.dropout,
+        mask_padding=settings.examples == "prefixes",
+        batch_size=settings.batch_size if stateful else None,
+    )
+
+
+def evaluate(settings: Settings, corpus: "Corpus", trained: Trained) -> list[dict]:
+    """Return the results of the model and of the n-grams on both texts.
+
+    One entry per model: its name, and the results on the training text (of a long one
+    the beginning) and on the held-out text, or `None` where there is none.
+    """
+    from lstm_keras.language_evaluation import evaluate_language_model
+    from lstm_keras.ngrams import KneserNeyTrigram, UnigramModel
+
+    def result(name: str, train_scores, held_out_scores) -> dict:
+        both = {"train": train_scores, "held_out": held_out_scores}
+        return {"name": name} | {
+            text: scores and evaluate_language_model(scores, name=name).to_dict()
+            for text, scores in both.items()
+        }
+
+    name = recurrent.engine(settings.layer)["layer"]
+    results = [result(name, trained.train_scores, trained.held_out_scores)]
+    models = {"Kneser-Ney trigram": KneserNeyTrigram, "Unigram": UnigramModel}
+    if not settings.baselines:
+        return results
+    sample = train_sample(settings, corpus)
+    for name, kind in models.items():
+        with runner.stage(name):
+            model = kind.fit(
+                corpus.train, len(corpus.vocabulary), stream=settings.stream
+            )
+            held_out = corpus.held_out
+            scores = [
+                model.score(ids, stream=settings.stream) if len(ids) else None
+                for ids in (sample, held_out)
+            ]
+            results.append(result(name, *scores))
+    return results
+
+
+def write_run(
+    folder: Path, settings: Settings, corpus: "Corpus", trained: Trained, metrics: dict
+) -> None:
+    """Write every file of the run into the folder."""
+    config = {"experiment": EXPERIMENT, **dataclasses.asdict(settings)}
+    write_json(folder / "config.json", config)
+    write_json(folder / "metrics.json", metrics)
+    write_csv(folder / "history.csv", training.history_rows(trained.fit))
+    plain = build(settings, len(corpus.vocabulary), stateful=False).model
+    plain.set_weights(trained.parts.model.get_weights())
+    plain.save(folder / "model.keras")
+    corpus.vocabulary.save(folder / "vocabulary.json")
+    (folder / "figures").mkdir()
+    pictures = []
+    figures = next_word_report.figures(corpus, trained, metrics)
+    for name, (figure, caption) in figures.items():
+        path = folder / "figures" / f"{name}.png"
+        figure.savefig(path, dpi=150)
+        pictures.append((path.read_bytes(), caption))
+    neighbours = next_word_report.neighbours(corpus, trained)
+    page = next_word_report.page(metrics, config, pictures, neighbours)
+    (folder / "report.html").write_text(page, encoding="utf-8")
+
+
+def generate(argv: Sequence[str]) -> None:
+    """Continue a prompt with the model of a run, or show what comes next."""
+    arguments = generate_parser().parse_args(argv)
+    with runner.readable_errors():
+        from lstm_keras import load_run
+
+        run = load_run(arguments.run)
+        if not hasattr(run, "generate"):
+            raise ValueError(
+                f"expected a run of {EXPERIMENT}; received {arguments.run}, a run of "
+                f"{run.config.get('experiment', 'another experiment')}"
+            )
+        unknown = run.unknown_words(arguments.prompt)
+        if unknown:
+            print(f"({len(unknown)} words unknown: {', '.join(unknown)})")
+        if arguments.show:
+            for word, probability in run.next_words(arguments.prompt, arguments.show):
+                print(f"{probability:7.2%}  {bar(probability)}  {word}")
+            return
+        written = run.generate(
+            arguments.prompt,
+            tokens=arguments.tokens,
+            temperature=arguments.temperature,
+            top_k=arguments.top_k,
+            top_p=arguments.top_p,
+            beam=arguments.beam,
+            seed=arguments.seed,
+        )
+        print(written.text)
+
+
+def generate_parser() -> argparse.ArgumentParser:
+    """Return the command line of `generate`."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m experiments.{EXPERIMENT} generate",
+        description="Continue a text. Without options the most probable word is taken "
+        "each time.",
+    )
+    parser.add_argument("run", metavar="RUN", help="a run folder")
+    parser.add_argument("prompt", metavar="PROMPT", help="how the text begins, or ''")
+    count = runner.number(int, least=1)
+    add = parser.add_argument
+    add("--tokens", type=count, default=20, help="most tokens to add (default: 20)")
+    add(
+        "--temperature",
+        type=runner.number(float, least=0),
+        help="draw the words, below 1 more carefully, above 1 more boldly",
+    )
+    add("--top-k", type=count, help="draw among so many most probable words")
+    add(
+        "--top-p",
+        type=runner.number(float, above=0, most=1),
+        help="draw among the most probable words that have this probability together",
+    )
+    add("--beam", type=count, help="search for a probable text, so many at a time")
+    add("--seed", type=runner.number(int, least=0), help="of the drawing")
+    add("--show", type=count, help="show so many most probable next words instead")
+    return parser
+
+
+def bar(probability: float, width: int = 30) -> str:
+    """Return a probability as a bar."""
+    return ("█" * round(probability * width)).ljust(width)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,196 @@
+"""Batches, training and scoring of a next-word model, for scripts that train one.
+
+Imports Keras: scripts import this file inside functions.
+"""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from lstm_keras.language_evaluation import TokenScores
+from lstm_keras.language_model import LanguageModel, scoring_model
+from lstm_keras.next_word import (
+    length_batches,
+    prefixes,
+    sentences,
+    shift,
+    streams,
+)
+from lstm_keras.preprocessing import PADDING, pad
+
+# A model without fixed batch size is evaluated on so many sentences at a time.
+EVALUATION_BATCH = 32
+
+# Lengths are rounded up to a multiple of this, so that few shapes are compiled.
+LENGTH_STEP = 8
+
+MAX_PREFIX_IDS = 500_000_000  # 2 GB
+
+
+class SentenceBatches(keras.utils.PyDataset):
+    """One pass per sentence: inputs and targets `(batch, time)`, padded at the end.
+
+    A word's loss depends on the words before it alone, so one pass gives the losses of
+    all prefixes. Padding comes after all that counts: it needs no mask, only targets
+    that are not counted.
+
+    Args:
+        texts: Sentences of ids, each with its `END`.
+        batch_size: Sentences per batch, of similar length.
+        rng: Draws the batches anew for each epoch; `None` keeps the order.
+    """
+
+    def __init__(
+        self,
+        texts: Sequence[np.ndarray],
+        batch_size: int,
+        rng: np.random.Generator | None = None,
+    ):
+        super().__init__()
+        self._pairs = [shift(text) for text in texts]
+        self._lengths = [len(text) for text in texts]
+        self._batch_size = batch_size
+        self._rng = rng
+        self.on_epoch_end()
+
+    def on_epoch_end(self):
+        """Draw the next epoch's batches."""
+        batches = length_batches(self._lengths, self._batch_size, self._rng)
+        # Keras takes the length of the first two batches for that of all, unless they
+        # differ: the shortest and the longest come first.
+        longest = [max(self._lengths[i] for i in chosen) for chosen in batches]
+        first = int(np.argmin(longest))
+        last = int(np.argmax(longest))
+        self.batches = [batches.pop(i) for i in sorted({first, last}, reverse=True)]
+        self.batches += batches
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, index):
+        chosen = self.batches[index]
+        longest = max(self._lengths[i] for i in chosen)
+        length = -(-longest // LENGTH_STEP) * LENGTH_STEP
+        inputs, targets = zip(*(self._pairs[i] for i in chosen), strict=True)
+        return tuple(pad(ids, length, padding="post") for ids in (inputs, targets))
+
+
+class PrefixBatches(keras.utils.PyDataset):
+    """The usual tutorial's examples: a prefix, padded before it, and the next token.
+
+    Args:
+        texts: Sentences of ids, each with its `END`.
+        batch_size: Prefixes per batch.
+        rng: Draws the batches anew for each epoch.
+
+    Raises:
+        ValueError: The expansion would not fit into memory.
+    """
+
+    def __init__(
+        self, texts: Sequence[np.ndarray], batch_size: int, rng: np.random.Generator
+    ):
+        super().__init__()
+        size = sum(map(len, texts)) * max(map(len, texts))
+        if size > MAX_PREFIX_IDS:
+            raise ValueError(
+                f"expected at most {MAX_PREFIX_IDS:,} ids in the expansion into "
+                f"prefixes (one pass per sentence needs none); received {size:,}"
+            )
+        self._inputs, self._targets = prefixes(texts)
+        self._batch_size = batch_size
+        self._rng = rng
+        self.on_epoch_end()
+
+    def on_epoch_end(self):
+        """Draw the next epoch's batches."""
+        self._order = self._rng.permutation(len(self._targets))
+
+    def __len__(self):
+        return -(-len(self._targets) // self._batch_size)
+
+    def __getitem__(self, index):
+        start = index * self._batch_size
+        chosen = self._order[start : start + self._batch_size]
+        return self._inputs[chosen], self._targets[chosen]
+
+
+class StreamWindows(keras.utils.PyDataset):
+    """Continuous text in parallel streams, cut into windows for truncated BPTT.
+
+    Batch `w` holds window `w` of every stream, `(batch, steps)`, so that a stateful
+    model that reads the batches in order reads every stream from its beginning to its
+    end.
+    """
+
+    def __init__(self, ids: np.ndarray, batch_size: int, steps: int):
+        super().__init__()
+        self.inputs, self.targets = streams(ids, batch_size, steps)
+
+    def __len__(self):
+        return len(self.inputs)
+
+    def __getitem__(self, index):
+        return self.inputs[index], self.targets[index]
+
+
+class ResetStates(keras.callbacks.Callback):
+    """Lets every epoch and every evaluation begin with zero states."""
+
+    def __init__(self, parts: LanguageModel):
+        super().__init__()
+        self._parts = parts
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Start the training text anew."""
+        reset_states(self._parts)
+
+    def on_test_begin(self, logs=None):
+        """Start the held-out text."""
+        reset_states(self._parts)
+
+
+def reset_states(parts: LanguageModel) -> None:
+    """Set the states of the stateful layers to zero."""
+    for layer in parts.body.layers:
+        if isinstance(layer, keras.layers.RNN) and layer.stateful:
+            layer.reset_state()
+
+
+def score(
+    parts: LanguageModel, ids: np.ndarray, *, stream: bool, steps: int = 35
+) -> TokenScores:
+    """Return what the model says of every token of a text.
+
+    Args:
+        parts: The model, stateful with a fixed batch size for a stream.
+        ids: The text `(tokens,)`.
+        stream: Whether the state is carried through the text; else every sentence
+            begins with the zero state.
+        steps: Length of a window of a stream; the result does not depend on it.
+    """
+    model = scoring_model(parts)
+    if stream:
+        reset_states(parts)
+        windows = StreamWindows(ids, parts.body.input_shape[0], steps)
+        scores = [model.predict_on_batch(list(window)) for window in windows]
+        # From (windows, streams, steps) to the order of the text.
+        scores = np.stack(scores).swapaxes(0, 1).reshape(-1, 3)
+        targets = windows.targets.swapaxes(0, 1).reshape(-1)
+        scores = scores[targets != PADDING]
+    else:
+        texts = sentences(ids)
+        batches = SentenceBatches(texts, EVALUATION_BATCH)
+        parts_of = [np.empty(0)] * len(texts)
+        for chosen, batch in zip(batches.batches, batches, strict=True):
+            result = model.predict_on_batch(list(batch))
+            for i, rows in zip(chosen, result, strict=True):
+                parts_of[i] = rows[: len(texts[i])]
+        scores = np.concatenate(parts_of)
+    return TokenScores(
+        targets=ids,
+        log_probability=scores[:, 0],
+        rank=scores[:, 1].astype(np.int32),
+        top_probability=np.minimum(scores[:, 2], 1),
+    )
