@@ -15,7 +15,7 @@ from experiments.runner import option
 
 if TYPE_CHECKING:
     from lstm_keras.corpora import Corpus
-    from lstm_keras.language_evaluation import LanguageModelResult, TokenScores
+    from lstm_keras.language_evaluation import TokenScores
     from lstm_keras.language_model import LanguageModel
 
 EXPERIMENT = "next_word"

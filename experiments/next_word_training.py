@@ -113,7 +113,7 @@ class PrefixBatches(keras.utils.PyDataset):
     def __getitem__(self, index):
         start = index * self._batch_size
         chosen = self._order[start : start + self._batch_size]
-        return self._inputs[chosen], self._targets[chosen]
+        return self._inputs[chosen], self._targets[chosen, None]
 
 
 class StreamWindows(keras.utils.PyDataset):

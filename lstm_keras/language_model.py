@@ -146,9 +146,9 @@ class Perplexity(keras.metrics.Mean):
 class LanguageModelTrainer(keras.Model):
     """Trains and evaluates the parts of a language model.
 
-    Compile it with an optimizer and without a loss. Inputs are ids `(batch, time)`,
-    targets ids `(batch, time)`, or `(batch,)` for the token after the last input
-    alone; `PADDING` among the targets is not counted.
+    Compile it with an optimizer and without a loss. Inputs are ids `(batch, time)`.
+    Targets are ids `(batch, time)`, or of the last inputs alone: `(batch, 1)` for what
+    follows a prefix. `PADDING` among the targets is not counted.
 
     Args:
         parts: The model.
@@ -175,7 +175,7 @@ class LanguageModelTrainer(keras.Model):
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
         """Return the mean cross-entropy of a batch in nats per token."""
-        hidden = y_pred if len(y.shape) == 2 else y_pred[:, -1]
+        hidden = y_pred[:, ops.shape(y_pred)[1] - ops.shape(y)[1] :]
         targets = ops.cast(ops.reshape(y, (-1,)), "int32")
         arguments = (*_flat(hidden, self.head), targets)
         if training and self.samples:

@@ -18,7 +18,15 @@ from lstm_keras.generation import (
     most_probable,
     sample,
 )
-from lstm_keras.preprocessing import END, FIRST_WORD, OOV, START, Vocabulary, check_whole, pad
+from lstm_keras.preprocessing import (
+    END,
+    FIRST_WORD,
+    OOV,
+    START,
+    Vocabulary,
+    check_whole,
+    pad,
+)
 from lstm_keras.tokenizers import tokenize
 
 

@@ -208,5 +208,7 @@ def test_most_probable_words_come_in_order():
 
 def test_another_kind_of_model_is_an_error():
     model = keras.Sequential([keras.Input((None,)), keras.layers.Embedding(4, 2)])
-    with pytest.raises(ValueError, match=r"expected a model of an embedding, recurrent"):
+    with pytest.raises(
+        ValueError, match=r"expected a model of an embedding, recurrent"
+    ):
         Stepper(model)
