@@ -6,11 +6,24 @@ Every token, `END` and `OOV` too, is predicted and counted once.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from lstm_keras.evaluation import calibration_bins
 from lstm_keras.preprocessing import END, FIRST_WORD, OOV
+
+_RANGES = {
+    "targets": (OOV, np.inf),
+    # The logarithm of a probability of 1 may come out a little higher in float32.
+    "log_probability": (-np.inf, 1e-5),
+    "rank": (0, np.inf),
+    "top_probability": (0, 1),
+}
+
+# A group of positions spans at least this share of its first one: 500 positions make
+# fewer than 30 groups, and each of the first five is a group of its own.
+POSITION_SPREAD = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,13 +31,14 @@ class TokenScores:
     """What a model says of every token of a text, in the text's order.
 
     Attributes:
-        targets: The tokens, int32 (n,).
-        log_probability: Of each token, float32 (n,), in nats.
-        rank: How many tokens the model finds more probable, int32 (n,).
-        top_probability: Of the most probable token at each place, float32 (n,).
+        targets: the tokens, int32 (n,), without `PADDING` and `START`.
+        log_probability: of each token, float32 (n,), in nats.
+        rank: how many tokens have a higher probability, int32 (n,); 0 is top-1.
+        top_probability: of the most probable token at each place, float32 (n,).
 
     Raises:
-        ValueError: No token, unequal lengths, or numbers out of range.
+        ValueError: for no token, unequal shapes, or a number that is not finite or out
+            of range: a probability of 0 has no logarithm.
     """
 
     targets: np.ndarray
@@ -34,15 +48,18 @@ class TokenScores:
 
     def __post_init__(self):
         shapes = {name: np.shape(value) for name, value in vars(self).items()}
-        if len(set(shapes.values())) > 1 or len(self.targets.shape) != 1:
-            raise ValueError(f"expected arrays of one shape (n,); received {shapes}")
-        if not len(self.targets):
-            raise ValueError("expected at least one token; received none")
-        if not (np.isfinite(self.log_probability) & (self.log_probability <= 0)).all():
+        shape = shapes["targets"]
+        if set(shapes.values()) != {shape} or len(shape) != 1 or shape == (0,):
             raise ValueError(
-                "expected finite log-probabilities of at most 0; received "
-                f"{self.log_probability.min()} to {self.log_probability.max()}"
+                f"expected arrays of one shape (n,) with n >= 1; received {shapes}"
             )
+        for name, (low, high) in _RANGES.items():
+            values = getattr(self, name)
+            if not (np.isfinite(values) & (low <= values) & (values <= high)).all():
+                raise ValueError(
+                    f"expected {name} finite and from {low} to {high}; "
+                    f"received {values.min()} to {values.max()}"
+                )
 
 
 @dataclass(frozen=True)
@@ -51,15 +68,16 @@ class LanguageModelResult:
 
     Attributes:
         name: the model, as a report shows it.
-        tokens: how many tokens are counted.
+        tokens: how many tokens are counted: words, `OOV` and `END`.
         loss: mean negative log-likelihood in nats per token.
         perplexity: exp(loss).
-        bits_per_word: the loss in bits.
-        accuracy: share of the tokens that were the most probable.
-        top5_accuracy: share that were among the five most probable.
-        prefix_accuracy: accuracy without each segment's first token and its end: of the
-            words that the usual tutorial predicts from prefixes; None if there is none.
-        oov_rate: share of all tokens, the ends too, that are out of vocabulary.
+        bits_per_word: the loss in bits per token.
+        accuracy: share of the tokens that are top-1, the most probable.
+        top5_accuracy: share of those with fewer than five more probable ones.
+        prefix_accuracy: top-1 accuracy over the words (and `OOV`) that have a word
+            before them in their segment, which the usual tutorial with its left-padded
+            prefixes reports; None if there are none.
+        oov_rate: share of all tokens, `END` too, that are `OOV`.
     """
 
     name: str
@@ -78,104 +96,118 @@ class LanguageModelResult:
 
 
 def evaluate_language_model(scores: TokenScores, *, name: str) -> LanguageModelResult:
-    """Compute every metric of one model on one text."""
-    loss = -float(np.mean(scores.log_probability, dtype=np.float64))
-    right = scores.rank == 0
-    of_prefixes = (positions(scores.targets) > 1) & (scores.targets != END)
+    """Compute every metric of one model on one text.
+
+    Args:
+        scores: what the model says of the text.
+        name: what to call the model.
+    """
+    loss = _mean_loss(scores.log_probability)
+    top = scores.rank == 0
+    prefixed = (_positions(scores.targets) > 1) & (scores.targets != END)
     return LanguageModelResult(
         name=name,
-        tokens=len(scores.targets),
+        tokens=len(top),
         loss=loss,
         perplexity=float(np.exp(loss)),
         bits_per_word=loss / float(np.log(2)),
-        accuracy=float(right.mean()),
+        accuracy=float(top.mean()),
         top5_accuracy=float((scores.rank < 5).mean()),
-        prefix_accuracy=float(right[of_prefixes].mean()) if of_prefixes.any() else None,
+        prefix_accuracy=float(top[prefixed].mean()) if prefixed.any() else None,
         oov_rate=float((scores.targets == OOV).mean()),
     )
-
-
-def positions(ids: np.ndarray) -> np.ndarray:
-    """Return the place of every token in its segment, from 1 on."""
-    places = np.arange(len(ids))
-    starts = np.concatenate([[True], ids[:-1] == END])
-    return places - np.maximum.accumulate(np.where(starts, places, 0)) + 1
 
 
 def accuracy_by_position(
     scores: TokenScores, least: int = 50
 ) -> list[dict[str, int | float]]:
-    """Return the accuracy by the place in the segment.
+    """Compute the accuracy by a token's position in its segment, counted from 1.
+
+    Positions are taken together until a group has `least` tokens and spans
+    `POSITION_SPREAD`; what is left at the end joins the last group.
 
     Args:
-        scores: Of a text.
-        least: Places are taken together until they have so many tokens.
+        scores: of a text; its `END` tokens count as well.
+        least: tokens in a group, at least 1.
 
     Returns:
-        For each group "first" and "last" place, from 1 on, "tokens", and "accuracy" and
+        For each group the "first" and "last" position in it, "tokens", "accuracy" and
         "top5_accuracy".
+
+    Raises:
+        ValueError: for `least` below 1.
     """
-    places = positions(scores.targets)
-    counts = np.bincount(places)
-    groups, first = [], 1
-    for last in range(1, len(counts)):
-        rest = counts[last + 1 :].sum()
-        if counts[first : last + 1].sum() >= least and (rest >= least or not rest):
-            groups.append((first, last))
-            first = last + 1
-    if first < len(counts):
-        groups.append((first, len(counts) - 1))
-    rows = []
-    for first, last in groups:
-        ranks = scores.rank[(first <= places) & (places <= last)]
-        rows.append(
-            {
-                "first": first,
-                "last": last,
-                "tokens": len(ranks),
-                "accuracy": float((ranks == 0).mean()),
-                "top5_accuracy": float((ranks < 5).mean()),
-            }
-        )
-    return rows
+    if least < 1:
+        raise ValueError(f"expected least >= 1; received least={least}")
+    positions = _positions(scores.targets)
+    lasts = _group_ends(np.bincount(positions)[1:], least)
+    firsts = [1, *(last + 1 for last in lasts[:-1])]
+    group = np.searchsorted(lasts, positions)
+    tokens = np.bincount(group)
+    top, top5 = (np.bincount(group, scores.rank < k) / tokens for k in (1, 5))
+    return [
+        {
+            "first": first,
+            "last": last,
+            "tokens": int(tokens[i]),
+            "accuracy": float(top[i]),
+            "top5_accuracy": float(top5[i]),
+        }
+        for i, (first, last) in enumerate(zip(firsts, lasts, strict=True))
+    ]
 
 
 def loss_by_frequency(
     scores: TokenScores, counts: np.ndarray
 ) -> list[dict[str, int | float | str]]:
-    """Return the loss by how often a token occurs in the training text.
+    """Compute the loss by how often a word occurs in the training text.
+
+    `END` and `OOV` are no words and more frequent than most: they come apart, last.
 
     Args:
-        scores: Of a text.
-        counts: Of the ids in the training text, (vocabulary,).
+        scores: of a text.
+        counts: how often each id occurs in the training text, (vocabulary,).
 
     Returns:
-        For each power of ten "frequency" in words, "tokens" and mean "loss" in nats;
-        then the same of the ends and of what is out of vocabulary.
+        For each decade of counts, from 0, 1 and 2-9 on, then for "END" and "OOV":
+        "frequency", the group's name; "tokens"; and "loss", their mean in nats. Groups
+        without a token are left out.
+
+    Raises:
+        ValueError: for counts of another shape, below 0, or of too few ids.
     """
-    words = scores.targets >= FIRST_WORD
-    decades = np.floor(np.log10(np.maximum(counts[scores.targets], 1))).astype(int)
-    groups = {
-        f"{10**decade:,} to {10 ** (decade + 1) - 1:,}": words & (decades == decade)
-        for decade in range(decades.max() + 1)
-    }
-    groups["end"] = scores.targets == END
-    groups["out of vocabulary"] = scores.targets == OOV
+    counts = np.asarray(counts)
+    if counts.ndim != 1 or len(counts) <= scores.targets.max() or counts.min() < 0:
+        raise ValueError(
+            "expected counts >= 0 of all ids, more than "
+            f"{scores.targets.max()}; received shape {counts.shape} and minimum "
+            f"{counts.min(initial=0)}"
+        )
+    count = np.where(scores.targets < FIRST_WORD, -1, counts[scores.targets])
+    edges = [0, 1, 2]
+    while edges[-1] <= count.max():
+        edges.append(10 ** (len(edges) - 2))
+    groups = {}
+    for low, high in pairwise(edges):
+        name = f"{low:,}" if high == low + 1 else f"{low:,}–{high - 1:,}"
+        groups[name] = (low <= count) & (count < high)
+    groups |= {"END": scores.targets == END, "OOV": scores.targets == OOV}
     return [
         {
             "frequency": name,
-            "tokens": int(chosen.sum()),
-            "loss": -float(np.mean(scores.log_probability[chosen], dtype=np.float64)),
+            "tokens": int(members.sum()),
+            "loss": _mean_loss(scores.log_probability[members]),
         }
-        for name, chosen in groups.items()
-        if chosen.any()
+        for name, members in groups.items()
+        if members.any()
     ]
 
 
 def top_calibration(scores: TokenScores) -> list[dict[str, float | int | None]]:
-    """Return how often the most probable token is right, by its probability.
+    """Compare the probability of the most probable token with how often it is right.
 
-    The bins are those of `evaluation.calibration_bins`.
+    Returns:
+        The bins of `evaluation.calibration_bins`, "observed" the share of top-1.
     """
     return calibration_bins(scores.rank == 0, scores.top_probability)
 
@@ -183,30 +215,63 @@ def top_calibration(scores: TokenScores) -> list[dict[str, float | int | None]]:
 def nearest_neighbours(
     vectors: np.ndarray, words: Sequence[str], chosen: Sequence[str], count: int = 8
 ) -> list[dict]:
-    """Return the words whose vectors point most nearly in the same direction.
+    """Find the words whose vectors point most nearly in the same direction.
 
     Args:
-        vectors: The embedding (vocabulary, size); word k has the id k + `FIRST_WORD`.
-        words: The vocabulary's words.
-        chosen: The words to look at.
-        count: Most neighbours of each.
+        vectors: the embedding (vocabulary, size); word k has the id k + `FIRST_WORD`.
+        words: the vocabulary's words.
+        chosen: the words to look at.
+        count: most neighbours of each, at least 1.
 
     Returns:
-        For each chosen "word" its "neighbours", each with "word" and "cosine".
+        For each chosen "word" its "neighbours", each a "word" and the "cosine" of the
+        angle between the vectors, the most similar first. The cosine with a zero vector
+        is 0.
 
     Raises:
-        ValueError: A chosen word is not in the vocabulary.
+        ValueError: for vectors of another shape, a chosen word that is not one of the
+            words, or `count` below 1.
     """
-    ids = {word: i for i, word in enumerate(words)}
-    if unknown := [word for word in chosen if word not in ids]:
+    vectors = np.asarray(vectors, np.float64)
+    if vectors.ndim != 2 or len(vectors) != FIRST_WORD + len(words):
+        raise ValueError(
+            f"expected vectors of shape ({FIRST_WORD + len(words)}, size); "
+            f"received shape {vectors.shape}"
+        )
+    if count < 1:
+        raise ValueError(f"expected count >= 1; received count={count}")
+    index = {word: i for i, word in enumerate(words)}
+    if unknown := [word for word in chosen if word not in index]:
         raise ValueError(f"expected words of the vocabulary; received {unknown}")
-    directions = np.asarray(vectors, np.float64)[FIRST_WORD : FIRST_WORD + len(words)]
-    directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-12)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    directions = (vectors / np.where(lengths > 0, lengths, 1))[FIRST_WORD:]
     rows = []
     for word in chosen:
-        cosines = directions @ directions[ids[word]]
-        cosines[ids[word]] = -np.inf
-        best = np.argsort(-cosines, kind="stable")[: min(count, len(words) - 1)]
+        cosines = directions @ directions[index[word]]
+        order = np.argsort(-cosines, kind="stable")
+        best = order[order != index[word]][:count]
         near = [{"word": words[i], "cosine": float(cosines[i])} for i in best]
         rows.append({"word": word, "neighbours": near})
     return rows
+
+
+def _mean_loss(log_probability: np.ndarray) -> float:
+    return -float(np.mean(log_probability, dtype=np.float64))
+
+
+def _positions(ids: np.ndarray) -> np.ndarray:
+    """Position of every token in its segment, counted from 1."""
+    places = np.arange(len(ids))
+    starts = np.concatenate([[True], ids[:-1] == END])
+    return places - np.maximum.accumulate(np.where(starts, places, 0)) + 1
+
+
+def _group_ends(tokens: np.ndarray, least: int) -> list[int]:
+    """Last position of each group, for the number of tokens at each position."""
+    ends, first, waiting = [], 1, 0
+    for position, number in enumerate(tokens.tolist(), start=1):
+        waiting += number
+        if waiting >= least and position + 1 - first >= POSITION_SPREAD * first:
+            ends.append(position)
+            first, waiting = position + 1, 0
+    return [*ends[:-1], len(tokens)] if waiting else ends
