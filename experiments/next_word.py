@@ -54,6 +54,8 @@ RECIPES = {
         "epochs": 40,
         "batch_size": 32,
         "learning_rate": 0.03,
+        "dropout": 0.0,
+        "recurrent_dropout": 0.0,
     },
     "wikitext": {
         "split": "stream",
@@ -65,6 +67,7 @@ RECIPES = {
         "tied": True,
         "epochs": 6,
         "dropout": 0.2,
+        "recurrent_dropout": 0.0,
         "sampled_softmax": 4000,
         "jit": True,
     },
@@ -148,7 +151,7 @@ class Settings:
         group="training",
         choices=("passes", "prefixes"),
     )
-    epochs: int = option(10, "most passes over the text", group="training", least=1)
+    epochs: int = option(40, "most passes over the text", group="training", least=1)
     batch_size: int = option(
         20,
         "sentences, prefixes or parallel streams per step",
@@ -173,14 +176,14 @@ class Settings:
         1.0, "bound on the gradient's global norm", group="training", above=0
     )
     dropout: float = option(
-        0.0,
+        0.5,
         "share of the units to drop between the layers, by one mask per sequence",
         group="training",
         least=0,
         below=1,
     )
     recurrent_dropout: float = option(
-        0.0,
+        0.3,
         "share of the recurrent state to drop, by one mask per sequence",
         group="training",
         least=0,
@@ -285,25 +288,30 @@ def run(settings: Settings, command: str) -> Path:
                 seed=settings.seed,
             )
         describe(corpus)
-        trained = train(settings, corpus)
-        results = evaluate(settings, corpus, trained)
-        metrics = {
-            "experiment": EXPERIMENT,
-            "name": settings.name,
-            "command": command,
-            "interrupted": trained.fit.interrupted,
-            "ending": "Ctrl-C ended the training." if trained.fit.interrupted else "",
-            "data": data_facts(settings, corpus),
-            "engine": recurrent.engine(settings.layer),
-            "environment": runner.environment(),
-            "seconds": round(time.perf_counter() - start, 1),
-            "parameters": trained.parts.model.count_params(),
-            "epochs": len(trained.fit.history["loss"]),
-            "best_epoch": trained.fit.best_epoch,
-            "training_seconds": round(trained.fit.seconds, 1),
-            "results": results,
-        }
-        with runner.ctrl_c_ignored():
+        parts, fitted = train(settings, corpus)
+        with runner.ctrl_c_ignored():  # what was trained is not to be lost now
+            trained = Trained(parts, fitted, *score(settings, corpus, parts))
+            results = evaluate(settings, corpus, trained)
+            ending = ""
+            if fitted.interrupted:
+                epoch = len(fitted.history["loss"])
+                ending = f"Ctrl-C ended the training in epoch {epoch}."
+            metrics = {
+                "experiment": EXPERIMENT,
+                "name": settings.name,
+                "command": command,
+                "interrupted": fitted.interrupted,
+                "ending": ending,
+                "data": data_facts(settings, corpus),
+                "engine": recurrent.engine(settings.layer),
+                "environment": runner.environment(),
+                "seconds": round(time.perf_counter() - start, 1),
+                "parameters": parts.model.count_params(),
+                "epochs": len(fitted.history["loss"]),
+                "best_epoch": fitted.best_epoch,
+                "training_seconds": round(fitted.seconds, 1),
+                "results": results,
+            }
             write_run(folder, settings, corpus, trained, metrics)
     print(next_word_report.text(metrics, path))
     return path
@@ -348,8 +356,8 @@ def data_facts(settings: Settings, corpus: "Corpus") -> dict:
     }
 
 
-def train(settings: Settings, corpus: "Corpus") -> Trained:
-    """Train, keep the weights of the best epoch, and score both texts."""
+def train(settings: Settings, corpus: "Corpus") -> tuple["LanguageModel", training.Fit]:
+    """Train, and leave the model with the weights of the best epoch."""
     import keras
     import numpy as np
 
@@ -382,15 +390,22 @@ def train(settings: Settings, corpus: "Corpus") -> Trained:
         monitor=monitor,
         callbacks=callbacks,
     )
-    with runner.ctrl_c_ignored(), runner.stage("Scoring every token"):
-        scores = [
+    return parts, fitted
+
+
+def score(settings: Settings, corpus: "Corpus", parts: "LanguageModel") -> list:
+    """Return what the model says of the training and of the held-out text."""
+    from experiments import next_word_training
+
+    with runner.stage("Scoring every token"):
+        return [
             next_word_training.score(
                 parts, ids, stream=settings.stream, steps=settings.steps
             )
-            for ids in (train_sample(settings, corpus), corpus.held_out)
             if len(ids)
+            else None
+            for ids in (train_sample(settings, corpus), corpus.held_out)
         ]
-    return Trained(parts, fitted, scores[0], scores[1] if held_out else None)
 
 
 def train_sample(settings: Settings, corpus: "Corpus"):
@@ -551,7 +566,7 @@ def generate(argv: Sequence[str]) -> None:
             )
         unknown = run.unknown_words(arguments.prompt)
         if unknown:
-            print(f"({len(unknown)} words unknown: {', '.join(unknown)})")
+            print(f"(unknown words: {', '.join(unknown)})")
         if arguments.show:
             for word, probability in run.next_words(arguments.prompt, arguments.show):
                 print(f"{probability:7.2%}  {bar(probability)}  {word}")

@@ -60,7 +60,7 @@ def test_tied_logits_are_products_with_the_embedding():
 
 
 def test_tied_weights_need_equal_sizes():
-    with pytest.raises(ValueError, match="expected tied weights .* 5; received 6"):
+    with pytest.raises(ValueError, match=r"expected tied weights .* 5; received 6"):
         parts_of(units=(6,), tied=True)
 
 

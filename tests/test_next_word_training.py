@@ -1,4 +1,4 @@
-"""Batches and scores of a next-word model; one pass against the prefixes written out."""
+"""Batches and scores of a next-word model; one pass against prefixes written out."""
 
 import keras
 import numpy as np
