@@ -5,16 +5,22 @@ Save one with `figure.savefig(path)`.
 """
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from matplotlib.ticker import (
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    StrMethodFormatter,
+)
 from numpy.typing import ArrayLike
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from lstm_keras.evaluation import THRESHOLD, calibration_bins, check_predictions
+from lstm_keras.language_evaluation import TokenScores, top_calibration
 
 # The palette of Okabe and Ito (2008), told apart with every kind of color vision;
 # without its yellow, which is too pale for a line on white.
@@ -26,7 +32,12 @@ REFERENCE_LINE = {"color": "#555555", "linewidth": 0.9, "zorder": 1.5}
 
 UNIT = (-0.02, 1.02)  # the range from 0 to 1 with room for the marks at its ends
 
+# A range wider than this factor is drawn on a logarithmic axis.
+LINEAR_RANGE = 10
+
 Curves = Mapping[str, tuple[ArrayLike, ArrayLike]]
+Bins = Sequence[Mapping[str, float | int | None]]
+Rows = Sequence[Mapping[str, float | int | str]]
 
 
 def plot_learning_curves(
@@ -45,53 +56,51 @@ def plot_learning_curves(
             least one epoch, or `best_epoch` is not one of the epochs.
     """
     units = {"loss": "nats", "accuracy": "share right"}
-    curves = {
-        key: _check_curve(values, key)
-        for key, values in history.items()
-        if key.removeprefix("val_") in units
-    }
-    if not curves:
-        raise ValueError(
-            "expected a history with 'loss' or 'accuracy'; "
-            f"received the keys {list(history)}"
-        )
-    epochs = max(len(values) for values in curves.values())
-    if best_epoch is not None and not 1 <= best_epoch <= epochs:
-        raise ValueError(
-            f"expected best_epoch from 1 to {epochs}; received {best_epoch}"
-        )
+    curves, epochs = _check_history(history, units, best_epoch)
     metrics = [m for m in units if m in curves or f"val_{m}" in curves]
     figure = _figure(4.0 * len(metrics), 3.8)
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
-    # Markers show single epochs, but would hide a long curve.
-    marker = "o" if epochs <= 30 else None
     for metric, axes in zip(metrics, panels, strict=True):
         name = metric.capitalize()
         _label(axes, f"{name} by epoch", "Epoch", f"{name} ({units[metric]})")
-        for key, label, color, style in (
-            (metric, "training", BLUE, "-"),
-            (f"val_{metric}", "validation", VERMILLION, "--"),
-        ):
-            if key in curves:
-                axes.plot(
-                    np.arange(1, len(curves[key]) + 1),
-                    curves[key],
-                    style,
-                    color=color,
-                    marker=marker,
-                    markersize=4,
-                    label=label,
-                )
-        axes.set_xlim(0.5, epochs + 0.5)
-        _whole_ticks(axes)
-        if best_epoch is not None:
-            axes.axvline(
-                best_epoch,
-                label=f"best epoch ({best_epoch})",
-                linestyle=":",
-                **REFERENCE_LINE,
-            )
+        _draw_epochs(axes, curves, metric, epochs, best_epoch)
     _legend_below(figure, panels, columns=3)
+    return figure
+
+
+def plot_perplexity(
+    history: Mapping[str, Sequence[float]],
+    best_epoch: int | None = None,
+    references: Mapping[str, float] | None = None,
+) -> Figure:
+    """Draw perplexity by epoch, training beside validation and other models.
+
+    The axis is logarithmic where the highest is over `LINEAR_RANGE` times the lowest.
+
+    Args:
+        history: one value per epoch under "perplexity" and "val_perplexity", read as
+            `plot_learning_curves` reads its own.
+        best_epoch: the epoch to mark, counted from 1.
+        references: by name of the model the perplexity to draw a line at.
+
+    Raises:
+        ValueError: as `plot_learning_curves`, or for a perplexity below 1.
+    """
+    references = references or {}
+    curves, epochs = _check_history(history, ("perplexity",), best_epoch)
+    values = np.concatenate([*curves.values(), list(references.values())])
+    values = values[np.isfinite(values)]
+    if (values < 1).any():
+        raise ValueError(f"expected perplexities >= 1; received {values.min()}")
+    figure = _figure(6.0, 4.2)
+    axes = figure.subplots()
+    _label(axes, "Perplexity by epoch", "Epoch", "Perplexity (lower is better)")
+    _draw_epochs(axes, curves, "perplexity", epochs, best_epoch)
+    for index, (name, value) in enumerate(references.items(), start=2):
+        label = f"{name} ({value:,.1f})"
+        axes.axhline(value, label=label, linewidth=1.2, **_line_style(index))
+    _logarithmic_if_wide(axes, "y", values)
+    _legend_below(figure, [axes])
     return figure
 
 
@@ -192,39 +201,27 @@ def plot_calibration(curves: Curves) -> Figure:
         ValueError: if there is no classifier, or for arrays that
             `evaluation.check_predictions` refuses.
     """
-    checked = _check_curves(curves)
-    figure = _figure(5.2, 5.6)
-    upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
-    _label(
-        upper,
+    return _calibration_figure(
         "Calibration: do the probabilities come true?",
-        "",
         "Observed share of positives",
+        {
+            name: calibration_bins(*curve)
+            for name, curve in _check_curves(curves).items()
+        },
     )
-    _label(
-        lower,
-        "",
-        "Predicted probability (above: mean of each bin)",
-        "Share of\nexamples",
+
+
+def plot_top_calibration(scores: TokenScores) -> Figure:
+    """Draw how often the most probable token is right, as `plot_calibration` does.
+
+    Args:
+        scores: what a language model says of a text.
+    """
+    return _calibration_figure(
+        "Calibration: does the most probable word come true?",
+        "Observed share of right words",
+        {"most probable word": top_calibration(scores)},
     )
-    for index, (name, (labels, probabilities)) in enumerate(checked.items()):
-        bins = calibration_bins(labels, probabilities)
-        filled = [b for b in bins if b["count"]]
-        style = _line_style(index)
-        upper.plot(
-            [b["predicted"] for b in filled],
-            [b["observed"] for b in filled],
-            marker="o",
-            markersize=4,
-            label=name,
-            **style,
-        )
-        shares = [b["count"] / len(labels) for b in bins]
-        lower.stairs(shares, np.linspace(0, 1, len(bins) + 1), **style)
-    upper.plot([0, 1], [0, 1], label="perfect calibration", **REFERENCE_LINE)
-    upper.set(xlim=UNIT, ylim=UNIT)
-    _legend_below(figure, [upper])
-    return figure
 
 
 def plot_length_accuracy(
@@ -265,8 +262,7 @@ def plot_length_accuracy(
     bucket = np.searchsorted(inner_edges, lengths)
     members = [bucket == number for number in np.unique(bucket)]
     medians = [np.median(lengths[m]) for m in members]
-    accuracy = np.array([right[m].mean() for m in members])
-    low, high = _wilson_interval(accuracy, np.array([m.sum() for m in members]))
+    size = len(labels) // len(members)
 
     figure = _figure(6.0, 4.2)
     axes = figure.subplots()
@@ -276,28 +272,12 @@ def plot_length_accuracy(
         "Length (tokens; median of the bucket)",
         "Accuracy (share of right answers)",
     )
-    size = len(labels) // len(members)
-    axes.plot(
+    _draw_accuracy(
+        axes,
         medians,
-        accuracy,
-        color=BLUE,
-        marker="o",
-        markersize=4,
+        [right[m].mean() for m in members],
+        [m.sum() for m in members],
         label=f"accuracy per bucket of about {size:,}, with 95% interval",
-    )
-    axes.errorbar(
-        medians,
-        accuracy,
-        yerr=(accuracy - low, high - accuracy),
-        fmt="none",
-        ecolor=BLUE,
-        elinewidth=1,
-        capsize=3,
-    )
-    axes.axhline(
-        right.mean(),
-        label=f"accuracy of all {len(labels):,} ({right.mean():.3f})",
-        **REFERENCE_LINE,
     )
     if maxlen is not None:
         axes.axvline(
@@ -307,6 +287,76 @@ def plot_length_accuracy(
             label=f"longer texts are cut to {maxlen:,} tokens",
         )
     _whole_ticks(axes)
+    _legend_below(figure, [axes])
+    return figure
+
+
+def plot_position_accuracy(rows: Rows) -> Figure:
+    """Draw a language model's accuracy by a token's position in its segment.
+
+    Each group of positions is drawn at its middle, with the 95% interval of Wilson
+    (1927). The axis of positions is logarithmic where `LINEAR_RANGE` asks for it.
+
+    Args:
+        rows: what `language_evaluation.accuracy_by_position` returns.
+
+    Raises:
+        ValueError: for no rows.
+    """
+    _check_rows(rows)
+    figure = _figure(6.0, 4.2)
+    axes = figure.subplots()
+    _label(
+        axes,
+        "Accuracy by position in the segment",
+        "Position (tokens from 1; middle of the group)",
+        "Top-1 accuracy (share of right answers)",
+    )
+    middles = np.array([(row["first"] + row["last"]) / 2 for row in rows])
+    _draw_accuracy(
+        axes,
+        middles,
+        [row["accuracy"] for row in rows],
+        [row["tokens"] for row in rows],
+        label="accuracy, with 95% interval",
+    )
+    _whole_ticks(axes)
+    _logarithmic_if_wide(axes, "x", middles)
+    _legend_below(figure, [axes])
+    return figure
+
+
+def plot_frequency_loss(rows: Rows) -> Figure:
+    """Draw a language model's loss by how often a word occurs in the training text.
+
+    Args:
+        rows: what `language_evaluation.loss_by_frequency` returns.
+
+    Raises:
+        ValueError: for no rows.
+    """
+    _check_rows(rows)
+    losses = np.array([row["loss"] for row in rows])
+    tokens = np.array([row["tokens"] for row in rows])
+    special = [row["frequency"] in ("END", "OOV") for row in rows]
+    names = [
+        f"{row['frequency']} ({share:.1%})"
+        for row, share in zip(rows, tokens / tokens.sum(), strict=True)
+    ]
+    figure = _figure(6.0, 2.2 + 0.3 * len(rows))
+    axes = figure.subplots()
+    _label(
+        axes,
+        "Loss by frequency of the word",
+        "Mean loss (nats per token)",
+        "Occurrences in training\n(share of the tokens)",
+    )
+    axes.barh(names, losses, color=np.where(special, SKY, BLUE))
+    mean = np.average(losses, weights=tokens)
+    axes.axvline(
+        mean, label=f"all {tokens.sum():,} tokens ({mean:.2f})", **REFERENCE_LINE
+    )
+    axes.invert_yaxis()
     _legend_below(figure, [axes])
     return figure
 
@@ -326,6 +376,110 @@ def _label(axes: Axes, title: str, x_label: str, y_label: str) -> None:
     axes.grid(linewidth=0.4, alpha=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_epochs(
+    axes: Axes,
+    curves: Mapping[str, np.ndarray],
+    metric: str,
+    epochs: int,
+    best_epoch: int | None,
+) -> None:
+    """Draw a metric's curves, and mark the best epoch."""
+    # Markers show single epochs, but would hide a long curve.
+    marker = "o" if epochs <= 30 else None
+    for key, label, color, style in (
+        (metric, "training", BLUE, "-"),
+        (f"val_{metric}", "validation", VERMILLION, "--"),
+    ):
+        if key in curves:
+            axes.plot(
+                np.arange(1, len(curves[key]) + 1),
+                curves[key],
+                style,
+                color=color,
+                marker=marker,
+                markersize=4,
+                label=label,
+            )
+    axes.set_xlim(0.5, epochs + 0.5)
+    _whole_ticks(axes)
+    if best_epoch is not None:
+        axes.axvline(
+            best_epoch,
+            label=f"best epoch ({best_epoch})",
+            linestyle=":",
+            **REFERENCE_LINE,
+        )
+
+
+def _draw_accuracy(
+    axes: Axes,
+    x: ArrayLike,
+    accuracy: ArrayLike,
+    counts: ArrayLike,
+    label: str,
+) -> None:
+    """Draw accuracies of groups with their 95% intervals, and that of all together."""
+    accuracy, counts = np.asarray(accuracy), np.asarray(counts)
+    low, high = _wilson_interval(accuracy, counts)
+    axes.plot(x, accuracy, color=BLUE, marker="o", markersize=4, label=label)
+    axes.errorbar(
+        x,
+        accuracy,
+        yerr=(accuracy - low, high - accuracy),
+        fmt="none",
+        ecolor=BLUE,
+        elinewidth=1,
+        capsize=3,
+    )
+    mean = np.average(accuracy, weights=counts)
+    axes.axhline(
+        mean, label=f"accuracy of all {counts.sum():,} ({mean:.3f})", **REFERENCE_LINE
+    )
+
+
+def _calibration_figure(title: str, y_label: str, curves: Mapping[str, Bins]) -> Figure:
+    """Return a reliability diagram of each model's bins, their sizes below it."""
+    figure = _figure(5.2, 5.6)
+    upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
+    _label(upper, title, "", y_label)
+    _label(
+        lower,
+        "",
+        "Predicted probability (above: mean of each bin)",
+        "Share of\nexamples",
+    )
+    for index, (name, bins) in enumerate(curves.items()):
+        filled = [b for b in bins if b["count"]]
+        style = _line_style(index)
+        upper.plot(
+            [b["predicted"] for b in filled],
+            [b["observed"] for b in filled],
+            marker="o",
+            markersize=4,
+            label=name,
+            **style,
+        )
+        counts = np.array([b["count"] for b in bins])
+        edges = np.linspace(0, 1, len(bins) + 1)
+        lower.stairs(counts / counts.sum(), edges, **style)
+    upper.plot([0, 1], [0, 1], label="perfect calibration", **REFERENCE_LINE)
+    upper.set(xlim=UNIT, ylim=UNIT)
+    _legend_below(figure, [upper])
+    return figure
+
+
+def _logarithmic_if_wide(axes: Axes, name: str, values: np.ndarray) -> None:
+    """Make the "x" or "y" axis logarithmic if `LINEAR_RANGE` asks for it."""
+    ratio = values.max() / values.min() if len(values) else 1
+    if ratio <= LINEAR_RANGE:
+        return
+    axes.set(**{f"{name}scale": "log"})
+    axis = {"x": axes.xaxis, "y": axes.yaxis}[name]
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if ratio < 1e4 else (1,)))
+    axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _whole_ticks(axes: Axes) -> None:
@@ -375,6 +529,35 @@ def _wilson_interval(
     half = z * spread / (1 + z**2 / counts)
     # At a share of 0 or 1 rounding could leave the share a hair outside.
     return np.minimum(center - half, shares), np.maximum(center + half, shares)
+
+
+def _check_history(
+    history: Mapping[str, Sequence[float]],
+    metrics: Collection[str],
+    best_epoch: int | None,
+) -> tuple[dict[str, np.ndarray], int]:
+    """Return the curves of the metrics, checked, and the number of epochs."""
+    curves = {
+        key: _check_curve(values, key)
+        for key, values in history.items()
+        if key.removeprefix("val_") in metrics
+    }
+    if not curves:
+        raise ValueError(
+            f"expected a history with {' or '.join(map(repr, metrics))}; "
+            f"received the keys {list(history)}"
+        )
+    epochs = max(len(values) for values in curves.values())
+    if best_epoch is not None and not 1 <= best_epoch <= epochs:
+        raise ValueError(
+            f"expected best_epoch from 1 to {epochs}; received {best_epoch}"
+        )
+    return curves, epochs
+
+
+def _check_rows(rows: Rows) -> None:
+    if not rows:
+        raise ValueError("expected at least one row; received none")
 
 
 def _check_curve(values: Sequence[float], key: str) -> np.ndarray:

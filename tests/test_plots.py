@@ -12,13 +12,19 @@ from matplotlib.text import Text
 from scipy.stats import binomtest
 from sklearn.metrics import roc_curve
 
+from lstm_keras.language_evaluation import TokenScores
 from lstm_keras.plots import (
     plot_calibration,
     plot_confusion_matrix,
+    plot_frequency_loss,
     plot_learning_curves,
     plot_length_accuracy,
+    plot_perplexity,
+    plot_position_accuracy,
     plot_roc,
+    plot_top_calibration,
 )
+from lstm_keras.preprocessing import FIRST_WORD
 
 HISTORY = {
     "loss": [0.52, 0.33, 0.27, 0.20],
@@ -32,6 +38,35 @@ def predictions(size=500, seed=0):
     rng = np.random.default_rng(seed)
     probabilities = rng.random(size)
     return (rng.random(size) < probabilities).astype(int), probabilities
+
+
+PERPLEXITY = {
+    "perplexity": [700.0, 300.0, 180.0],
+    "val_perplexity": [500.0, 310.0, 290.0],
+}
+
+POSITIONS = [
+    {"first": 1, "last": 1, "tokens": 400, "accuracy": 0.1},
+    {"first": 2, "last": 3, "tokens": 300, "accuracy": 0.3},
+    {"first": 4, "last": 40, "tokens": 300, "accuracy": 0.2},
+]
+
+FREQUENCIES = [
+    {"frequency": "0", "tokens": 100, "loss": 9.0},
+    {"frequency": "2–9", "tokens": 600, "loss": 6.0},
+    {"frequency": "END", "tokens": 200, "loss": 1.0},
+    {"frequency": "OOV", "tokens": 100, "loss": 2.0},
+]
+
+
+def token_scores(ranks, probabilities):
+    """Of words that all have the id `FIRST_WORD`."""
+    return TokenScores(
+        targets=np.full(len(ranks), FIRST_WORD, np.int32),
+        log_probability=np.full(len(ranks), -1, np.float32),
+        rank=np.int32(ranks),
+        top_probability=np.float32(probabilities),
+    )
 
 
 def drawn_texts(figure):
@@ -105,6 +140,29 @@ FIGURES = {
     ),
     "length of three texts": lambda: plot_length_accuracy(
         [5, 100_000, 70], [0, 1, 1], [0.2, 0.9, 0.1], maxlen=200
+    ),
+    "perplexity": lambda: plot_perplexity(
+        PERPLEXITY, 3, {"Kneser-Ney trigram": 245.1, "Unigram": 577.9}
+    ),
+    "perplexity of one epoch": lambda: plot_perplexity({"perplexity": [12.3]}),
+    "perplexity that falls to 1": lambda: plot_perplexity(
+        {"perplexity": np.geomspace(2000, 1.001, 500)}
+    ),
+    "perplexity that explodes": lambda: plot_perplexity(
+        {"perplexity": [300, 1e9, 1e21]}
+    ),
+    "positions": lambda: plot_position_accuracy(POSITIONS),
+    "one position": lambda: plot_position_accuracy(POSITIONS[:1]),
+    "frequencies": lambda: plot_frequency_loss(FREQUENCIES),
+    "frequencies of a large text": lambda: plot_frequency_loss(
+        [
+            {"frequency": f"{10**i:,}–{10 ** (i + 1) - 1:,}", "tokens": 9, "loss": 9}
+            for i in range(8)
+        ]
+    ),
+    "one frequency": lambda: plot_frequency_loss(FREQUENCIES[:1]),
+    "top calibration": lambda: plot_top_calibration(
+        token_scores([0, 1] * 50, np.linspace(0, 1, 100))
     ),
     "one length": lambda: plot_length_accuracy([50] * 500, *predictions()),
 }
@@ -191,6 +249,51 @@ def test_loss_that_diverged_is_drawn_up_to_there():
 def test_bad_history_is_refused(history, best_epoch, message):
     with pytest.raises(ValueError, match=message):
         plot_learning_curves(history, best_epoch)
+
+
+def test_perplexity_holds_the_history_the_best_epoch_and_the_references():
+    figure = plot_perplexity(PERPLEXITY, 2, {"Kneser-Ney trigram": 245.1})
+    (axes,) = figure.axes
+    for key, label in (("", "training"), ("val_", "validation")):
+        np.testing.assert_array_equal(
+            points(axes, label),
+            np.column_stack([[1, 2, 3], PERPLEXITY[f"{key}perplexity"]]),
+        )
+    assert list(line(axes, "best epoch (2)").get_xdata()) == [2, 2]
+    reference = line(axes, "Kneser-Ney trigram (245.1)")
+    assert list(reference.get_ydata()) == [245.1, 245.1]
+    looks = [(drawn.get_color(), drawn.get_linestyle()) for drawn in axes.lines]
+    assert len(set(looks)) == len(looks) == 4
+
+
+@pytest.mark.parametrize(
+    ("perplexity", "references", "scale"),
+    [
+        ([1000, 100], {}, "linear"),
+        ([1010, 100], {}, "log"),
+        ([300, 200], {"Unigram": 2100}, "log"),
+        ([300, np.inf], {}, "linear"),
+        ([np.nan], {}, "linear"),
+    ],
+)
+def test_perplexity_over_more_than_a_decade_is_drawn_by_its_logarithm(
+    perplexity, references, scale
+):
+    figure = plot_perplexity({"perplexity": perplexity}, references=references)
+    assert figure.axes[0].get_yscale() == scale
+
+
+@pytest.mark.parametrize(
+    ("history", "references", "message"),
+    [
+        ({"loss": [3.0]}, {}, r"history with 'perplexity'; received the keys \['loss'"),
+        ({"perplexity": [0.5]}, {}, "perplexities >= 1; received 0.5"),
+        ({"perplexity": [5]}, {"Unigram": 0}, "perplexities >= 1; received 0"),
+    ],
+)
+def test_impossible_perplexity_is_refused(history, references, message):
+    with pytest.raises(ValueError, match=message):
+        plot_perplexity(history, None, references)
 
 
 def test_confusion_matrix_writes_counts_and_shares_of_each_row():
@@ -288,6 +391,17 @@ def test_calibration_draws_filled_bins_and_all_shares():
     )
 
 
+def test_top_calibration_draws_the_share_of_right_words_in_each_bin():
+    upper, lower = plot_top_calibration(
+        token_scores([0, 3, 0, 0], [0.125, 0.125, 0.75, 0.75])
+    ).axes
+    np.testing.assert_allclose(
+        points(upper, "most probable word"), [[0.125, 0.5], [0.75, 1]]
+    )
+    (stairs,) = lower.patches
+    assert np.flatnonzero(stairs.get_data().values).tolist() == [1, 7]
+
+
 @pytest.mark.parametrize("plot", [plot_roc, plot_calibration])
 def test_curves_of_nothing_or_of_bad_arrays_are_refused(plot):
     with pytest.raises(ValueError, match="at least one classifier"):
@@ -337,3 +451,44 @@ def test_truncation_is_marked_at_maxlen():
 def test_bad_lengths_are_refused(lengths, options, message):
     with pytest.raises(ValueError, match=message):
         plot_length_accuracy(lengths, [0, 1], [0.1, 0.9], **options)
+
+
+def test_positions_are_drawn_at_the_middle_of_their_group_with_the_interval_of_wilson():
+    (axes,) = plot_position_accuracy(POSITIONS).axes
+    np.testing.assert_allclose(
+        points(axes, "accuracy, with 95% interval"), [[1, 0.1], [2.5, 0.3], [22, 0.2]]
+    )
+    bars = axes.collections[0].get_segments()
+    for bar, right, tokens in zip(bars, (40, 90, 60), (400, 300, 300), strict=True):
+        expected = binomtest(right, tokens).proportion_ci(method="wilson")
+        np.testing.assert_allclose(bar[:, 1], expected, atol=1e-5)
+    # 40 + 90 + 60 of 1,000.
+    mean = line(axes, "accuracy of all 1,000 (0.190)")
+    np.testing.assert_allclose(mean.get_ydata(), 0.19)
+
+
+def test_only_a_wide_range_of_positions_is_drawn_by_its_logarithm():
+    assert plot_position_accuracy(POSITIONS).axes[0].get_xscale() == "log"
+    assert plot_position_accuracy(POSITIONS[:2]).axes[0].get_xscale() == "linear"
+
+
+def test_frequency_bars_are_the_losses_from_rare_to_frequent_and_ends_apart():
+    (axes,) = plot_frequency_loss(FREQUENCIES).axes
+    assert [bar.get_width() for bar in axes.patches] == [9, 6, 1, 2]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "0 (10.0%)",
+        "2–9 (60.0%)",
+        "END (20.0%)",
+        "OOV (10.0%)",
+    ]
+    assert axes.yaxis_inverted()
+    rare, frequent, end, oov = (bar.get_facecolor() for bar in axes.patches)
+    assert rare == frequent != end == oov
+    # (100 * 9 + 600 * 6 + 200 * 1 + 100 * 2) / 1000
+    assert line(axes, "all 1,000 tokens (4.90)").get_xdata()[0] == pytest.approx(4.9)
+
+
+@pytest.mark.parametrize("plot", [plot_position_accuracy, plot_frequency_loss])
+def test_tables_without_a_row_are_refused(plot):
+    with pytest.raises(ValueError, match="at least one row"):
+        plot([])
