@@ -66,6 +66,9 @@ RECIPES = {
         "layers": 2,
         "tied": True,
         "epochs": 6,
+        "optimizer": "sgd",
+        "learning_rate": 20.0,
+        "clip": 0.25,
         "dropout": 0.2,
         "recurrent_dropout": 0.0,
         "sampled_softmax": 4000,
@@ -164,7 +167,16 @@ class Settings:
         group="training",
         least=1,
     )
-    learning_rate: float = option(0.005, "of Adam", group="training", above=0, most=10)
+    optimizer: str = option(
+        "adam",
+        "sgd learns less by heart; it wants a learning rate of about 20 and a clip of "
+        "0.25",
+        group="training",
+        choices=("adam", "sgd"),
+    )
+    learning_rate: float = option(
+        0.005, "at the beginning", group="training", above=0, most=1000
+    )
     schedule: str = option(
         "cosine",
         "of the learning rate; plateau: a quarter of it after each epoch without a "
@@ -190,7 +202,7 @@ class Settings:
         below=1,
     )
     weight_decay: float = option(
-        0.0, "of Adam, decoupled (AdamW)", group="training", least=0, below=1
+        0.0, "decoupled, as in AdamW", group="training", least=0, below=1
     )
     sampled_softmax: int | None = option(
         None,
@@ -378,7 +390,12 @@ def train(settings: Settings, corpus: "Corpus") -> tuple["LanguageModel", traini
     if settings.schedule == "plateau":
         callbacks.append(
             keras.callbacks.ReduceLROnPlateau(
-                monitor, factor=PLATEAU_FACTOR, patience=0, min_delta=0, verbose=1
+                monitor,
+                factor=PLATEAU_FACTOR,
+                patience=0,
+                mode="min",
+                min_delta=0,
+                verbose=1,
             )
         )
     fitted = training.fit(
@@ -446,14 +463,15 @@ def training_data(settings: Settings, corpus: "Corpus") -> tuple:
 
 
 def optimizer(settings: Settings, batches):
-    """Return Adam with the learning rate, clipping and decay of the settings."""
+    """Return the optimizer with the rate, clipping and decay of the settings."""
     import keras
 
     rate = settings.learning_rate
     if settings.schedule == "cosine":
         steps = settings.epochs * len(batches)
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
-    return keras.optimizers.AdamW(
+    make = {"adam": keras.optimizers.AdamW, "sgd": keras.optimizers.SGD}
+    return make[settings.optimizer](
         rate, weight_decay=settings.weight_decay, global_clipnorm=settings.clip
     )
 
