@@ -360,7 +360,6 @@ def data_facts(settings: Settings, corpus: "Corpus") -> dict:
     return {
         "name": corpus.name,
         "source": corpus.source,
-        "real": corpus.real,
         "note": corpus.note,
         "tokens": settings.tokens,
         "split": settings.split,

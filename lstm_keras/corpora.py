@@ -44,7 +44,6 @@ class Corpus:
         held_out: int32 (tokens,), maybe empty.
         vocabulary: The words of `train`.
         split: "lines", "paragraphs" or "stream".
-        real: False for the embedded text, which stands in for a corpus.
         note: A line that the user should see, or "".
     """
 
@@ -54,7 +53,6 @@ class Corpus:
     held_out: np.ndarray
     vocabulary: Vocabulary
     split: str
-    real: bool
     note: str = ""
 
     @property
@@ -141,7 +139,6 @@ def load_text(
         held_out=new_ids[rest],
         vocabulary=Vocabulary(train_words, tokenizer),
         split=split,
-        real=source != "embedded",
         note=_EMBEDDED_NOTE if source == "embedded" else "",
     )
 

@@ -112,7 +112,6 @@ def test_another_text_can_be_held_out(text, tmp_path):
     assert list(segments(corpus, corpus.held_out)) == [["word1", "and", None, None]]
     assert corpus.name == "text (text.txt), held out text (other.txt)"
     assert corpus.source == str(text)
-    assert corpus.real
     assert corpus.note == ""
 
 
@@ -175,7 +174,6 @@ def test_the_embedded_text_is_there_and_says_what_it_is():
     corpus = corpora["lines"]
     assert corpus.name == f"Python {platform.python_version()} documentation"
     assert corpus.source == "embedded"
-    assert not corpus.real
     assert "same one" in corpus.note
     assert "\n" not in corpus.note
     assert corpus.vocabulary.tokenizer == "text"
@@ -221,7 +219,6 @@ def test_unlabelled_reviews_come_by_number_without_their_html(reviews):
     assert lines == REVIEW_LINES
     file = {"archive": "aclImdb_v1.tar.gz", "folder": "aclImdb"}[reviews]
     assert corpus.name == f"IMDB without labels ({reviews} {file})"
-    assert corpus.real
     corpus = load_text("imdb", held_out=0, min_count=1, split="paragraphs")
     lines = [" ".join(segment) for segment in segments(corpus, corpus.train)]
     assert lines == [REVIEW_LINES[0], "it has three lines", *REVIEW_LINES[3:]]
