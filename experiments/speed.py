@@ -102,7 +102,8 @@ def text(settings: Settings) -> None:
 
 def measure_text(texts: list[str], maxlen: int) -> dict[str, dict[str, Seconds]]:
     """Return the time of each step from texts to padded ids, by tokenizer."""
-    from lstm_keras.preprocessing import TOKENIZERS, Vocabulary, pad
+    from lstm_keras.preprocessing import Vocabulary, pad
+    from lstm_keras.tokenizers import TOKENIZERS
 
     results = {}
     for tokenizer in TOKENIZERS:

@@ -108,7 +108,7 @@ class GeneratedText:
     """What a model wrote after a prompt.
 
     Attributes:
-        text: The prompt as it was given, and the continuation.
+        text: The prompt, without space around it, and the continuation.
         continuation: What is new.
         tokens: Number of new tokens.
         log_probability: Of the new tokens, under the model, in nats.
@@ -195,7 +195,7 @@ class NextWordRun:
             )
         continuation = self._continuation(ids, written.ids)
         return GeneratedText(
-            text=prompt + continuation if prompt.strip() else continuation.lstrip(),
+            text=(prompt.rstrip() + continuation).lstrip(),
             continuation=continuation,
             tokens=len(written.ids),
             log_probability=written.log_probability,

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import lstm_keras
-from lstm_keras.preprocessing import START, Vocabulary, pad
+from lstm_keras.language_model import LanguageModelTrainer, build_language_model
+from lstm_keras.preprocessing import END, START, Vocabulary, pad
 
 MAXLEN = 6
 
@@ -146,3 +147,96 @@ def test_a_model_that_carries_code_is_refused(copy):
     model.save(copy / "model.keras")
     with pytest.raises(ValueError, match="safe_mode"):
         lstm_keras.load_run(copy)
+
+
+def next_word_folder(path, split, **config):
+    """A run folder with a model that knows one way on: a b c, then the end."""
+    vocabulary = Vocabulary("a b c .".split(), tokenizer="text")
+    keras.utils.set_random_seed(0)
+    parts = build_language_model(
+        len(vocabulary), 8, [lstm_keras.LSTM(8, return_sequences=True)]
+    )
+    ids = vocabulary.encode("a b c.")
+    trainer = LanguageModelTrainer(parts)
+    trainer.compile(keras.optimizers.Adam(0.05))
+    trainer.fit(ids[None], np.array([[*ids[1:], END]]), epochs=60, verbose=0)
+    path.mkdir()
+    parts.model.save(path / "model.keras")
+    vocabulary.save(path / "vocabulary.json")
+    config = {"experiment": "next_word", "split": split, **config}
+    (path / "config.json").write_text(json.dumps(config))
+    return path
+
+
+@pytest.fixture(scope="module")
+def next_word(tmp_path_factory):
+    return next_word_folder(tmp_path_factory.mktemp("runs") / "lines", "lines")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [("", "A b c."), ("a", "a b c."), ("A b ", "A b c."), ("a b c.", "a b c.")],
+)
+def test_a_prompt_is_continued_as_text_to_the_end_of_the_sentence(
+    next_word, prompt, text
+):
+    written = lstm_keras.load_run(next_word).generate(prompt)
+    assert written.text == text
+    assert written.ended
+    assert -1 < written.log_probability < 0
+
+
+def test_the_next_words_come_with_their_probabilities(next_word):
+    run = lstm_keras.load_run(next_word)
+    (word, probability), *others = run.next_words("a b", 3)
+    assert word == "c" and probability > 0.9
+    assert len(others) == 2
+    logits = run.model.predict(run.vocabulary.encode("a b")[None], verbose=0)[0, -1]
+    exponentials = np.exp(logits.astype("float64"))
+    assert probability == pytest.approx(
+        exponentials[run.vocabulary.id_of("c")] / exponentials.sum(), rel=1e-4
+    )
+    assert run.next_words("a b c.", 1)[0][0] == "[END]"
+
+
+def test_unknown_words_are_read_and_named_but_never_written(next_word):
+    run = lstm_keras.load_run(next_word)
+    assert run.unknown_words("a xyzzy b? xyzzy") == ["xyzzy", "?"]
+    assert "[UNK]" not in run.generate("xyzzy", temperature=3.0, seed=0).continuation
+
+
+def test_a_stream_goes_on_after_the_end_of_a_line(tmp_path):
+    run = lstm_keras.load_run(next_word_folder(tmp_path / "one", "stream"))
+    written = run.generate("a", tokens=6)
+    assert written.tokens == 6 and not written.ended
+    assert written.text.startswith("a b c.\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tokens": 0}, "tokens as a whole number of at least 1; received 0"),
+        ({"beam": 0}, "beam as a whole number of at least 1; received 0"),
+        ({"beam": 2, "top_k": 3}, "expected beam search alone"),
+        ({"top_p": 2.0}, r"top_p in \(0, 1\]"),
+        ({"temperature": -1.0}, "temperature of at least 0"),
+    ],
+)
+def test_bad_options_of_generation_are_errors(next_word, options, message):
+    with pytest.raises(ValueError, match=message):
+        lstm_keras.load_run(next_word).generate("a", **options)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"experiment": "cooking"}, "expected a run of imdb_sentiment or next_word"),
+        ({"experiment": "next_word"}, "expected split as lines, paragraphs or stream"),
+        ([1], "expected settings"),
+    ],
+)
+def test_a_config_of_something_else_is_an_error(next_word, tmp_path, config, message):
+    folder = shutil.copytree(next_word, tmp_path / "copy")
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=message):
+        lstm_keras.load_run(folder)
