@@ -377,15 +377,17 @@ def train(settings: Settings, corpus: "Corpus") -> tuple["LanguageModel", traini
 
     keras.utils.set_random_seed(settings.seed)
     size = len(corpus.vocabulary)
-    parts = build(settings, size, stateful=settings.stream)
+    parts = build(settings, size)
     start_at_unigrams(parts.head, np.bincount(corpus.train, minlength=size))
-    trainer = LanguageModelTrainer(parts, settings.sampled_softmax, settings.seed)
+    trainer = LanguageModelTrainer(
+        parts, settings.sampled_softmax, settings.seed, streams(settings)
+    )
     batches, held_out = training_data(settings, corpus)
     monitor = "val_perplexity" if held_out else "perplexity"
     trainer.compile(optimizer(settings, batches), jit_compile=settings.jit)
     print(f"\nTraining {recurrent.engine(settings.layer)['layer']}:")
     parts.model.summary(print_fn=print)
-    callbacks = [next_word_training.ResetStates(parts)]
+    callbacks = [next_word_training.ResetStates()]
     if settings.schedule == "plateau":
         callbacks.append(
             keras.callbacks.ReduceLROnPlateau(
@@ -416,7 +418,7 @@ def score(settings: Settings, corpus: "Corpus", parts: "LanguageModel") -> list:
     with runner.stage("Scoring every token"):
         return [
             next_word_training.score(
-                parts, ids, stream=settings.stream, steps=settings.steps
+                parts, ids, streams=streams(settings), steps=settings.steps
             )
             if len(ids)
             else None
@@ -475,14 +477,13 @@ def optimizer(settings: Settings, batches):
     )
 
 
-def build(settings: Settings, vocabulary: int, *, stateful: bool) -> "LanguageModel":
-    """Return the model of the settings.
+def streams(settings: Settings) -> int | None:
+    """Return how many parallel streams there are, `None` if there is no stream."""
+    return settings.batch_size if settings.stream else None
 
-    Args:
-        settings: Of the model and the training.
-        vocabulary: Number of ids.
-        stateful: For a stream: a fixed batch size, and states that are kept.
-    """
+
+def build(settings: Settings, vocabulary: int) -> "LanguageModel":
+    """Return the model of the settings, for so many ids."""
     from lstm_keras.language_model import build_language_model
 
     make = recurrent.recurrent_layer(settings.layer)
@@ -493,7 +494,7 @@ def build(settings: Settings, vocabulary: int, *, stateful: bool) -> "LanguageMo
         make(
             size,
             return_sequences=True,
-            stateful=stateful,
+            return_state=True,
             recurrent_dropout=settings.recurrent_dropout,
         )
         for size in units
@@ -505,7 +506,6 @@ def build(settings: Settings, vocabulary: int, *, stateful: bool) -> "LanguageMo
         tied=settings.tied,
         dropout=settings.dropout,
         mask_padding=settings.examples == "prefixes",
-        batch_size=settings.batch_size if stateful else None,
     )
 
 
@@ -553,9 +553,7 @@ def write_run(
     write_json(folder / "config.json", config)
     write_json(folder / "metrics.json", metrics)
     write_csv(folder / "history.csv", training.history_rows(trained.fit))
-    plain = build(settings, len(corpus.vocabulary), stateful=False).model
-    plain.set_weights(trained.parts.model.get_weights())
-    plain.save(folder / "model.keras")
+    trained.parts.model.save(folder / "model.keras")
     corpus.vocabulary.save(folder / "vocabulary.json")
     (folder / "figures").mkdir()
     pictures = []

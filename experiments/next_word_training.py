@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from lstm_keras.language_evaluation import TokenScores
-from lstm_keras.language_model import LanguageModel, scoring_model
+from lstm_keras.language_model import LanguageModel, scoring_model, zero_states
 from lstm_keras.next_word import (
     length_batches,
     prefixes,
@@ -138,59 +138,62 @@ class StreamWindows(keras.utils.PyDataset):
 class ResetStates(keras.callbacks.Callback):
     """Lets every epoch and every evaluation begin with zero states."""
 
-    def __init__(self, parts: LanguageModel):
-        super().__init__()
-        self._parts = parts
-
     def on_epoch_begin(self, epoch, logs=None):
         """Start the training text anew."""
-        reset_states(self._parts)
+        self.model.reset_states()
 
     def on_test_begin(self, logs=None):
         """Start the held-out text."""
-        reset_states(self._parts)
-
-
-def reset_states(parts: LanguageModel) -> None:
-    """Set the states of the stateful layers to zero."""
-    for layer in parts.body.layers:
-        if isinstance(layer, keras.layers.RNN) and layer.stateful:
-            layer.reset_state()
+        self.model.reset_states()
 
 
 def score(
-    parts: LanguageModel, ids: np.ndarray, *, stream: bool, steps: int = 35
+    parts: LanguageModel,
+    ids: np.ndarray,
+    *,
+    streams: int | None = None,
+    steps: int = 35,
 ) -> TokenScores:
     """Return what the model says of every token of a text.
 
     Args:
-        parts: The model, stateful with a fixed batch size for a stream.
+        parts: The model.
         ids: The text `(tokens,)`.
-        stream: Whether the state is carried through the text; else every sentence
+        streams: Read it as a continuous text, cut into so many parallel streams, each
+            with its state carried from its beginning to its end; `None`: every sentence
             begins with the zero state.
         steps: Length of a window of a stream; the result does not depend on it.
     """
     model = scoring_model(parts)
-    if stream:
-        reset_states(parts)
-        windows = StreamWindows(ids, parts.body.input_shape[0], steps)
-        scores = [model.predict_on_batch(list(window)) for window in windows]
-        # From (windows, streams, steps) to the order of the text.
-        scores = np.stack(scores).swapaxes(0, 1).reshape(-1, 3)
-        targets = windows.targets.swapaxes(0, 1).reshape(-1)
-        scores = scores[targets != PADDING]
-    else:
-        texts = sentences(ids)
-        batches = SentenceBatches(texts, EVALUATION_BATCH)
-        parts_of = [np.empty(0)] * len(texts)
-        for chosen, batch in zip(batches.batches, batches, strict=True):
-            result = model.predict_on_batch(list(batch))
-            for i, rows in zip(chosen, result, strict=True):
-                parts_of[i] = rows[: len(texts[i])]
-        scores = np.concatenate(parts_of)
+    scores = (
+        _of_sentences(model, parts, sentences(ids))
+        if streams is None
+        else _of_streams(model, parts, StreamWindows(ids, streams, steps))
+    )
     return TokenScores(
         targets=ids,
         log_probability=scores[:, 0],
         rank=scores[:, 1].astype(np.int32),
         top_probability=np.minimum(scores[:, 2], 1),
     )
+
+
+def _of_sentences(model, parts: LanguageModel, texts: list) -> np.ndarray:
+    batches = SentenceBatches(texts, EVALUATION_BATCH)
+    scores = [np.empty(0)] * len(texts)
+    for chosen, (inputs, targets) in zip(batches.batches, batches, strict=True):
+        states = zero_states(parts.carry, len(chosen))
+        rows, *_ = model.predict_on_batch([inputs, targets, *states])
+        for i, row in zip(chosen, rows, strict=True):
+            scores[i] = row[: len(texts[i])]
+    return np.concatenate(scores)
+
+
+def _of_streams(model, parts: LanguageModel, windows: StreamWindows) -> np.ndarray:
+    states, scores = zero_states(parts.carry, windows.targets.shape[1]), []
+    for inputs, targets in windows:
+        rows, *states = model.predict_on_batch([inputs, targets, *states])
+        scores.append(rows)
+    # From (windows, streams, steps) to the order of the text.
+    targets = windows.targets.swapaxes(0, 1)
+    return np.stack(scores).swapaxes(0, 1)[targets != PADDING]

@@ -198,7 +198,7 @@ def measure_learning(corpus, form: str, goal: float, epochs: int) -> dict:
     parts = build_language_model(
         size,
         100,
-        [LSTM(150, return_sequences=True)],
+        [LSTM(150, return_sequences=True, return_state=True)],
         mask_padding=form == "prefixes",
     )
     start_at_unigrams(parts.head, np.bincount(corpus.train, minlength=size))
@@ -216,7 +216,7 @@ def measure_learning(corpus, form: str, goal: float, epochs: int) -> dict:
 
         def on_epoch_end(self, epoch, logs=None):
             seconds.append(time.perf_counter() - self.start)
-            scores = score(parts, corpus.train, stream=False)
+            scores = score(parts, corpus.train)
             result = evaluate_language_model(scores, name=form)
             accuracies.append(result.prefix_accuracy)
             self.model.stop_training = accuracies[-1] >= goal
@@ -246,7 +246,7 @@ def measure_generation(lengths: Sequence[int], tokens: int = 100) -> dict[int, f
     from lstm_keras.generation import Stepper
     from lstm_keras.language_model import build_language_model
 
-    lstm = LSTM(150, return_sequences=True)
+    lstm = LSTM(150, return_sequences=True, return_state=True)
     stepper = Stepper(build_language_model(10_000, 100, [lstm]).model)
     stepper.feed(np.ones((1, 1), np.int32), stepper.start())  # compiles
     results = {}

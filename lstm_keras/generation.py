@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from lstm_keras.language_model import TiedEmbedding
+from lstm_keras.language_model import TiedEmbedding, carry_states, zero_states
 from lstm_keras.preprocessing import END, OOV, PADDING, START, check_whole
 
 # A long prompt is read in pieces of this length, then token by token: two shapes to
@@ -27,26 +27,16 @@ class Stepper:
     """
 
     def __init__(self, model: keras.Model):
-        embedding, recurrent, head = _parts(model)
-        ids = keras.Input((None,), dtype="int32")
-        hidden, before, after = embedding(ids), [], []
-        for layer in recurrent:
-            config = layer.get_config() | {"return_state": True}
-            copy = layer.__class__.from_config(config)
-            sizes = np.atleast_1d(layer.state_size)
-            states = [keras.Input((int(size),)) for size in sizes]
-            hidden, *new_states = copy(hidden, initial_state=states)
-            copy.set_weights(layer.get_weights())
-            before += states
-            after += new_states
-        last = hidden[:, -1]
-        logits = embedding(last, reverse=True) if head is embedding else head(last)
-        self._model = keras.Model([ids, *before], [logits, *after])
-        self._sizes = [state.shape[-1] for state in before]
+        *chain, head = _parts(model)
+        carry = carry_states(chain)
+        last = carry.outputs[0][:, -1]
+        logits = head(last, reverse=True) if head is chain[0] else head(last)
+        self._model = keras.Model(carry.inputs, [logits, *carry.outputs[1:]])
+        self._carry = carry
 
     def start(self, batch_size: int = 1) -> list[np.ndarray]:
         """Return the states before the first token: zeros `(batch_size, units)`."""
-        return [np.zeros((batch_size, size), np.float32) for size in self._sizes]
+        return zero_states(self._carry, batch_size)
 
     def feed(
         self, ids: np.ndarray, states: list[np.ndarray]
@@ -68,28 +58,26 @@ class Stepper:
         return logits, states
 
 
-def _parts(model: keras.Model) -> tuple:
-    """Return embedding, recurrent layers, and what makes the logits."""
-    embedding, *others = [
-        layer
-        for layer in model.layers
-        if not isinstance(layer, keras.layers.InputLayer | keras.layers.Dropout)
-    ]
-    recurrent = [layer for layer in others if isinstance(layer, keras.layers.RNN)]
-    heads = others[len(recurrent) :] or [embedding]
-    kinds = (TiedEmbedding,) if heads == [embedding] else (keras.layers.Dense,)
+def _parts(model: keras.Model) -> list[keras.layers.Layer]:
+    """Return the layers in order: embedding, recurrent ones, what makes the logits."""
+    inert = keras.layers.InputLayer | keras.layers.Dropout
+    parts = [layer for layer in model.layers if not isinstance(layer, inert)]
+    if isinstance(parts[0], TiedEmbedding):
+        parts.append(parts[0])
+    embedding, *recurrent, head = [*parts, None][: max(len(parts), 2)]
     if (
         not isinstance(embedding, keras.layers.Embedding)
         or not recurrent
-        or others[: len(recurrent)] != recurrent
-        or len(heads) != 1
-        or not isinstance(heads[0], kinds)
+        or not all(isinstance(layer, keras.layers.RNN) for layer in recurrent)
+        or not all(layer.return_state for layer in recurrent)
+        or not isinstance(head, keras.layers.Dense | TiedEmbedding)
     ):
         raise ValueError(
-            "expected a model of an embedding, recurrent layers and logits; received "
-            f"the layers {[layer.__class__.__name__ for layer in model.layers]}"
+            "expected a model of an embedding, recurrent layers that return their "
+            "states, and logits; received the layers "
+            f"{[layer.__class__.__name__ for layer in model.layers]}"
         )
-    return embedding, recurrent, heads[0]
+    return parts
 
 
 @dataclass(frozen=True)

@@ -56,70 +56,102 @@ class TiedEmbedding(layers.ReversibleEmbedding):
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """The parts of one next-word model, which share their weights.
+    """The parts of one next-word model, which share their layers.
 
     Attributes:
         model: Ids `(batch, time)` int32 to logits `(batch, time, vocabulary)`.
         body: The same up to the hidden states `(batch, time, units)`.
-        head: The layer that makes logits of them, with `kernel` and `bias`.
+        carry: `body` with the recurrent layers' states before the first step as further
+            inputs, and those after the last as further outputs, `(batch, units)` each.
+        head: The layer that makes the logits, with `kernel` and `bias`.
     """
 
     model: keras.Model
     body: keras.Model
+    carry: keras.Model
     head: layers.Layer
 
 
 def build_language_model(
     vocabulary: int,
     embedding: int,
-    recurrent_layers: list[layers.Layer],
+    recurrent_layers: list[layers.RNN],
     *,
     tied: bool = False,
     dropout: float = 0.0,
     mask_padding: bool = False,
-    batch_size: int | None = None,
 ) -> LanguageModel:
     """Put a next-word model together.
 
     Args:
         vocabulary: Number of ids.
         embedding: Size of a word's vector.
-        recurrent_layers: Layers that return sequences, the first first.
+        recurrent_layers: The first first; layers that return sequences and states.
         tied: Whether embedding and logits share their weights; the last recurrent
             layer then has `embedding` units.
         dropout: Share of the units to drop between the layers, by one mask for all
             steps of a sequence (Gal & Ghahramani, "A Theoretically Grounded Application
             of Dropout in Recurrent Neural Networks", NeurIPS 2016).
         mask_padding: Skip padding; needed where it stands before the words.
-        batch_size: Fixed, for stateful layers.
 
     Raises:
         ValueError: `tied`, and the last layer's units are not `embedding`.
     """
-    units = recurrent_layers[-1].units
-    if tied and units != embedding:
+    units = [layer.units for layer in recurrent_layers]
+    if tied and units[-1] != embedding:
         raise ValueError(
             "expected tied weights to have as many units in the last layer as in the "
-            f"embedding, {embedding}; received {units}"
+            f"embedding, {embedding}; received {units[-1]}"
         )
-
-    def drop(x):
-        if not dropout:
-            return x
-        return layers.Dropout(dropout, noise_shape=(batch_size, 1, x.shape[-1]))(x)
-
-    ids = keras.Input((None,), batch_size=batch_size, dtype="int32", name="ids")
     make = TiedEmbedding if tied else layers.Embedding
-    embed = make(vocabulary, embedding, mask_zero=mask_padding, name="embedding")
-    hidden = drop(embed(ids))
-    for layer in recurrent_layers:
-        hidden = drop(layer(hidden))
+    chain = [make(vocabulary, embedding, mask_zero=mask_padding, name="embedding")]
+    for layer in [*recurrent_layers, None]:
+        if dropout:
+            chain.append(layers.Dropout(dropout, noise_shape=(None, 1, None)))
+        if layer is not None:
+            chain.append(layer)
+    ids = keras.Input((None,), dtype="int32", name="ids")
+    hidden = ids
+    for layer in chain:
+        hidden = layer(hidden)
+        if isinstance(layer, layers.RNN):
+            hidden = hidden[0]
     if tied:
-        head, logits = embed, embed(hidden, reverse=True)
+        head, logits = chain[0], chain[0](hidden, reverse=True)
     else:
         head = layers.Dense(vocabulary, name="logits")
         logits = head(hidden)
-    return LanguageModel(keras.Model(ids, logits), keras.Model(ids, hidden), head)
+    model, body = keras.Model(ids, logits), keras.Model(ids, hidden)
+    return LanguageModel(model, body, carry_states(chain), head)
+
+
+def carry_states(chain: list[layers.Layer]) -> keras.Model:
+    """Return a model of the layers that is given its states and gives them back.
+
+    Inputs: ids `(batch, time)`, and for each recurrent layer its states before the
+    first step, `(batch, units)` each. Outputs: the hidden states of the last layer
+    `(batch, time, units)`, and all states after the last step.
+    """
+    ids = keras.Input((None,), dtype="int32", name="ids")
+    hidden, before, after = ids, [], []
+    for layer in chain:
+        if isinstance(layer, layers.RNN):
+            sizes = np.atleast_1d(layer.state_size)
+            states = [keras.Input((int(size),)) for size in sizes]
+            hidden, *new_states = layer(hidden, initial_state=states)
+            before += states
+            after += new_states
+        else:
+            hidden = layer(hidden)
+    return keras.Model([ids, *before], [hidden, *after])
+
+
+def zero_states(carry: keras.Model, batch_size: int) -> list[np.ndarray]:
+    """Return the states before the first step of a text, for `carry_states`."""
+    return [
+        np.zeros((batch_size, state.shape[-1]), np.float32)
+        for state in carry.inputs[1:]
+    ]
 
 
 def start_at_unigrams(head: layers.Layer, counts: np.ndarray) -> None:
@@ -156,20 +188,45 @@ class LanguageModelTrainer(keras.Model):
             `losses.sampled_cross_entropy`; `None`, or not fewer than there are: over
             all. Evaluation is always over all.
         seed: Of the sampling.
+        streams: How many texts are read in parallel, row by row of the batches, each
+            batch going on with the states in which the one before ended, until
+            `reset_states()`; `None`: every row is a text of its own.
     """
 
-    def __init__(self, parts: LanguageModel, samples: int | None = None, seed: int = 0):
+    def __init__(
+        self,
+        parts: LanguageModel,
+        samples: int | None = None,
+        seed: int = 0,
+        streams: int | None = None,
+    ):
         super().__init__()
-        self.body = parts.body
+        self.body = parts.body if streams is None else parts.carry
         self.head = parts.head
+        # Weights of this model: the states of stateful layers Keras loses on JAX.
+        self.carried = [
+            self.add_weight(shape=state.shape, initializer="zeros", trainable=False)
+            for state in (zero_states(parts.carry, streams) if streams else [])
+        ]
         vocabulary = parts.model.output_shape[-1]
         self.samples = samples if samples and samples < vocabulary else None
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.perplexity = Perplexity(name="perplexity")
 
     def call(self, ids, training=False):
-        """Return the hidden states."""
-        return self.body(ids, training=training)
+        """Return the hidden states, and carry the last ones to the next batch."""
+        if not self.carried:
+            return self.body(ids, training=training)
+        before = [ops.convert_to_tensor(variable) for variable in self.carried]
+        hidden, *states = self.body([ids, *before], training=training)
+        for variable, state in zip(self.carried, states, strict=True):
+            variable.assign(state)
+        return hidden
+
+    def reset_states(self):
+        """Begin the texts anew, with states of zero."""
+        for variable in self.carried:
+            variable.assign(ops.zeros_like(variable))
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
@@ -207,11 +264,16 @@ class TokenScorer(layers.Layer):
 
 
 def scoring_model(parts: LanguageModel) -> keras.Model:
-    """Return a model from ids and targets `(batch, time)` to `score_tokens` of them."""
-    batch_size = parts.body.input_shape[0]
-    targets = keras.Input((None,), batch_size=batch_size, dtype="int32")
-    scores = TokenScorer(parts.head)(parts.body.output, targets)
-    return keras.Model([parts.body.input, targets], scores)
+    """Return a model that scores tokens.
+
+    Inputs: ids and targets `(batch, time)`, and states as of `carry_states`. Outputs:
+    `losses.score_tokens` of them, `(batch, time, 3)`, and the new states.
+    """
+    targets = keras.Input((None,), dtype="int32")
+    ids, *before = parts.carry.inputs
+    hidden, *after = parts.carry.outputs
+    scores = TokenScorer(parts.head)(hidden, targets)
+    return keras.Model([ids, targets, *before], [scores, *after])
 
 
 def _flat(hidden, head) -> tuple:

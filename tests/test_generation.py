@@ -23,7 +23,8 @@ def make(kind=LSTM, tied=False, layers=2):
     keras.utils.set_random_seed(4)
     big = keras.initializers.RandomNormal(stddev=0.8)  # far from uniform
     recurrent = [
-        kind(6, return_sequences=True, kernel_initializer=big) for _ in range(layers)
+        kind(6, return_sequences=True, return_state=True, kernel_initializer=big)
+        for _ in range(layers)
     ]
     parts = build_language_model(WORDS, 6, recurrent, tied=tied, dropout=0.2)
     for weight in parts.model.trainable_weights:

@@ -204,7 +204,7 @@ def test_a_text_of_its_own_may_be_held_out(tmp_path, text):
 
 
 def test_the_plain_model_is_the_one_of_the_tutorial():
-    model = build(Settings(dropout=0.0), 500, stateful=False).model
+    model = build(Settings(dropout=0.0), 500).model
     kinds = [type(layer) for layer in model.layers[1:]]
     assert kinds == [keras.layers.Embedding, LSTM, keras.layers.Dense]
     assert model.count_params() == (
@@ -213,7 +213,7 @@ def test_the_plain_model_is_the_one_of_the_tutorial():
 
 
 def layers_of(kind, **settings):
-    model = build(Settings(**settings), 500, stateful=False).model
+    model = build(Settings(**settings), 500).model
     return [layer for layer in model.layers if isinstance(layer, kind)]
 
 

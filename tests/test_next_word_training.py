@@ -30,13 +30,10 @@ def text_of(lengths, seed=0):
 TEXT = text_of([3, 9, 1, 17, 5, 5, 8])
 
 
-def parts_of(layer=LSTM, batch_size=None, **options):
+def parts_of(layer=LSTM):
     keras.utils.set_random_seed(1)
-    stateful = batch_size is not None
-    recurrent = [layer(6, return_sequences=True, stateful=stateful) for _ in range(2)]
-    parts = build_language_model(
-        WORDS, 5, recurrent, batch_size=batch_size, mask_padding=True, **options
-    )
+    recurrent = [layer(6, return_sequences=True, return_state=True) for _ in range(2)]
+    parts = build_language_model(WORDS, 5, recurrent, mask_padding=True)
     rng = np.random.default_rng(2)
     for weight in parts.model.trainable_weights:  # any weights, far from zero
         weight.assign(rng.normal(size=weight.shape))
@@ -128,7 +125,7 @@ def test_an_expansion_that_does_not_fit_into_memory_is_an_error(monkeypatch):
 
 def test_scores_of_sentences_come_in_the_order_of_the_text():
     parts = parts_of()
-    scores = score(parts, TEXT, stream=False)
+    scores = score(parts, TEXT)
     np.testing.assert_array_equal(scores.targets, TEXT)
     np.testing.assert_allclose(
         -scores.log_probability, literal_losses(parts), atol=1e-4
@@ -138,20 +135,20 @@ def test_scores_of_sentences_come_in_the_order_of_the_text():
 @pytest.mark.parametrize(("batch_size", "steps"), [(1, 4), (1, 100), (3, 4), (3, 7)])
 def test_scores_of_a_stream_carry_the_state_over_windows(batch_size, steps):
     """Each stream against one pass over it from its beginning to its end."""
-    parts, whole = parts_of(batch_size=batch_size), parts_of()
+    parts = parts_of()
     length = -(-len(TEXT) // batch_size)
     inputs, targets = streams(TEXT, batch_size, length)
-    log_probabilities = log_softmax(whole.model.predict(inputs[0], verbose=0))
+    log_probabilities = log_softmax(parts.model.predict(inputs[0], verbose=0))
     expected = np.take_along_axis(log_probabilities, targets[0][..., None], axis=2)
     expected = expected.reshape(-1)[targets[0].reshape(-1) != PADDING]
-    scores = score(parts, TEXT, stream=True, steps=steps)
+    scores = score(parts, TEXT, streams=batch_size, steps=steps)
     np.testing.assert_allclose(scores.log_probability, expected, atol=1e-4)
     np.testing.assert_array_equal(scores.targets, TEXT)
 
 
 def test_every_epoch_and_evaluation_starts_with_zero_states():
-    parts = parts_of(batch_size=2)
-    trainer = LanguageModelTrainer(parts)
+    parts = parts_of()
+    trainer = LanguageModelTrainer(parts, streams=2)
     trainer.compile(keras.optimizers.SGD(0.0))  # nothing is learned
     windows = StreamWindows(TEXT, 2, 5)
     history = trainer.fit(
@@ -160,22 +157,20 @@ def test_every_epoch_and_evaluation_starts_with_zero_states():
         epochs=2,
         shuffle=False,
         verbose=0,
-        callbacks=[ResetStates(parts)],
+        callbacks=[ResetStates()],
     ).history
     values = history["perplexity"] + history["val_perplexity"]
     assert values == pytest.approx([values[0]] * 4, rel=1e-5)
-    losses = -score(parts, TEXT, stream=True, steps=5).log_probability
+    losses = -score(parts, TEXT, streams=2, steps=5).log_probability
     assert values[0] == pytest.approx(np.exp(losses.mean()), rel=1e-4)
 
 
 def test_a_stream_learns_from_what_the_window_before_ended_with():
     """The word that ends a window tells the one that begins the next but one."""
     windows = StreamWindows(np.array([5, 6, 7, 8] * 200, "int32"), 2, 2)
-    parts = parts_of(batch_size=2)
-    trainer = LanguageModelTrainer(parts)
+    parts = parts_of()
+    trainer = LanguageModelTrainer(parts, streams=2)
     trainer.compile(keras.optimizers.Adam(0.02))
-    trainer.fit(
-        windows, epochs=6, shuffle=False, verbose=0, callbacks=[ResetStates(parts)]
-    )
+    trainer.fit(windows, epochs=6, shuffle=False, verbose=0, callbacks=[ResetStates()])
     result = trainer.evaluate(windows, verbose=0, return_dict=True)
     assert result["perplexity"] < 1.2

@@ -154,7 +154,9 @@ def next_word_folder(path, split, **config):
     vocabulary = Vocabulary("a b c .".split(), tokenizer="text")
     keras.utils.set_random_seed(0)
     parts = build_language_model(
-        len(vocabulary), 8, [lstm_keras.LSTM(8, return_sequences=True)]
+        len(vocabulary),
+        8,
+        [lstm_keras.LSTM(8, return_sequences=True, return_state=True)],
     )
     ids = vocabulary.encode("a b c.")
     trainer = LanguageModelTrainer(parts)
