@@ -217,7 +217,8 @@ class LanguageModelTrainer(keras.Model):
         """Return the hidden states, and carry the last ones to the next batch."""
         if not self.carried:
             return self.body(ids, training=training)
-        before = [ops.convert_to_tensor(variable) for variable in self.carried]
+        # Copies: torch would find the states changed that its gradients need.
+        before = [ops.copy(variable) for variable in self.carried]
         hidden, *states = self.body([ids, *before], training=training)
         for variable, state in zip(self.carried, states, strict=True):
             variable.assign(state)
@@ -226,7 +227,7 @@ class LanguageModelTrainer(keras.Model):
     def reset_states(self):
         """Begin the texts anew, with states of zero."""
         for variable in self.carried:
-            variable.assign(ops.zeros_like(variable))
+            variable.assign(ops.zeros(variable.shape, dtype=variable.dtype))
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
