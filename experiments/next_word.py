@@ -379,8 +379,9 @@ def train(settings: Settings, corpus: "Corpus") -> tuple["LanguageModel", traini
     size = len(corpus.vocabulary)
     parts = build(settings, size)
     start_at_unigrams(parts.head, np.bincount(corpus.train, minlength=size))
+    streams = settings.batch_size if settings.stream else None
     trainer = LanguageModelTrainer(
-        parts, settings.sampled_softmax, settings.seed, streams(settings)
+        parts, settings.sampled_softmax, settings.seed, streams
     )
     batches, held_out = training_data(settings, corpus)
     monitor = "val_perplexity" if held_out else "perplexity"
@@ -417,9 +418,7 @@ def score(settings: Settings, corpus: "Corpus", parts: "LanguageModel") -> list:
 
     with runner.stage("Scoring every token"):
         return [
-            next_word_training.score(
-                parts, ids, streams=streams(settings), steps=settings.steps
-            )
+            next_word_training.score(parts, ids, stream=settings.stream)
             if len(ids)
             else None
             for ids in (train_sample(settings, corpus), corpus.held_out)
@@ -475,11 +474,6 @@ def optimizer(settings: Settings, batches):
     return make[settings.optimizer](
         rate, weight_decay=settings.weight_decay, global_clipnorm=settings.clip
     )
-
-
-def streams(settings: Settings) -> int | None:
-    """Return how many parallel streams there are, `None` if there is no stream."""
-    return settings.batch_size if settings.stream else None
 
 
 def build(settings: Settings, vocabulary: int) -> "LanguageModel":

@@ -17,10 +17,11 @@ from lstm_keras.next_word import (
     shift,
     streams,
 )
-from lstm_keras.preprocessing import PADDING, pad
+from lstm_keras.preprocessing import pad
 
-# A model without fixed batch size is evaluated on so many sentences at a time.
+# So many sentences are scored at a time, and so many steps of a stream.
 EVALUATION_BATCH = 32
+EVALUATION_STEPS = 256
 
 # Lengths are rounded up to a multiple of this, so that few shapes are compiled.
 LENGTH_STEP = 8
@@ -147,29 +148,17 @@ class ResetStates(keras.callbacks.Callback):
         self.model.reset_states()
 
 
-def score(
-    parts: LanguageModel,
-    ids: np.ndarray,
-    *,
-    streams: int | None = None,
-    steps: int = 35,
-) -> TokenScores:
+def score(parts: LanguageModel, ids: np.ndarray, *, stream: bool) -> TokenScores:
     """Return what the model says of every token of a text.
 
     Args:
         parts: The model.
         ids: The text `(tokens,)`.
-        streams: Read it as a continuous text, cut into so many parallel streams, each
-            with its state carried from its beginning to its end; `None`: every sentence
+        stream: Whether the state is carried through the whole text; else every sentence
             begins with the zero state.
-        steps: Length of a window of a stream; the result does not depend on it.
     """
     model = scoring_model(parts)
-    scores = (
-        _of_sentences(model, parts, sentences(ids))
-        if streams is None
-        else _of_streams(model, parts, StreamWindows(ids, streams, steps))
-    )
+    scores = (_of_stream if stream else _of_sentences)(model, parts, ids)
     return TokenScores(
         targets=ids,
         log_probability=scores[:, 0],
@@ -178,7 +167,8 @@ def score(
     )
 
 
-def _of_sentences(model, parts: LanguageModel, texts: list) -> np.ndarray:
+def _of_sentences(model, parts: LanguageModel, ids: np.ndarray) -> np.ndarray:
+    texts = sentences(ids)
     batches = SentenceBatches(texts, EVALUATION_BATCH)
     scores = [np.empty(0)] * len(texts)
     for chosen, (inputs, targets) in zip(batches.batches, batches, strict=True):
@@ -189,11 +179,9 @@ def _of_sentences(model, parts: LanguageModel, texts: list) -> np.ndarray:
     return np.concatenate(scores)
 
 
-def _of_streams(model, parts: LanguageModel, windows: StreamWindows) -> np.ndarray:
-    states, scores = zero_states(parts.carry, windows.targets.shape[1]), []
-    for inputs, targets in windows:
+def _of_stream(model, parts: LanguageModel, ids: np.ndarray) -> np.ndarray:
+    states, scores = zero_states(parts.carry, 1), []
+    for inputs, targets in StreamWindows(ids, 1, EVALUATION_STEPS):
         rows, *states = model.predict_on_batch([inputs, targets, *states])
-        scores.append(rows)
-    # From (windows, streams, steps) to the order of the text.
-    targets = windows.targets.swapaxes(0, 1)
-    return np.stack(scores).swapaxes(0, 1)[targets != PADDING]
+        scores.append(rows[0])
+    return np.concatenate(scores)[: len(ids)]

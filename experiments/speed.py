@@ -216,7 +216,7 @@ def measure_learning(corpus, form: str, goal: float, epochs: int) -> dict:
 
         def on_epoch_end(self, epoch, logs=None):
             seconds.append(time.perf_counter() - self.start)
-            scores = score(parts, corpus.train)
+            scores = score(parts, corpus.train, stream=False)
             result = evaluate_language_model(scores, name=form)
             accuracies.append(result.prefix_accuracy)
             self.model.stop_training = accuracies[-1] >= goal

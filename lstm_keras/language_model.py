@@ -104,7 +104,17 @@ def build_language_model(
             f"embedding, {embedding}; received {units[-1]}"
         )
     make = TiedEmbedding if tied else layers.Embedding
-    chain = [make(vocabulary, embedding, mask_zero=mask_padding, name="embedding")]
+    chain = [
+        make(
+            vocabulary,
+            embedding,
+            # As wide as Zaremba et al. ("Recurrent Neural Network Regularization",
+            # 2014) make it: twice Keras's, with which SGD is long in getting started.
+            embeddings_initializer=keras.initializers.RandomUniform(-0.1, 0.1),
+            mask_zero=mask_padding,
+            name="embedding",
+        )
+    ]
     for layer in [*recurrent_layers, None]:
         if dropout:
             chain.append(layers.Dropout(dropout, noise_shape=(None, 1, None)))

@@ -237,10 +237,11 @@ class NextWordRun:
         return Stepper(self.model)
 
     def _encode(self, prompt: str) -> np.ndarray:
-        ids = self.vocabulary.encode(prompt)
-        if self._stream:
-            ids[0] = END  # in a stream a new line comes after the end of another
-        return ids
+        if not self._stream:
+            return self.vocabulary.encode(prompt)
+        # In a stream a line comes after the end of another.
+        lines = self.vocabulary.encode_all(prompt.split("\n"))
+        return np.concatenate([[END, *line[1:]] for line in lines]).astype(np.int32)
 
     def _continuation(self, prompt: np.ndarray, new: list[int]) -> str:
         """The new tokens as text, with the space that belongs before them."""

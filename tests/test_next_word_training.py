@@ -13,7 +13,7 @@ from experiments.next_word_training import (
 )
 from lstm_keras import LSTM
 from lstm_keras.language_model import LanguageModelTrainer, build_language_model
-from lstm_keras.next_word import sentences, streams
+from lstm_keras.next_word import sentences, shift
 from lstm_keras.preprocessing import END, PADDING, START
 
 WORDS = 20
@@ -125,35 +125,33 @@ def test_an_expansion_that_does_not_fit_into_memory_is_an_error(monkeypatch):
 
 def test_scores_of_sentences_come_in_the_order_of_the_text():
     parts = parts_of()
-    scores = score(parts, TEXT)
+    scores = score(parts, TEXT, stream=False)
     np.testing.assert_array_equal(scores.targets, TEXT)
     np.testing.assert_allclose(
         -scores.log_probability, literal_losses(parts), atol=1e-4
     )
 
 
-@pytest.mark.parametrize(("batch_size", "steps"), [(1, 4), (1, 100), (3, 4), (3, 7)])
-def test_scores_of_a_stream_carry_the_state_over_windows(batch_size, steps):
-    """Each stream against one pass over it from its beginning to its end."""
+@pytest.mark.parametrize("steps", [4, 7, 100])
+def test_scores_of_a_stream_carry_the_state_through_the_whole_text(monkeypatch, steps):
+    """Whatever the windows, what one pass over the whole text says."""
+    monkeypatch.setattr("experiments.next_word_training.EVALUATION_STEPS", steps)
     parts = parts_of()
-    length = -(-len(TEXT) // batch_size)
-    inputs, targets = streams(TEXT, batch_size, length)
-    log_probabilities = log_softmax(parts.model.predict(inputs[0], verbose=0))
-    expected = np.take_along_axis(log_probabilities, targets[0][..., None], axis=2)
-    expected = expected.reshape(-1)[targets[0].reshape(-1) != PADDING]
-    scores = score(parts, TEXT, streams=batch_size, steps=steps)
+    inputs, targets = shift(TEXT)
+    log_probabilities = log_softmax(parts.model.predict(inputs[None], verbose=0))[0]
+    expected = log_probabilities[np.arange(len(TEXT)), targets]
+    scores = score(parts, TEXT, stream=True)
     np.testing.assert_allclose(scores.log_probability, expected, atol=1e-4)
     np.testing.assert_array_equal(scores.targets, TEXT)
 
 
 def test_every_epoch_and_evaluation_starts_with_zero_states():
     parts = parts_of()
-    trainer = LanguageModelTrainer(parts, streams=2)
+    trainer = LanguageModelTrainer(parts, streams=1)
     trainer.compile(keras.optimizers.SGD(0.0))  # nothing is learned
-    windows = StreamWindows(TEXT, 2, 5)
     history = trainer.fit(
-        windows,
-        validation_data=StreamWindows(TEXT, 2, 5),
+        StreamWindows(TEXT, 1, 5),
+        validation_data=StreamWindows(TEXT, 1, 5),
         epochs=2,
         shuffle=False,
         verbose=0,
@@ -161,7 +159,7 @@ def test_every_epoch_and_evaluation_starts_with_zero_states():
     ).history
     values = history["perplexity"] + history["val_perplexity"]
     assert values == pytest.approx([values[0]] * 4, rel=1e-5)
-    losses = -score(parts, TEXT, streams=2, steps=5).log_probability
+    losses = -score(parts, TEXT, stream=True).log_probability
     assert values[0] == pytest.approx(np.exp(losses.mean()), rel=1e-4)
 
 
