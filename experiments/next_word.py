@@ -66,9 +66,7 @@ RECIPES = {
         "layers": 2,
         "tied": True,
         "epochs": 6,
-        "optimizer": "sgd",
-        "learning_rate": 20.0,
-        "clip": 0.25,
+        "weight_decay": 0.2,
         "dropout": 0.2,
         "recurrent_dropout": 0.0,
         "sampled_softmax": 4000,
@@ -86,7 +84,8 @@ class Settings:
         "embedded",
         "embedded: the documentation of the Python language, which every Python has; "
         "imdb: the unlabelled reviews of the archive under $LSTM_KERAS_DATA; or a "
-        "PATH: a UTF-8 file, a .gz, .bz2 or .xz of one, or a folder of them",
+        "PATH: a UTF-8 file (lines of at most 4 MiB), a .gz, .bz2 or .xz of one, or a "
+        "folder of them",
         group="text",
     )
     split: str = option(
@@ -306,7 +305,7 @@ def run(settings: Settings, command: str) -> Path:
             results = evaluate(settings, corpus, trained)
             ending = ""
             if fitted.interrupted:
-                epoch = len(fitted.history["loss"])
+                epoch = len(fitted.history["perplexity"])
                 ending = f"Ctrl-C ended the training in epoch {epoch}."
             metrics = {
                 "experiment": EXPERIMENT,
@@ -318,8 +317,9 @@ def run(settings: Settings, command: str) -> Path:
                 "engine": recurrent.engine(settings.layer),
                 "environment": runner.environment(),
                 "seconds": round(time.perf_counter() - start, 1),
+                "sampled_softmax": settings.sampled_softmax,
                 "parameters": parts.model.count_params(),
-                "epochs": len(fitted.history["loss"]),
+                "epochs": len(fitted.history["perplexity"]),
                 "best_epoch": fitted.best_epoch,
                 "training_seconds": round(fitted.seconds, 1),
                 "results": results,
@@ -332,7 +332,9 @@ def run(settings: Settings, command: str) -> Path:
 def check(settings: Settings) -> None:
     """Refuse options that do not go together, before anything is loaded."""
     for path in (settings.text, settings.held_out_text):
-        if path is not None and path not in NAMED_TEXTS and not Path(path).exists():
+        if path is None or path in NAMED_TEXTS:
+            continue
+        if not path or not Path(path).exists():
             raise FileNotFoundError(
                 f"expected a text as one of {NAMED_TEXTS} or an existing path; "
                 f"received {path!r}"
@@ -409,7 +411,13 @@ def train(settings: Settings, corpus: "Corpus") -> tuple["LanguageModel", traini
         monitor=monitor,
         callbacks=callbacks,
     )
-    return parts, fitted
+    # Keras weighs batches by their rows there, perplexity by their tokens.
+    history = {
+        name: values
+        for name, values in fitted.history.items()
+        if name not in ("loss", "val_loss")
+    }
+    return parts, dataclasses.replace(fitted, history=history)
 
 
 def score(settings: Settings, corpus: "Corpus", parts: "LanguageModel") -> list:
@@ -563,10 +571,15 @@ def write_run(
 
 def generate(argv: Sequence[str]) -> None:
     """Continue a prompt with the model of a run, or show what comes next."""
-    arguments = generate_parser().parse_args(argv)
+    parser = generate_parser()
+    arguments = parser.parse_args(argv)
+    drawing = ("temperature", "top_k", "top_p", "beam", "seed")
+    if arguments.show and any(getattr(arguments, name) is not None for name in drawing):
+        parser.error("expected --show alone: it draws and searches nothing")
     with runner.readable_errors():
         from lstm_keras import load_run
 
+        sys.stdout.reconfigure(errors="replace")  # words and bars, on any terminal
         run = load_run(arguments.run)
         if not hasattr(run, "generate"):
             raise ValueError(

@@ -81,7 +81,8 @@ def figures(corpus, trained, metrics: dict) -> dict:
                 trained.fit.history, trained.fit.best_epoch, references
             ),
             "Perplexity after each epoch. That of the training text is measured while "
-            "the model learns, with dropout.",
+            "the model learns, with dropout"
+            + (" and a sampled softmax." if metrics["sampled_softmax"] else "."),
         ),
         "frequency_loss": (
             plots.plot_frequency_loss(

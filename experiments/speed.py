@@ -18,7 +18,8 @@ Time the parts of the package, each in one process:
   text        review texts to padded word ids, with each tokenizer: on the clock, and in
               processor time, which a busy machine does not stretch
   prefixes    learning a small text by heart: one pass per sentence against the usual
-              tutorial's expansion into prefixes, to the same accuracy
+              tutorial's expansion into prefixes, to the same accuracy; both learn every
+              token from the first to the end of the sentence
   generation  a new token after prompts of several lengths
 """
 
@@ -61,7 +62,8 @@ class Settings:
         above=0,
         most=1,
     )
-    epochs: int = option(300, "most passes over the text", group="prefixes", least=2)
+    epochs: int = option(100, "most passes over the text", group="prefixes", least=2)
+    seeds: int = option(3, "train so many times", group="prefixes", least=1)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -129,17 +131,30 @@ def prefixes(settings: Settings) -> None:
         f"{len(corpus.train):,} tokens; until {goal:.4f} of the prefixes are right"
     )
     print(
-        f"{'form':10}{'epochs':>8}{'training s':>12}{'compiling s':>13}{'reached':>9}"
+        f"{'form':10}{'seed':>5}{'epochs':>8}{'training s':>12}{'compiling s':>13}"
+        f"{'reached':>9}"
     )
-    seconds = {}
-    for form in ("prefixes", "passes"):
-        result = measure_learning(corpus, form, goal, settings.epochs)
-        seconds[form] = result["training"]
+    ratios = []
+    for seed in range(settings.seeds):
+        seconds = {}
+        for form in LEARNING_RATES:
+            result = measure_learning(corpus, form, goal, settings.epochs, seed)
+            if result["accuracy"] >= goal:
+                seconds[form] = result["training"]
+            print(
+                f"{form:10}{seed:5}{result['epochs']:8}{result['training']:12.2f}"
+                f"{result['compiling']:13.2f}{result['accuracy']:9.4f}",
+                flush=True,
+            )
+        if len(seconds) == len(LEARNING_RATES):
+            ratios.append(seconds["prefixes"] / seconds["passes"])
+    if len(ratios) < settings.seeds:
+        print(f"{settings.seeds - len(ratios)} seeds did not reach the accuracy")
+    if ratios:
         print(
-            f"{form:10}{result['epochs']:8}{result['training']:12.2f}"
-            f"{result['compiling']:13.2f}{result['accuracy']:9.4f}"
+            f"prefixes / passes: {statistics.median(ratios):.1f} (median; "
+            f"{min(ratios):.1f} to {max(ratios):.1f})"
         )
-    print(f"prefixes / passes: {seconds['prefixes'] / seconds['passes']:.1f}")
 
 
 def small_text(source: str):
@@ -169,12 +184,12 @@ def best_accuracy(ids) -> float:
 
 
 # The tutorial's batches for both, and for each the rate of Adam with which it was
-# fastest of those tried (0.003, 0.005, 0.01; 0.01, 0.02, 0.03, 0.04, 0.05).
+# fastest of those tried: 0.003, 0.005, 0.01, 0.02, 0.03.
 BATCH_SIZE = 32
 LEARNING_RATES = {"prefixes": 0.01, "passes": 0.03}
 
 
-def measure_learning(corpus, form: str, goal: float, epochs: int) -> dict:
+def measure_learning(corpus, form: str, goal: float, epochs: int, seed: int) -> dict:
     """Train the default model until it knows its text, looking after every epoch.
 
     Looking takes no part in the time. What the first epoch took longer than the others
@@ -193,7 +208,7 @@ def measure_learning(corpus, form: str, goal: float, epochs: int) -> dict:
     )
     from lstm_keras.next_word import sentences
 
-    keras.utils.set_random_seed(0)
+    keras.utils.set_random_seed(seed)
     size = len(corpus.vocabulary)
     parts = build_language_model(
         size,
@@ -206,7 +221,7 @@ def measure_learning(corpus, form: str, goal: float, epochs: int) -> dict:
     rate = LEARNING_RATES[form]
     trainer.compile(keras.optimizers.Adam(rate, global_clipnorm=1.0))
     batches = {"prefixes": PrefixBatches, "passes": SentenceBatches}[form](
-        sentences(corpus.train), BATCH_SIZE, np.random.default_rng(0)
+        sentences(corpus.train), BATCH_SIZE, np.random.default_rng(seed)
     )
     seconds, accuracies = [], []
 

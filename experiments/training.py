@@ -56,7 +56,7 @@ def fit(
         callbacks: More `keras.callbacks.Callback`s, called before those of `fit`.
 
     Raises:
-        DivergedError: The loss became NaN or infinite.
+        DivergedError: The loss became NaN or infinite, or `monitor` was never finite.
         ValueError: There is nothing to monitor.
     """
     import keras
@@ -88,12 +88,13 @@ def fit(
             ],
             verbose=progress_verbosity(),
         )
-    losses = fitted.history["loss"]
-    if not np.isfinite(losses).all():
-        raise DivergedError(
-            f"expected a finite training loss; received {losses[-1]} in epoch "
-            f"{len(losses)} (try a lower learning rate)"
-        )
+    for name, finite in (("loss", np.all), (monitor, np.any)):
+        values = fitted.history[name]
+        if not finite(np.isfinite(values)):
+            raise DivergedError(
+                f"expected a finite {name} in training; received {values[-1]} in epoch "
+                f"{len(values)} (try a lower learning rate)"
+            )
     return Fit(
         fitted.history,
         keep_best.best_epoch + 1,

@@ -203,8 +203,14 @@ def _review_lines(review: str) -> list[str]:
 def _divide(
     ids: np.ndarray, share: float, seed: int, *, block: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Splits whole segments off: the last ones (`block`), or any."""
+    """Splits whole segments off: the last ones (`block`), or any.
+
+    Of a block that is one segment it is the last tokens.
+    """
     ends = np.flatnonzero(ids == END)
+    if block and share and len(ends) == 1:  # a text without line ends
+        start = round((1 - share) * len(ids))
+        return ids[:start], ids[start:]
     chosen = round(share * len(ends))
     if share and not 0 < chosen < len(ends):
         raise ValueError(

@@ -108,8 +108,8 @@ class Sampling:
             Neural Text Degeneration", ICLR 2020).
 
     Raises:
-        ValueError: A negative or infinite temperature, `top_k < 1`, or `top_p` outside
-            (0, 1].
+        ValueError: A negative or infinite temperature, 0 with `top_k` or `top_p`,
+            `top_k < 1`, or `top_p` outside (0, 1].
     """
 
     temperature: float = 0.0
@@ -120,6 +120,11 @@ class Sampling:
         if not 0 <= self.temperature < math.inf:
             raise ValueError(
                 f"expected a temperature of at least 0; received {self.temperature!r}"
+            )
+        if not self.temperature and not self.top_k is self.top_p is None:
+            raise ValueError(
+                "expected a temperature above 0 to draw among the top_k or top_p most "
+                f"probable tokens; received {self.temperature!r}"
             )
         if self.top_k is not None:
             check_whole("top_k", self.top_k, 1)

@@ -4,7 +4,6 @@ import json
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import keras
@@ -132,12 +131,14 @@ class NextWordRun:
         vocabulary: From `vocabulary.json`.
         model: From `model.keras`; maps ids `(batch, time)` int32 to logits `(batch,
             time, vocabulary)`.
+        stepper: The model, a step at a time.
     """
 
     path: Path
     config: dict
     vocabulary: Vocabulary
     model: keras.Model
+    stepper: Stepper
 
     def generate(
         self,
@@ -170,6 +171,8 @@ class NextWordRun:
             ValueError: A number is out of its range, or `beam` comes with sampling.
         """
         check_whole("tokens", tokens, 1)
+        if seed is not None:
+            check_whole("seed", seed, 0)
         ids, stop_at_end = self._encode(prompt), not self._stream
         drawing = (temperature, top_k, top_p, seed)
         if beam is not None:
@@ -180,13 +183,18 @@ class NextWordRun:
                     "with temperature, top_k, top_p or seed"
                 )
             written = beam_search(
-                self._stepper, ids, tokens, beam, stop_at_end=stop_at_end
+                self.stepper, ids, tokens, beam, stop_at_end=stop_at_end
             )
         else:
             if temperature is None:
                 temperature = 0.0 if top_k is top_p is None else 1.0
+            if seed is not None and not temperature:
+                raise ValueError(
+                    "expected a seed with a temperature, top_k or top_p; received "
+                    f"seed={seed}, and nothing is drawn"
+                )
             written = sample(
-                self._stepper,
+                self.stepper,
                 ids,
                 tokens,
                 Sampling(temperature, top_k, top_p),
@@ -212,8 +220,8 @@ class NextWordRun:
             ValueError: `count` is no whole number of at least 1.
         """
         check_whole("count", count, 1)
-        log_probabilities = self._stepper.feed(
-            self._encode(prompt)[None], self._stepper.start()
+        log_probabilities = self.stepper.feed(
+            self._encode(prompt)[None], self.stepper.start()
         )[0][0]
         return [
             (
@@ -231,10 +239,6 @@ class NextWordRun:
     @property
     def _stream(self) -> bool:
         return self.config["split"] == "stream"
-
-    @cached_property
-    def _stepper(self) -> Stepper:
-        return Stepper(self.model)
 
     def _encode(self, prompt: str) -> np.ndarray:
         if not self._stream:
@@ -275,9 +279,9 @@ def load_run(path: str | Path) -> SentimentRun | NextWordRun:
     vocabulary = Vocabulary.load(path / "vocabulary.json")
     model = _load_model(path / "model.keras")
     if config["experiment"] == "next_word":
-        _check_fit(model, vocabulary, None, path)
-        return NextWordRun(path, config, vocabulary, model)
-    _check_fit(model, vocabulary, config["maxlen"], path)
+        _check_fit(model, vocabulary, None, (None, None, len(vocabulary)), path)
+        return NextWordRun(path, config, vocabulary, model, Stepper(model))
+    _check_fit(model, vocabulary, config["maxlen"], (None, 1), path)
     return SentimentRun(path, config, vocabulary, model)
 
 
@@ -322,16 +326,22 @@ def _load_model(path: Path) -> keras.Model:
 
 
 def _check_fit(
-    model: keras.Model, vocabulary: Vocabulary, maxlen: int | None, path: Path
+    model: keras.Model,
+    vocabulary: Vocabulary,
+    maxlen: int | None,
+    outputs: tuple,
+    path: Path,
 ) -> None:
     sizes = [
         layer.input_dim
         for layer in model.layers
         if isinstance(layer, keras.layers.Embedding)
     ]
-    if sizes != [len(vocabulary)] or model.input_shape != (None, maxlen):
+    shapes = (model.input_shape, model.output_shape)
+    if sizes != [len(vocabulary)] or shapes != ((None, maxlen), outputs):
         raise ValueError(
             f"expected a model in {path} with one embedding of the vocabulary's "
-            f"{len(vocabulary)} ids and inputs (None, {maxlen}); received embeddings "
-            f"of {sizes} ids and inputs {model.input_shape}"
+            f"{len(vocabulary)} ids, inputs (None, {maxlen}) and outputs {outputs}; "
+            f"received embeddings of {sizes} ids, inputs {shapes[0]} and outputs "
+            f"{shapes[1]}"
         )

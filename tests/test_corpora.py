@@ -324,3 +324,10 @@ def test_unlabelled_reviews_of_the_archive_are_read(data_folder, monkeypatch):
     )
     assert words == 100_000
     assert {"movie", "film", "it's", "."} <= set(corpus.vocabulary.words[:50])
+
+
+def test_a_stream_without_line_ends_holds_out_its_last_words(tmp_path):
+    (tmp_path / "text").write_text("a b c d e f g h i j")
+    corpus = load_text(tmp_path / "text", split="stream", held_out=0.3, min_count=1)
+    assert corpus.vocabulary.decode(corpus.train) == "A b c d e f g h"
+    assert corpus.held_out.tolist() == [OOV, OOV, END]

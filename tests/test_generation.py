@@ -159,9 +159,13 @@ def test_top_k_and_top_p_keep_the_most_probable():
     [
         ({"temperature": -1.0}, "temperature of at least 0; received -1"),
         ({"temperature": float("nan")}, "temperature of at least 0; received nan"),
-        ({"top_k": 0}, "top_k as a whole number of at least 1; received 0"),
-        ({"top_p": 0.0}, r"top_p in \(0, 1\]; received 0"),
-        ({"top_p": 1.5}, r"top_p in \(0, 1\]; received 1.5"),
+        ({"temperature": 0.0, "top_k": 3}, "expected a temperature above 0 to draw"),
+        (
+            {"temperature": 1.0, "top_k": 0},
+            "top_k as a whole number of at least 1; received 0",
+        ),
+        ({"temperature": 1.0, "top_p": 0.0}, r"top_p in \(0, 1\]; received 0"),
+        ({"temperature": 1.0, "top_p": 1.5}, r"top_p in \(0, 1\]; received 1.5"),
     ],
 )
 def test_bad_numbers_are_errors(options, message):
@@ -195,10 +199,26 @@ def test_a_beam_of_one_is_greedy(model, stepper):
     assert written.ids == greedily(model, PROMPT, 6)
 
 
-def test_a_beam_may_end_a_sentence(model, stepper):
-    written = beam_search(stepper, PROMPT, 12, 8, stop_at_end=True)
-    assert END not in written.ids
-    assert written.ended or len(written.ids) == 12
+def test_a_beam_chooses_by_the_mean_among_ended_and_running_sentences(model, stepper):
+    """Against all sentences of at most two tokens, an end counted as a token."""
+    one, two = all_continuations(model, 1), all_continuations(model, 2)
+    means = {ids: total / 2 for ids, total in two.items() if ids[0] != END}
+    means[(END,)] = one[(END,)]
+    best = max(means, key=means.get)
+    written = beam_search(stepper, PROMPT, 2, WORDS, stop_at_end=True)
+    assert (*written.ids, *[END] * written.ended) == best
+    assert written.log_probability == pytest.approx(means[best] * len(best), abs=1e-4)
+
+
+def test_a_beam_may_end_a_sentence(model):
+    """With the end made probable."""
+    sure = keras.models.clone_model(model)
+    sure.set_weights(model.get_weights())
+    bias = np.zeros(WORDS)
+    bias[END] = 20
+    sure.layers[-1].bias.assign(bias)
+    written = beam_search(Stepper(sure), PROMPT, 9, 3, stop_at_end=True)
+    assert written.ids == [] and written.ended
 
 
 def test_most_probable_words_come_in_order():

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -243,6 +244,91 @@ def test_the_optimizer_heeds_rate_decay_and_clipping():
     assert float(falling.learning_rate) == pytest.approx(0, abs=1e-8)
 
 
+class CapturedError(Exception):
+    """What a function was called with, instead of what it does."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__()
+        self.arguments, self.options = arguments, options
+
+
+def captured(monkeypatch, target, text, *options):
+    """What `target` is called with in a training with these options."""
+
+    def capture(*arguments, **options):
+        raise CapturedError(*arguments, **options)
+
+    monkeypatch.setattr(target, capture)
+    settings = next_word.runner.parse(
+        Settings,
+        ["--text", str(text), "--name", "one", *SMALL, *options],
+        program="test",
+        description="",
+        recipes=RECIPES,
+    )
+    with pytest.raises(CapturedError) as call:
+        next_word.run(settings, "test")
+    return call.value
+
+
+def test_every_option_of_the_training_is_heeded(monkeypatch, text, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    call = captured(
+        *(monkeypatch, "experiments.training.fit", text),
+        *("--split", "stream", "--batch-size", "3", "--steps", "4"),
+        *("--sampled-softmax", "6", "--jit", "--patience", "2", "--epochs", "7"),
+        *("--schedule", "plateau"),
+    )
+    trainer, batches, held_out = call.arguments
+    assert trainer.samples == 6
+    assert trainer.jit_compile is True
+    assert batches.inputs.shape[1:] == held_out.inputs.shape[1:] == (3, 4)
+    assert call.options["epochs"] == 7
+    assert call.options["patience"] == 2
+    assert call.options["monitor"] == "val_perplexity"
+    kinds = [type(one).__name__ for one in call.options["callbacks"]]
+    assert kinds == ["ResetStates", "ReduceLROnPlateau"]
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [((), "SentenceBatches"), (("--examples", "prefixes"), "PrefixBatches")],
+)
+def test_sentences_are_learned_in_passes_or_prefixes(
+    monkeypatch, text, tmp_path, options, kind
+):
+    monkeypatch.chdir(tmp_path)
+    call = captured(
+        *(monkeypatch, "experiments.training.fit", text, "--held-out", "0"),
+        *("--schedule", "constant", *options),
+    )
+    _, batches, held_out = call.arguments
+    assert type(batches).__name__ == kind
+    assert held_out is None
+    assert call.options["monitor"] == "perplexity"
+
+
+def test_every_option_of_the_text_is_heeded(monkeypatch, text, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    call = captured(
+        *(monkeypatch, "lstm_keras.corpora.load_text", text),
+        *("--split", "paragraphs", "--tokens", "whitespace", "--min-count", "3"),
+        *("--max-vocab", "9", "--limit", "50", "--held-out", "0.2", "--seed", "8"),
+        *("--held-out-text", str(text)),
+    )
+    assert call.arguments == (str(text),)
+    assert call.options == {
+        "split": "paragraphs",
+        "tokenizer": "whitespace",
+        "min_count": 3,
+        "max_vocab": 9,
+        "limit": 50,
+        "held_out": 0.2,
+        "seed": 8,
+        "held_out_source": str(text),
+    }
+
+
 def test_recipes_only_name_settings():
     for recipe in RECIPES.values():
         Settings(**recipe)
@@ -261,7 +347,7 @@ def test_an_existing_run_is_refused_and_unchanged(folder, text):
         (("--text", "nowhere.txt"), r"expected a text as one of .*'nowhere\.txt'"),
         (("--held-out-text", "nowhere.txt"), r"expected a text as one of"),
         (("--split", "stream", "--examples", "prefixes"), "has no prefixes"),
-        (("--held-out", "1"), "2"),
+        (("--text", ""), r"expected a text as one of .*''"),
         (("--name", "../up"), "expected a plain folder name"),
     ],
 )
@@ -300,14 +386,25 @@ def test_show_prints_words_with_probabilities_as_bars(folder, capsys):
     assert lines[0].count("█") >= lines[3].count("█")
 
 
+@pytest.mark.parametrize("option", ["--beam", "--temperature", "--seed"])
+def test_show_does_not_go_with_drawing_or_searching(folder, capsys, option):
+    with pytest.raises(SystemExit, match="2"):
+        generate(capsys, folder, "the cat", "--show", "2", option, "1")
+    assert "expected --show alone" in capsys.readouterr().err
+
+
 def test_unknown_words_are_named(folder, capsys):
     out = generate(capsys, folder, "the xyzzy sat")
     assert "(unknown words: xyzzy)" in out
 
 
-def test_generate_refuses_a_run_of_sentiment(tmp_path, capsys):
+def test_generate_refuses_a_run_of_sentiment(tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit, match="expected a run folder"):
         generate(capsys, tmp_path / "nowhere", "text")
+    sentiment = SimpleNamespace(config={"experiment": "imdb_sentiment"})
+    monkeypatch.setattr("lstm_keras.load_run", lambda path: sentiment)
+    with pytest.raises(SystemExit, match="expected a run of next_word; received one"):
+        generate(capsys, "one", "text")
 
 
 def test_ctrl_c_leaves_a_whole_run_marked_as_interrupted(tmp_path, text):

@@ -121,13 +121,15 @@ def test_a_config_that_is_none_is_refused(copy, content):
 
 def test_a_vocabulary_that_does_not_fit_the_model_is_refused(copy):
     Vocabulary(["good", "bad"]).save(copy / "vocabulary.json")
-    with pytest.raises(ValueError, match=r"6 ids .*received embeddings of \[10\] ids"):
+    with pytest.raises(ValueError, match=r"6 ids, .*received embeddings of \[10\] ids"):
         lstm_keras.load_run(copy)
 
 
 def test_a_length_that_does_not_fit_the_model_is_refused(copy):
     (copy / "config.json").write_text(json.dumps({"maxlen": MAXLEN + 1}))
-    with pytest.raises(ValueError, match=rf"\(None, 7\); .*inputs \(None, {MAXLEN}\)"):
+    with pytest.raises(
+        ValueError, match=rf"\(None, 7\) and .*inputs \(None, {MAXLEN}\)"
+    ):
         lstm_keras.load_run(copy)
 
 
@@ -222,6 +224,8 @@ def test_a_stream_goes_on_after_the_end_of_a_line(tmp_path):
         ({"beam": 2, "top_k": 3}, "expected beam search alone"),
         ({"top_p": 2.0}, r"top_p in \(0, 1\]"),
         ({"temperature": -1.0}, "temperature of at least 0"),
+        ({"seed": 3}, "expected a seed with a temperature"),
+        ({"seed": -3, "top_k": 2}, "seed as a whole number of at least 0"),
     ],
 )
 def test_bad_options_of_generation_are_errors(next_word, options, message):
@@ -241,4 +245,13 @@ def test_a_config_of_something_else_is_an_error(next_word, tmp_path, config, mes
     folder = shutil.copytree(next_word, tmp_path / "copy")
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match=message):
+        lstm_keras.load_run(folder)
+
+
+def test_a_model_of_another_vocabulary_is_an_error(next_word, tmp_path):
+    folder = shutil.copytree(next_word, tmp_path / "copy")
+    lstm = lstm_keras.LSTM(8, return_sequences=True, return_state=True)
+    parts = build_language_model(9, 8, [lstm])
+    parts.model.save(folder / "model.keras")
+    with pytest.raises(ValueError, match=r"received embeddings of .9. ids"):
         lstm_keras.load_run(folder)

@@ -205,3 +205,20 @@ def test_spread_is_mean_and_sample_deviation():
     assert spread["mean"] == pytest.approx(3)
     assert spread["standard_deviation"] == pytest.approx(np.sqrt((4 + 1 + 9) / 2))
     assert training.spread([1.0])["standard_deviation"] is None
+
+
+def test_a_monitored_value_that_is_never_finite_is_a_divergence():
+    def perplexity(wanted, predicted):
+        return keras.ops.exp(1000 + 0 * predicted)
+
+    x, y = line()
+    model = line_model()
+    model.compile("sgd", "mse", metrics=[perplexity])
+    with pytest.raises(training.DivergedError, match="expected a finite val_perplex"):
+        training.fit(
+            *(model, (x, y), (x, y)),
+            epochs=2,
+            batch_size=8,
+            patience=None,
+            monitor="val_perplexity",
+        )
