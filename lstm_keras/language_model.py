@@ -227,6 +227,8 @@ class LanguageModelTrainer(keras.Model):
         """Return the hidden states, and carry the last ones to the next batch."""
         if not self.carried:
             return self.body(ids, training=training)
+        # The loop over time wants to know that there are as many rows as states.
+        ids = ops.reshape(ids, (self.carried[0].shape[0], -1))
         # Copies: torch would find the states changed that its gradients need.
         before = [ops.copy(variable) for variable in self.carried]
         hidden, *states = self.body([ids, *before], training=training)
