@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from lstm_keras.language_evaluation import TokenScores
-from lstm_keras.language_model import LanguageModel, scoring_model, zero_states
+from lstm_keras.language_model import LanguageModel, zero_states
 from lstm_keras.next_word import (
     length_batches,
     prefixes,
@@ -157,8 +157,7 @@ def score(parts: LanguageModel, ids: np.ndarray, *, stream: bool) -> TokenScores
         stream: Whether the state is carried through the whole text; else every sentence
             begins with the zero state.
     """
-    model = scoring_model(parts)
-    scores = (_of_stream if stream else _of_sentences)(model, parts, ids)
+    scores = (_of_stream if stream else _of_sentences)(parts, ids)
     return TokenScores(
         targets=ids,
         log_probability=scores[:, 0],
@@ -167,21 +166,21 @@ def score(parts: LanguageModel, ids: np.ndarray, *, stream: bool) -> TokenScores
     )
 
 
-def _of_sentences(model, parts: LanguageModel, ids: np.ndarray) -> np.ndarray:
+def _of_sentences(parts: LanguageModel, ids: np.ndarray) -> np.ndarray:
     texts = sentences(ids)
     batches = SentenceBatches(texts, EVALUATION_BATCH)
     scores = [np.empty(0)] * len(texts)
     for chosen, (inputs, targets) in zip(batches.batches, batches, strict=True):
         states = zero_states(parts.carry, len(chosen))
-        rows, *_ = model.predict_on_batch([inputs, targets, *states])
+        rows, *_ = parts.scorer.predict_on_batch([inputs, targets, *states])
         for i, row in zip(chosen, rows, strict=True):
             scores[i] = row[: len(texts[i])]
     return np.concatenate(scores)
 
 
-def _of_stream(model, parts: LanguageModel, ids: np.ndarray) -> np.ndarray:
+def _of_stream(parts: LanguageModel, ids: np.ndarray) -> np.ndarray:
     states, scores = zero_states(parts.carry, 1), []
     for inputs, targets in StreamWindows(ids, 1, EVALUATION_STEPS):
-        rows, *states = model.predict_on_batch([inputs, targets, *states])
+        rows, *states = parts.scorer.predict_on_batch([inputs, targets, *states])
         scores.append(rows[0])
     return np.concatenate(scores)[: len(ids)]

@@ -5,6 +5,7 @@ layers and trains them without ever holding the logits of all tokens at once.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import keras
 import numpy as np
@@ -70,6 +71,11 @@ class LanguageModel:
     body: keras.Model
     carry: keras.Model
     head: layers.Layer
+
+    @cached_property
+    def scorer(self) -> keras.Model:
+        """Scores tokens; see `scoring_model`."""
+        return scoring_model(self)
 
 
 def build_language_model(

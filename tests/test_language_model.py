@@ -9,7 +9,6 @@ from lstm_keras.language_model import (
     LanguageModelTrainer,
     TiedEmbedding,
     build_language_model,
-    scoring_model,
     start_at_unigrams,
     zero_states,
 )
@@ -155,7 +154,7 @@ def test_scores_come_in_the_shape_of_the_targets():
     log_probabilities = log_softmax(parts.model.predict(inputs, verbose=0))
     true = np.take_along_axis(log_probabilities, targets[..., None], axis=2)
     states = zero_states(parts.carry, len(inputs))
-    scores, *_ = scoring_model(parts).predict_on_batch([inputs, targets, *states])
+    scores, *_ = parts.scorer.predict_on_batch([inputs, targets, *states])
     np.testing.assert_allclose(scores[..., 0], true[..., 0], atol=1e-5)
     np.testing.assert_array_equal(
         scores[..., 1], (log_probabilities > true).sum(axis=2)
