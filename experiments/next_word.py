@@ -177,15 +177,8 @@ class Settings:
         group="training",
         least=1,
     )
-    optimizer: str = option(
-        "adam",
-        "sgd learns less by heart; it wants a learning rate of about 20 and a clip of "
-        "0.25",
-        group="training",
-        choices=("adam", "sgd"),
-    )
     learning_rate: float = option(
-        0.005, "at the beginning", group="training", above=0, most=1000
+        0.005, "of Adam, at the beginning", group="training", above=0, most=10
     )
     schedule: str = option(
         "cosine",
@@ -482,15 +475,14 @@ def training_data(settings: Settings, corpus: "Corpus") -> tuple:
 
 
 def optimizer(settings: Settings, batches):
-    """Return the optimizer with the rate, clipping and decay of the settings."""
+    """Return Adam with the learning rate, clipping and decay of the settings."""
     import keras
 
     rate = settings.learning_rate
     if settings.schedule == "cosine":
         steps = settings.epochs * len(batches)
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
-    make = {"adam": keras.optimizers.AdamW, "sgd": keras.optimizers.SGD}
-    return make[settings.optimizer](
+    return keras.optimizers.AdamW(
         rate, weight_decay=settings.weight_decay, global_clipnorm=settings.clip
     )
 

@@ -64,14 +64,14 @@ def _parts(model: keras.Model) -> list[keras.layers.Layer]:
     parts = [layer for layer in model.layers if not isinstance(layer, inert)]
     if isinstance(parts[0], TiedEmbedding):
         parts.append(parts[0])
-    embedding, *recurrent, head = [*parts, None][: max(len(parts), 2)]
-    if (
-        not isinstance(embedding, keras.layers.Embedding)
-        or not recurrent
-        or not all(isinstance(layer, keras.layers.RNN) for layer in recurrent)
-        or not all(layer.return_state for layer in recurrent)
-        or not isinstance(head, keras.layers.Dense | TiedEmbedding)
-    ):
+    fits = (
+        len(parts) >= 3
+        and isinstance(parts[0], keras.layers.Embedding)
+        and all(isinstance(layer, keras.layers.RNN) for layer in parts[1:-1])
+        and all(layer.return_state for layer in parts[1:-1])
+        and isinstance(parts[-1], keras.layers.Dense | TiedEmbedding)
+    )
+    if not fits:
         raise ValueError(
             "expected a model of an embedding, recurrent layers that return their "
             "states, and logits; received the layers "
@@ -121,7 +121,7 @@ class Sampling:
             raise ValueError(
                 f"expected a temperature of at least 0; received {self.temperature!r}"
             )
-        if not self.temperature and not self.top_k is self.top_p is None:
+        if not self.temperature and (self.top_k, self.top_p) != (None, None):
             raise ValueError(
                 "expected a temperature above 0 to draw among the top_k or top_p most "
                 f"probable tokens; received {self.temperature!r}"

@@ -114,18 +114,16 @@ def build_language_model(
         make(
             vocabulary,
             embedding,
-            # As wide as Zaremba et al. ("Recurrent Neural Network Regularization",
-            # 2014) make it: twice Keras's, with which SGD is long in getting started.
+            # As wide as Zaremba et al. make it ("Recurrent Neural Network
+            # Regularization", 2014), twice Keras's default.
             embeddings_initializer=keras.initializers.RandomUniform(-0.1, 0.1),
             mask_zero=mask_padding,
             name="embedding",
         )
     ]
-    for layer in [*recurrent_layers, None]:
-        if dropout:
-            chain.append(layers.Dropout(dropout, noise_shape=(None, 1, None)))
-        if layer is not None:
-            chain.append(layer)
+    for layer in recurrent_layers:
+        chain += [*_drop(dropout), layer]
+    chain += _drop(dropout)
     ids = keras.Input((None,), dtype="int32", name="ids")
     hidden = ids
     for layer in chain:
@@ -139,6 +137,11 @@ def build_language_model(
         logits = head(hidden)
     model, body = keras.Model(ids, logits), keras.Model(ids, hidden)
     return LanguageModel(model, body, carry_states(chain), head)
+
+
+def _drop(rate: float) -> list[layers.Layer]:
+    """A layer with one mask for all steps, or none."""
+    return [layers.Dropout(rate, noise_shape=(None, 1, None))] if rate else []
 
 
 def carry_states(chain: list[layers.Layer]) -> keras.Model:

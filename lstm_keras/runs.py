@@ -187,7 +187,7 @@ class NextWordRun:
             )
         else:
             if temperature is None:
-                temperature = 0.0 if top_k is top_p is None else 1.0
+                temperature = 0.0 if (top_k, top_p) == (None, None) else 1.0
             if seed is not None and not temperature:
                 raise ValueError(
                     "expected a seed with a temperature, top_k or top_p; received "

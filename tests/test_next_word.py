@@ -234,9 +234,6 @@ def test_the_optimizer_heeds_rate_decay_and_clipping():
     assert optimizer.weight_decay == 0.2
     assert optimizer.global_clipnorm == 0.7
     assert isinstance(optimizer, keras.optimizers.AdamW)
-    sgd = next_word.optimizer(Settings(optimizer="sgd", clip=0.25), range(10))
-    assert isinstance(sgd, keras.optimizers.SGD)
-    assert sgd.global_clipnorm == 0.25
     falling = next_word.optimizer(Settings(epochs=3, learning_rate=0.1), range(10))
     falling.iterations.assign(15)
     assert float(falling.learning_rate) == pytest.approx(0.05)
