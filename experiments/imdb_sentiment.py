@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments import recurrent, runner, sentiment_report, training
+from experiments import recurrent, report, runner, sentiment_report, training
 from experiments.run_folder import RunFolder, run_path, write_csv, write_json
 from experiments.runner import option
 
@@ -219,20 +219,16 @@ def main(argv: Sequence[str]) -> None:
     if argv[:1] == ["predict"]:
         predict(argv[1:])
         return
-    settings = runner.parse(
+    runner.start(
+        run,
         Settings,
         argv,
-        program=f"python -m experiments.{EXPERIMENT}",
+        experiment=EXPERIMENT,
         description=DESCRIPTION,
         usage=USAGE,
         epilog=EPILOG,
         recipes=RECIPES,
     )
-    if settings.name is None:
-        name = f"{settings.layer}-{time.strftime('%Y%m%d-%H%M%S')}"
-        settings = dataclasses.replace(settings, name=name)
-    with runner.readable_errors():
-        run(settings, runner.command_line(EXPERIMENT, argv))
 
 
 def run(settings: Settings, command: str) -> Path:
@@ -512,12 +508,7 @@ def write_run(
     figures = sentiment_report.figures(
         best.fit, best.test, test, probabilities, settings.maxlen
     )
-    (folder / "figures").mkdir()
-    pictures = []
-    for name, (figure, caption) in figures.items():
-        path = folder / "figures" / f"{name}.png"
-        figure.savefig(path, dpi=150)
-        pictures.append((path.read_bytes(), caption))
+    pictures = report.save_figures(folder, figures)
     mistakes = confident_mistakes(test.texts, test.labels, probabilities)
     page = sentiment_report.page(metrics, config, pictures, mistakes)
     (folder / "report.html").write_text(page, encoding="utf-8")

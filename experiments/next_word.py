@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments import next_word_report, recurrent, runner, training
+from experiments import next_word_report, recurrent, report, runner, training
 from experiments.run_folder import RunFolder, run_path, write_csv, write_json
 from experiments.runner import option
 
@@ -263,20 +263,16 @@ def main(argv: Sequence[str]) -> None:
     if argv[:1] == ["generate"]:
         generate(argv[1:])
         return
-    settings = runner.parse(
+    runner.start(
+        run,
         Settings,
         argv,
-        program=f"python -m experiments.{EXPERIMENT}",
+        experiment=EXPERIMENT,
         description=DESCRIPTION,
         usage=USAGE,
         epilog=EPILOG,
         recipes=RECIPES,
     )
-    if settings.name is None:
-        name = f"{settings.layer}-{time.strftime('%Y%m%d-%H%M%S')}"
-        settings = dataclasses.replace(settings, name=name)
-    with runner.readable_errors():
-        run(settings, runner.command_line(EXPERIMENT, argv))
 
 
 def run(settings: Settings, command: str) -> Path:
@@ -560,13 +556,8 @@ def write_run(
     write_csv(folder / "history.csv", training.history_rows(trained.fit))
     trained.parts.model.save(folder / "model.keras")
     corpus.vocabulary.save(folder / "vocabulary.json")
-    (folder / "figures").mkdir()
-    pictures = []
     figures = next_word_report.figures(corpus, trained, metrics)
-    for name, (figure, caption) in figures.items():
-        path = folder / "figures" / f"{name}.png"
-        figure.savefig(path, dpi=150)
-        pictures.append((path.read_bytes(), caption))
+    pictures = report.save_figures(folder, figures)
     neighbours = next_word_report.neighbours(corpus, trained)
     page = next_word_report.page(metrics, config, pictures, neighbours)
     (folder / "report.html").write_text(page, encoding="utf-8")

@@ -3,6 +3,7 @@
 import base64
 import html
 from collections.abc import Sequence
+from pathlib import Path
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -98,6 +99,21 @@ def figure(png: bytes, caption: str) -> str:
         f'<figure><img src="data:image/png;base64,{data}" alt="{text}">'
         f"<figcaption>{text}</figcaption></figure>"
     )
+
+
+def save_figures(folder: Path, figures: dict) -> list[tuple[bytes, str]]:
+    """Save figures, each with its caption, as `folder/figures/NAME.png`.
+
+    Returns:
+        PNG bytes and caption of each, for `figure`.
+    """
+    (folder / "figures").mkdir()
+    pictures = []
+    for name, (drawing, caption) in figures.items():
+        path = folder / "figures" / f"{name}.png"
+        drawing.savefig(path, dpi=150)
+        pictures.append((path.read_bytes(), caption))
+    return pictures
 
 
 def provenance(metrics: dict, settings: dict) -> list[str]:

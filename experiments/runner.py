@@ -16,7 +16,7 @@ import sys
 import time
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 # TensorFlow logs much about CUDA and oneDNN when it starts, and a little even so.
@@ -99,6 +99,27 @@ def parse(
         chosen = parser.parse_known_args([a for a in argv if a not in ("-h", "--help")])
         parser.set_defaults(**recipes[chosen[0].recipe])
     return settings(**vars(parser.parse_args(argv)))
+
+
+def start(
+    run: Callable, settings: type, argv: Sequence[str], *, experiment: str, **about
+) -> None:
+    """Read an experiment's command line and run it, with errors a user can read.
+
+    Args:
+        run: Takes the settings, which have a name then, and the command.
+        settings: See `parse`.
+        argv: See `parse`.
+        experiment: The script's name.
+        **about: Further arguments of `parse`.
+    """
+    program = f"python -m experiments.{experiment}"
+    chosen = parse(settings, argv, program=program, **about)
+    if chosen.name is None:
+        name = f"{chosen.layer}-{time.strftime('%Y%m%d-%H%M%S')}"
+        chosen = dataclasses.replace(chosen, name=name)
+    with readable_errors():
+        run(chosen, command_line(experiment, argv))
 
 
 def _add_option(group, field: dataclasses.Field) -> None:
