@@ -168,7 +168,7 @@ class LSTMCell(keras.layers.Layer):
         """Apply the equations of the class's docstring once."""
         self._check_states(states)
         h, c = states
-        x_masks, h_masks = self._dropout_masks(inputs, h) if training else (None, None)
+        x_masks, h_masks = self.dropout_masks(inputs, h) if training else (None, None)
 
         z = _project(inputs, self.kernel, x_masks)
         z = z + _project(h, self.recurrent_kernel, h_masks)
@@ -210,7 +210,7 @@ class LSTMCell(keras.layers.Layer):
             inputs: Any step's `x_t`, `(batch, features)`; only its shape counts.
             h: Any step's `h`, `(batch, units)`; only its shape counts.
         """
-        self._held_dropout_masks = self._dropout_masks(inputs, h)
+        self._held_dropout_masks = self.dropout_masks(inputs, h)
         try:
             yield
         finally:
@@ -272,8 +272,8 @@ class LSTMCell(keras.layers.Layer):
         h_count = 0 if self.recurrent_dropout in (0, 1) else 4
         return x_count, h_count
 
-    def _dropout_masks(self, inputs, h):
-        """The masks of the current sequence: a list (or `None`) for inputs and `h`.
+    def dropout_masks(self, inputs, h):
+        """Return this sequence's masks: a list, or `None`, for the inputs and for `h`.
 
         The seeds that `next_dropout_masks` drew last are replayed, because this may run
         inside a compiled loop over time, which must not change a variable and must find

@@ -1,10 +1,11 @@
-"""The LSTM over a whole sequence: `LSTMCell` in the loop of `keras.layers.RNN`."""
+"""The LSTM over a whole sequence: the cell in a loop over time, or an engine."""
 
 import contextlib
 
 import keras
 from keras import ops
 
+from lstm_keras import engines
 from lstm_keras.cell import LSTMCell
 
 # The constructor's arguments that belong to the cell.
@@ -68,12 +69,14 @@ class LSTM(keras.layers.RNN):
         stateful: Start each batch with the states in which the one before ended, until
             `reset_state()`. Needs a fixed batch size.
         unroll: Unroll the loop over time; needs a fixed number of steps.
-        use_cudnn: `"auto"`, `True` or `False`, as in Keras. This layer has one path on
-            every device, the loop over its cell, and never calls cuDNN: `"auto"` and
-            `False` mean the same, and with `True` a call raises an error, as Keras's
-            layer does where cuDNN cannot be used.
+        use_cudnn: `"auto"`, `True` or `False`, as in Keras: whether cuDNN may compute
+            (where there is a GPU), must, or must not.
         zero_output_for_mask: With `return_sequences`, give zeros at masked steps
             instead of the last output before them.
+        engine: What computes the sequence: `"loop"`, the cell step by step; the name of
+            a file in `lstm_keras/engines`, which gives the same results faster and is
+            an error where it can't; or `"auto"`, the first engine that can, or else
+            the loop. `explain_engine()` tells which.
         **kwargs: Arguments of `keras.layers.Layer` (`name`, `dtype`, `trainable`).
 
     Call arguments:
@@ -89,7 +92,7 @@ class LSTM(keras.layers.RNN):
         ValueError: An argument of the constructor is invalid; the sequences are not
             `(batch, time, features)` with the `features` that the layer was built with;
             an initial state is not `(batch, units)`; a stateful layer has no fixed
-            batch size.
+            batch size; the engine can't do it.
     """
 
     def __init__(
@@ -119,6 +122,7 @@ class LSTM(keras.layers.RNN):
         unroll=False,
         use_cudnn="auto",
         zero_output_for_mask=False,
+        engine="auto",
         **kwargs,
     ):
         cell = LSTMCell(
@@ -159,7 +163,20 @@ class LSTM(keras.layers.RNN):
                 "expected use_cudnn to be 'auto', True or False; "
                 f"received {use_cudnn!r}"
             )
+        if engine not in engines.NAMES:
+            raise ValueError(
+                f"expected engine to be one of {engines.NAMES}; received {engine!r}"
+            )
         self.use_cudnn = use_cudnn
+        self.engine = engine
+        if engine != "auto":
+            self.explain_engine(training=True)  # an error if it can't
+        if keras.backend.backend() == "tensorflow":
+            # Keras then leaves the model uncompiled: see engines/xla.py. cuDNN's
+            # operators can't be compiled.
+            self.supports_jit = use_cudnn is not True and (
+                self.explain_engine(training=True).engine == engines.LOOP
+            )
         self.input_spec = keras.InputSpec(ndim=3)
 
     def build(self, sequences_shape, initial_state_shape=None):
@@ -192,14 +209,14 @@ class LSTM(keras.layers.RNN):
         )
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
-        """Loop over time, with one set of dropout masks for all steps."""
-        if self.use_cudnn not in ("auto", False):
-            raise ValueError(
-                "expected use_cudnn='auto' or False, since this layer has no cuDNN "
-                "path; received use_cudnn=True"
-            )
+        """Go through time, with one set of dropout masks for all steps."""
         if keras.tree.is_nested(mask):
             mask = mask[0]
+        choice = self.explain_engine(training=training, masked=mask is not None)
+        if choice.engine != engines.LOOP:
+            return self._run_engine(
+                choice.engine, sequences, initial_state, mask, training
+            )
         dropout_masks = (
             self.cell.held_dropout_masks(sequences[:, 0], initial_state[0])
             if training
@@ -207,6 +224,76 @@ class LSTM(keras.layers.RNN):
         )
         with dropout_masks:
             return super().inner_loop(sequences, initial_state, mask, training=training)
+
+    def explain_engine(self, training=False, masked=False):
+        """Tell which way a call takes, and why not another.
+
+        Args:
+            training: Whether it is a call in training.
+            masked: Whether it has a mask.
+
+        Returns:
+            An `engines.Choice`: the name in `engine`, the reasons in `passed_over`.
+
+        Raises:
+            ValueError: The constructor's `engine` or `use_cudnn=True` can't be had.
+        """
+        return engines.choose(
+            self.engine,
+            engines.Call(
+                plain_cell=type(self.cell) is LSTMCell,
+                activation=self.activation,
+                recurrent_activation=self.recurrent_activation,
+                recurrent_dropout=bool(training and self.recurrent_dropout),
+                unroll=self.unroll,
+                use_cudnn=self.use_cudnn,
+                masked=masked,
+            ),
+        )
+
+    def _run_engine(self, engine, sequences, states, mask, training):
+        """Return the last output, every output, and the last states."""
+        if training and self.dropout:
+            masks, _ = self.cell.dropout_masks(sequences[:, 0], states[0])
+            if masks:
+                sequences = sequences * masks[0][:, None]
+        if self.stateful:
+            # The gradient needs them, and torch will change them in place.
+            states = [ops.copy(state) for state in states]
+        if mask is not None:
+            mask = ops.cast(ops.reshape(mask, ops.shape(sequences)[:2]), "bool")
+        if self.go_backwards:
+            sequences = ops.flip(sequences, axis=1)
+            mask = None if mask is None else ops.flip(mask, axis=1)
+        cell = self.cell
+        kernel = ops.convert_to_tensor(cell.kernel)
+        hidden, states = engines.run(
+            engine,
+            sequences,
+            mask,
+            states,
+            kernel,
+            ops.convert_to_tensor(cell.recurrent_kernel),
+            ops.zeros_like(kernel[0])
+            if cell.bias is None
+            else ops.convert_to_tensor(cell.bias),
+            self.return_sequences,
+        )
+        last = states[0]
+        shown = None if mask is None else self._shown(mask)
+        if shown is not None:
+            last = ops.where(shown[:, -1:], last, 0)
+            if hidden is not None:
+                hidden = ops.where(shown[..., None], hidden, 0)
+        return last, last[:, None] if hidden is None else hidden, states
+
+    def _shown(self, mask):
+        """At which steps a masked output is shown (`None`: at all), and not zero."""
+        if self.zero_output_for_mask:
+            return mask
+        if keras.backend.backend() == "jax":
+            return None  # before the first unmasked step it is the initial state
+        return ops.cumsum(ops.cast(mask, "int32"), axis=1) > 0
 
     def get_initial_state(self, batch_size):
         """Return zeros for `[h, c]`, each `(batch_size, units)`."""
@@ -216,7 +303,7 @@ class LSTM(keras.layers.RNN):
         ]
 
     def get_config(self):
-        """Return every argument of the constructor."""
+        """Return every argument of the constructor (`engine` if it is not "auto")."""
         config = super().get_config()
         del config["cell"]
         cell_config = self.cell.get_config()
@@ -227,6 +314,8 @@ class LSTM(keras.layers.RNN):
                 self.activity_regularizer
             ),
             "use_cudnn": self.use_cudnn,
+            # Left out if it is the default, so that Keras's layer takes the rest.
+            **({} if self.engine == "auto" else {"engine": self.engine}),
         }
 
     @classmethod
