@@ -5,10 +5,11 @@ batch is therefore split, and TensorFlow runs the shares side by side, each on a
 its own. For that the model around must not be one XLA program itself, so the layer asks
 Keras not to make it one (`supports_jit`).
 
-The gradient is derived by hand: the forward pass keeps the gates and the backward pass
-collects the gradient of `z`, so that the gradients of the weights are two large
-products after the loop instead of two small ones in each step. (`lstm_keras.reference`
-derives the same gradient, and says more.) There is no second derivative.
+The gradient is derived by hand (`lstm_keras.reference` derives the same and says more).
+The forward pass keeps the gates. The backward pass collects the gradient of `z` over a
+block of steps, which stays in the processor's cache, so that the weights' gradients are
+a large product for each block instead of a small one in each step. There is no second
+derivative.
 
 XLA compiles for fixed shapes. Sizes that are not known beforehand are rounded up, and
 the loop stops where the sequences end, so batches of many shapes need few compilations.
@@ -23,6 +24,9 @@ import tensorflow as tf
 # LEAST_ROWS a step takes as long as with so many.
 MOST_SHARES = 4
 LEAST_ROWS = 8
+
+# Steps of the backward pass in a block, at most.
+BLOCK = 16
 
 # Sizes are rounded up to these: four between a power of 2 and the next.
 SIZES = [1, 2, 3, 4, *(n << shift for shift in range(28) for n in range(5, 9))]
@@ -40,9 +44,12 @@ def run(sequences, mask, states, kernel, recurrent_kernel, bias, return_sequence
     # Outside of a graph the shares would wait for each other.
     in_shares = _as_graph(compiled) if tf.executing_eagerly() else _in_shares(compiled)
     *hidden, h, c = in_shares(*tensors)
+    batch, time, _ = sequences.shape
+    for state in (h, c):
+        state.set_shape([batch, units])
     if not return_sequences:
         return None, [h, c]
-    hidden[0].set_shape([*sequences.shape[:2], units])
+    hidden[0].set_shape([batch, time, units])
     return hidden[0], [h, c]
 
 
@@ -61,29 +68,28 @@ def _in_shares(compiled):
 
     def run(x, h, c, kernel, recurrent_kernel, bias, *mask):
         batch, time = _size(x, 0), _size(x, 1)
-        rows, starts = _split(batch)
-        more_rows = [0, rows * len(starts) - batch]
-        more_steps = [0, _rounded_up(time) - time]
-        x = tf.pad(x, [more_rows, more_steps, [0, 0]])
-        h, c = (tf.pad(state, [more_rows, [0, 0]]) for state in (h, c))
-        mask = [tf.pad(m, [more_rows, more_steps]) for m in mask]
-        shares = []
-        for start in starts:
-            share = slice(start, start + rows)
-            shares.append(
-                compiled(
-                    tf.where(start < batch, time, 0),  # a share may be empty
-                    x[share],
-                    h[share],
-                    c[share],
-                    kernel,
-                    recurrent_kernel,
-                    bias,
-                    *(m[share] for m in mask),
-                )
+        rows, shares = _split(batch)
+        more_rows = rows * shares - batch
+        more_steps = _whole_blocks(_rounded_up(time)) - time
+        x, *mask = (_padded(tensor, more_rows, more_steps) for tensor in (x, *mask))
+        h, c = (_padded(state, more_rows) for state in (h, c))
+        results = [
+            compiled(
+                tf.where(share * rows < batch, time, 0),  # a share may be empty
+                x,
+                h,
+                c,
+                kernel,
+                recurrent_kernel,
+                bias,
+                *mask,
             )
+            for share, (x, h, c, *mask) in enumerate(
+                zip(*(tf.split(t, shares) for t in (x, h, c, *mask)), strict=True)
+            )
+        ]
         *hidden, h, c = (
-            tf.concat(parts, axis=0)[:batch] for parts in zip(*shares, strict=True)
+            tf.concat(parts, axis=0)[:batch] for parts in zip(*results, strict=True)
         )
         return [*(every_h[:, :time] for every_h in hidden), h, c]
 
@@ -91,20 +97,19 @@ def _in_shares(compiled):
 
 
 def _split(batch):
-    """How many rows a share has, and where each starts."""
+    """Return how many rows a share has, and how many shares there are."""
     on_gpu = bool(tf.config.get_visible_devices("GPU"))
-    threads = tf.config.threading.get_inter_op_parallelism_threads()  # 0: a core each
+    threads = tf.config.threading.get_inter_op_parallelism_threads()  # 0: one a core
     shares = 1 if on_gpu else min(threads or os.cpu_count(), MOST_SHARES)
     if isinstance(batch, int):
         rows = max(-(-batch // shares), min(batch, LEAST_ROWS), 1)
-        return rows, range(0, max(batch, 1), rows)
+        return rows, max(-(-batch // rows), 1)
     rows = tf.maximum(-(-batch // shares), tf.minimum(batch, LEAST_ROWS))
-    rows = _rounded_up(rows)
-    return rows, [share * rows for share in range(shares)]
+    return _rounded_up(rows), shares
 
 
 def _size(tensor, axis):
-    """The size of an axis: an integer if the graph knows it, else a scalar tensor."""
+    """Return the size of an axis, a scalar tensor if the graph does not know it."""
     known = tensor.shape[axis]
     return tf.shape(tensor)[axis] if known is None else known
 
@@ -113,6 +118,23 @@ def _rounded_up(size):
     if isinstance(size, int):
         return size
     return tf.gather(SIZES, tf.searchsorted(SIZES, [size])[0])
+
+
+def _whole_blocks(time):
+    blocks, size = _blocks(time)
+    return blocks * size
+
+
+def _blocks(time):
+    """Return into how many blocks of how many steps the backward pass is cut."""
+    blocks = -(-time // BLOCK)
+    return blocks, -(-time // blocks)
+
+
+def _padded(tensor, *more):
+    """Append zeros, so many along each of the first axes."""
+    others = [0] * (len(tensor.shape) - len(more))
+    return tf.pad(tensor, [[0, count] for count in (*more, *others)])
 
 
 # One share, compiled. Buffers are time-major, (time, batch, …). Those of the states
@@ -163,10 +185,13 @@ def _forward(steps, x, mask, h, c, kernel, recurrent_kernel, bias):
     time, units = tf.shape(x)[1], h.shape[1]
     # sigmoid(z) = (1 + tanh(z / 2)) / 2, so one tanh computes all four parts.
     half = tf.repeat(tf.constant([0.5, 0.5, 1.0, 0.5], x.dtype), units)
-    kernel, recurrent_kernel, bias = kernel * half, recurrent_kernel * half, bias * half
+    weights = tf.concat([kernel, recurrent_kernel], axis=0) * half
+    bias *= half
 
     def step(t, h, c, hidden, cells, gates):
-        z = x[:, t] @ kernel + h @ recurrent_kernel + bias
+        # One product, not two: of a step with many parts XLA would run some at the same
+        # time, on the core that the other share needs.
+        z = tf.concat([x[:, t], h], axis=-1) @ weights + bias
         i, f, g, o = tf.split(tf.tanh(z), 4, axis=-1)
         i, f, o = (1 + i) / 2, (1 + f) / 2, (1 + o) / 2
         new_c = f * c + i * g
@@ -190,9 +215,9 @@ def _forward(steps, x, mask, h, c, kernel, recurrent_kernel, bias):
             0,
             h,
             c,
-            _buffer(x.dtype, time + 1, units).write(0, h),
-            _buffer(x.dtype, time + 1, units).write(0, c),
-            _buffer(x.dtype, time, 4 * units),
+            _buffer(x, time + 1, units).write(0, h),
+            _buffer(x, time + 1, units).write(0, c),
+            _buffer(x, time, 4 * units),
         ),
     )
     return [buffer.stack() for buffer in kept], last_h, last_c
@@ -201,52 +226,86 @@ def _forward(steps, x, mask, h, c, kernel, recurrent_kernel, bias):
 def _backward(steps, mask, x, kernel, recurrent_kernel, hidden, cells, gates, *d):
     """Return the gradients of x, h, c, kernel, recurrent_kernel and bias."""
     *d_hidden, dh, dc = d  # of every h, if that was returned, and of the last h and c
-    d_hidden = [tf.transpose(every_dh, [1, 0, 2]) for every_dh in d_hidden]
-    time, features, units = tf.shape(x)[1], x.shape[2], dh.shape[1]
+    (rows, time), features, units = tf.unstack(tf.shape(x)[:2]), x.shape[2], dh.shape[1]
+    blocks, size = _blocks(time)
+    back = _steps_back(mask, recurrent_kernel, cells, gates, *d_hidden)
+
+    def block(number, dh, dc, dx, d_kernel, d_recurrent_kernel, d_bias):
+        first = number * size
+        dz, dh, dc = back(first, tf.minimum(first + size, steps), size, dh, dc)
+        dz = tf.reshape(dz, [-1, 4 * units])
+        x_then = tf.transpose(
+            tf.slice(x, [0, first, 0], [rows, size, features]), [1, 0, 2]
+        )
+        h_before = tf.slice(hidden, [first, 0, 0], [size, rows, units])
+        return (
+            number - 1,
+            dh,
+            dc,
+            dx.write(number, tf.matmul(dz, kernel, transpose_b=True)),
+            d_kernel
+            + tf.matmul(tf.reshape(x_then, [-1, features]), dz, transpose_a=True),
+            d_recurrent_kernel
+            + tf.matmul(tf.reshape(h_before, [-1, units]), dz, transpose_a=True),
+            d_bias + tf.reduce_sum(dz, axis=0),
+        )
+
+    _, dh, dc, dx, *d_weights = tf.while_loop(
+        lambda number, *_: number >= 0,
+        block,
+        (
+            -(-steps // size) - 1,
+            dh,
+            dc,
+            _buffer(x, blocks, features),
+            tf.zeros_like(kernel),
+            tf.zeros_like(recurrent_kernel),
+            tf.zeros_like(kernel[0]),
+        ),
+    )
+    dx = tf.transpose(tf.reshape(dx.stack(), [time, rows, features]), [1, 0, 2])
+    return [dx, dh, dc, *d_weights]
+
+
+def _steps_back(mask, recurrent_kernel, cells, gates, *d_hidden):
+    """Return a function that goes back through the steps of a block."""
     transposed = tf.transpose(recurrent_kernel)
 
-    def step(t, dh, dc, dz_of_steps):
+    def step(t, dh, dc):
         for every_dh in d_hidden:
-            dh += every_dh[t]
+            dh += every_dh[:, t]
         i, f, g, o = tf.split(gates[t], 4, axis=-1)
         tanh_c = tf.tanh(cells[t + 1])
-        new_dc = dc + dh * o * (1 - tanh_c**2)
+        dc_total = dc + dh * o * (1 - tanh_c**2)
         dz = tf.concat(
             [
-                new_dc * g * i * (1 - i),
-                new_dc * cells[t] * f * (1 - f),
-                new_dc * i * (1 - g**2),
+                dc_total * g * i * (1 - i),
+                dc_total * cells[t] * f * (1 - f),
+                dc_total * i * (1 - g**2),
                 dh * tanh_c * o * (1 - o),
             ],
             axis=-1,
         )
-        new_dc *= f
         if mask is None:
-            new_dh = dz @ transposed
-        else:
-            on = mask[:, t, tf.newaxis]
-            dz = tf.where(on, dz, tf.zeros_like(dz))
-            new_dh = dz @ transposed + tf.where(on, tf.zeros_like(dh), dh)
-            new_dc = tf.where(on, new_dc, dc)
-        return t - 1, new_dh, new_dc, dz_of_steps.write(t, dz)
+            return dz, dz @ transposed, dc_total * f
+        on = mask[:, t, tf.newaxis]
+        dz = tf.where(on, dz, tf.zeros_like(dz))
+        dh_held = tf.where(on, tf.zeros_like(dh), dh)
+        return dz, dz @ transposed + dh_held, tf.where(on, dc_total * f, dc)
 
-    _, dh, dc, dz_of_steps = tf.while_loop(
-        lambda t, *_: t >= 0,
-        step,
-        (steps - 1, dh, dc, _buffer(x.dtype, time, 4 * units)),
-    )
-    dz = tf.reshape(dz_of_steps.stack(), [-1, 4 * units])
-    x = tf.reshape(tf.transpose(x, [1, 0, 2]), [-1, features])
-    h_before = tf.reshape(hidden[:-1], [-1, units])
-    dx = tf.reshape(tf.matmul(dz, kernel, transpose_b=True), [time, -1, features])
-    return [
-        tf.transpose(dx, [1, 0, 2]),
-        dh,
-        dc,
-        tf.matmul(x, dz, transpose_a=True),
-        tf.matmul(h_before, dz, transpose_a=True),
-        tf.reduce_sum(dz, axis=0),
-    ]
+    def back(first, end, size, dh, dc):
+        def one(t, dh, dc, dz_of_steps):
+            dz, dh, dc = step(t, dh, dc)
+            return t - 1, dh, dc, dz_of_steps.write(t - first, dz)
+
+        _, dh, dc, dz_of_steps = tf.while_loop(
+            lambda t, *_: t >= first,
+            one,
+            (end - 1, dh, dc, _buffer(gates, size, gates.shape[-1])),
+        )
+        return dz_of_steps.stack(), dh, dc
+
+    return back
 
 
 def _differentiable_once(function):
@@ -261,5 +320,5 @@ def _differentiable_once(function):
     return tf.custom_gradient(lambda *tensors: (function(*tensors), refuse))
 
 
-def _buffer(dtype, size, width):
-    return tf.TensorArray(dtype, size=size, element_shape=(None, width))
+def _buffer(like, size, width):
+    return tf.TensorArray(like.dtype, size=size, element_shape=(None, width))
