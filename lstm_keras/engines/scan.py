@@ -56,7 +56,7 @@ def _step(x, mask, h, c, kernel, recurrent_kernel, bias):
     new_h = o * jnp.tanh(new_c)
     if mask is not None:
         new_h, new_c = jnp.where(mask, new_h, h), jnp.where(mask, new_c, c)
-    return new_h, new_c, jnp.concatenate([i, f, g, o], axis=-1)
+    return new_h, new_c, (i, f, g, o)
 
 
 def _backward(return_sequences, kept, gradients):
@@ -81,13 +81,13 @@ def _backward(return_sequences, kept, gradients):
     (dh, dc), dz = lax.scan(
         step, (dh, dc), (mask, d_hidden, gates, c_before, cells), reverse=True
     )
-    d_kernel = jnp.einsum("tbd,tbz->dz", x, dz)
-    d_recurrent_kernel = jnp.einsum("tbh,tbz->hz", h_before, dz)
-    return dz @ kernel.T, None, dh, dc, d_kernel, d_recurrent_kernel, dz.sum((0, 1))
+    d_x = dz @ kernel.T
+    x, h_before, dz = (t.reshape(-1, t.shape[-1]) for t in (x, h_before, dz))
+    return d_x, None, dh, dc, x.T @ dz, h_before.T @ dz, dz.sum(axis=0)
 
 
 def _step_backward(dh, dc, gates, c_before, c):
-    i, f, g, o = jnp.split(gates, 4, axis=-1)
+    i, f, g, o = gates
     tanh_c = jnp.tanh(c)
     dc = dc + dh * o * (1 - tanh_c**2)
     dz = jnp.concatenate(

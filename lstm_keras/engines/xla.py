@@ -181,14 +181,14 @@ def _compiled(features, units, dtype, masked, return_sequences):
 
 
 def _forward(steps, x, mask, h, c, kernel, recurrent_kernel, bias):
-    """Return (every h, every c, all gates), the last h and the last c."""
+    """Return [every h, c, i, f, g and o], the last h and the last c."""
     time, units = tf.shape(x)[1], h.shape[1]
     # sigmoid(z) = (1 + tanh(z / 2)) / 2, so one tanh computes all four parts.
     half = tf.repeat(tf.constant([0.5, 0.5, 1.0, 0.5], x.dtype), units)
     weights = tf.concat([kernel, recurrent_kernel], axis=0) * half
     bias *= half
 
-    def step(t, h, c, hidden, cells, gates):
+    def step(t, h, c, hidden, cells, *gates):
         # One product, not two: of a step with many parts XLA would run some at the same
         # time, on the core that the other share needs.
         z = tf.concat([x[:, t], h], axis=-1) @ weights + bias
@@ -205,7 +205,8 @@ def _forward(steps, x, mask, h, c, kernel, recurrent_kernel, bias):
             new_c,
             hidden.write(t + 1, new_h),
             cells.write(t + 1, new_c),
-            gates.write(t, tf.concat([i, f, g, o], axis=-1)),
+            # A buffer for each: packed, the step would have more parts.
+            *map(tf.TensorArray.write, gates, [t] * 4, (i, f, g, o)),
         )
 
     _, last_h, last_c, *kept = tf.while_loop(
@@ -217,18 +218,19 @@ def _forward(steps, x, mask, h, c, kernel, recurrent_kernel, bias):
             c,
             _buffer(x, time + 1, units).write(0, h),
             _buffer(x, time + 1, units).write(0, c),
-            _buffer(x, time, 4 * units),
+            *(_buffer(x, time, units) for _ in range(4)),
         ),
     )
     return [buffer.stack() for buffer in kept], last_h, last_c
 
 
-def _backward(steps, mask, x, kernel, recurrent_kernel, hidden, cells, gates, *d):
+def _backward(steps, mask, x, kernel, recurrent_kernel, hidden, cells, *gates_and_d):
     """Return the gradients of x, h, c, kernel, recurrent_kernel and bias."""
+    gates, d = gates_and_d[:4], gates_and_d[4:]
     *d_hidden, dh, dc = d  # of every h, if that was returned, and of the last h and c
     (rows, time), features, units = tf.unstack(tf.shape(x)[:2]), x.shape[2], dh.shape[1]
     blocks, size = _blocks(time)
-    back = _steps_back(mask, recurrent_kernel, cells, gates, *d_hidden)
+    back = _steps_back(mask, recurrent_kernel, cells, gates, d_hidden)
 
     def block(number, dh, dc, dx, d_kernel, d_recurrent_kernel, d_bias):
         first = number * size
@@ -267,14 +269,14 @@ def _backward(steps, mask, x, kernel, recurrent_kernel, hidden, cells, gates, *d
     return [dx, dh, dc, *d_weights]
 
 
-def _steps_back(mask, recurrent_kernel, cells, gates, *d_hidden):
+def _steps_back(mask, recurrent_kernel, cells, gates, d_hidden):
     """Return a function that goes back through the steps of a block."""
     transposed = tf.transpose(recurrent_kernel)
 
     def step(t, dh, dc):
         for every_dh in d_hidden:
             dh += every_dh[:, t]
-        i, f, g, o = tf.split(gates[t], 4, axis=-1)
+        i, f, g, o = (gate[t] for gate in gates)
         tanh_c = tf.tanh(cells[t + 1])
         dc_total = dc + dh * o * (1 - tanh_c**2)
         dz = tf.concat(
@@ -301,7 +303,7 @@ def _steps_back(mask, recurrent_kernel, cells, gates, *d_hidden):
         _, dh, dc, dz_of_steps = tf.while_loop(
             lambda t, *_: t >= first,
             one,
-            (end - 1, dh, dc, _buffer(gates, size, gates.shape[-1])),
+            (end - 1, dh, dc, _buffer(cells, size, 4 * cells.shape[-1])),
         )
         return dz_of_steps.stack(), dh, dc
 
