@@ -10,9 +10,17 @@ import numpy as np
 from keras import ops
 
 import lstm_keras
+from lstm_keras import engines
 
 BACKEND = keras.backend.backend()
 BATCH, TIME, FEATURES, UNITS = 3, 7, 4, 5
+
+# The engines that can be tried on this backend without a GPU.
+ENGINES = [
+    name
+    for name, backends in engines.BACKENDS.items()
+    if BACKEND in backends and name != "cudnn"
+]
 
 # Relative to the largest expected element. Half precision: a few units in the last
 # place, since rounding errors of the steps add up.
@@ -48,9 +56,11 @@ def randomize_weights(layer, seed=4, scale=0.7):
     )
 
 
-def lstm_pair(units=UNITS, input_shape=(BATCH, TIME, FEATURES), **arguments):
+def lstm_pair(
+    units=UNITS, input_shape=(BATCH, TIME, FEATURES), engine="auto", **arguments
+):
     """`lstm_keras.LSTM` and `keras.layers.LSTM` with equal random weights."""
-    ours = lstm_keras.LSTM(units, **arguments)
+    ours = lstm_keras.LSTM(units, engine=engine, **arguments)
     builtin = keras.layers.LSTM(units, **arguments)
     return _built_alike(ours, builtin, input_shape)
 

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -13,6 +14,7 @@ import pytest
 from equality import (
     BACKEND,
     BATCH,
+    ENGINES,
     FEATURES,
     TIME,
     TOLERANCES,
@@ -36,7 +38,7 @@ import lstm_keras
 from lstm_keras import LSTM
 from lstm_keras.reference import lstm_backward, lstm_forward
 
-# A value for every argument of the constructor that is not its default.
+# A value for every argument of Keras's constructor that is not its default.
 NOT_DEFAULT = {
     **NOT_DEFAULT_OF_CELL,
     "activity_regularizer": keras.regularizers.L2(0.5),
@@ -59,7 +61,15 @@ LAYERS = (LSTM, keras.layers.LSTM)
 # `keras.ops.matmul` of float64 gives float32 on JAX and torch (keras issue 23704), so
 # there both layers are equal to each other, but not as exact as the reference.
 FLOAT64_OF_KERAS = "float64" if BACKEND == "tensorflow" else "float32"
+# The ways through a sequence, each with the layer's arguments.
+WAYS = {
+    "loop": {"engine": "loop"},
+    "unrolled loop": {"engine": "loop", "unroll": True},
+    **{name: {"engine": name} for name in ENGINES},
+}
 every_mask = pytest.mark.parametrize("mask", MASKS)
+every_way = pytest.mark.parametrize("way", WAYS)
+rolled_ways = pytest.mark.parametrize("way", ["loop", *ENGINES])
 not_on_torch = pytest.mark.skipif(
     BACKEND == "torch", reason="jit_compile on torch takes minutes in dynamo"
 )
@@ -95,8 +105,9 @@ def assert_equal_runs(pair, dtype="float32", **arguments):
         assert_all_close(actual, expected, dtype)
 
 
-def skip_where_keras_fails(mask, unroll, go_backwards):
-    if BACKEND == "torch" and mask is not None and unroll and go_backwards:
+def skip_where_keras_fails(mask, way, go_backwards):
+    unrolled = way == "unrolled loop"
+    if BACKEND == "torch" and mask is not None and unrolled and go_backwards:
         pytest.skip(
             "keras.layers.RNN on torch cannot reverse the mask of an unrolled loop: "
             "AttributeError: 'tuple' object has no attribute 'shape'"
@@ -142,57 +153,62 @@ def fit(model, epochs=3):
 
 @pytest.mark.parametrize("zero_output_for_mask", [False, True])
 @every_mask
-@pytest.mark.parametrize("unroll", [False, True])
+@every_way
 @pytest.mark.parametrize("go_backwards", [False, True])
 @pytest.mark.parametrize("return_state", [False, True])
 @pytest.mark.parametrize("return_sequences", [False, True])
 def test_outputs_states_and_gradients_equal_kerass(
-    return_sequences, return_state, go_backwards, unroll, mask, zero_output_for_mask
+    return_sequences, return_state, go_backwards, way, mask, zero_output_for_mask
 ):
     mask = as_mask(mask)
-    skip_where_keras_fails(mask, unroll, go_backwards)
+    skip_where_keras_fails(mask, way, go_backwards)
     pair = lstm_pair(
         return_sequences=return_sequences,
         return_state=return_state,
         go_backwards=go_backwards,
-        unroll=unroll,
         zero_output_for_mask=zero_output_for_mask,
+        **WAYS[way],
     )
     assert_equal_runs(pair, mask=mask)
 
 
 @every_mask
-@pytest.mark.parametrize("unroll", [False, True])
+@pytest.mark.parametrize("way", ["loop", "unrolled loop"])
 @pytest.mark.parametrize("go_backwards", [False, True])
-def test_outputs_states_and_gradients_equal_kerass_in_float64(
-    go_backwards, unroll, mask
+def test_outputs_states_and_gradients_of_the_loop_equal_kerass_in_float64(
+    go_backwards, way, mask
 ):
     mask = as_mask(mask)
-    skip_where_keras_fails(mask, unroll, go_backwards)
+    skip_where_keras_fails(mask, way, go_backwards)
     with double_precision():
         pair = lstm_pair(
             return_sequences=True,
             return_state=True,
             go_backwards=go_backwards,
-            unroll=unroll,
             dtype="float64",
             use_cudnn=False,
+            **WAYS[way],
         )
         assert_equal_runs(pair, "float64", mask=mask)
 
 
 @every_mask
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
-def test_outputs_states_and_gradients_equal_kerass_in_mixed_precision(dtype, mask):
-    pair = lstm_pair(return_sequences=True, return_state=True, dtype=dtype)
+def test_outputs_states_and_gradients_of_the_loop_equal_kerass_in_mixed_precision(
+    dtype, mask
+):
+    pair = lstm_pair(
+        return_sequences=True, return_state=True, dtype=dtype, engine="loop"
+    )
     assert_equal_runs(pair, dtype, mask=as_mask(mask))
 
 
 @pytest.mark.parametrize("zero_output_for_mask", [False, True])
 @every_mask
+@rolled_ways
 @pytest.mark.parametrize("go_backwards", [False, True])
 def test_outputs_states_and_gradients_equal_the_reference(
-    go_backwards, mask, zero_output_for_mask
+    go_backwards, way, mask, zero_output_for_mask
 ):
     mask = as_mask(mask)
     with double_precision():
@@ -202,19 +218,24 @@ def test_outputs_states_and_gradients_equal_the_reference(
             go_backwards=go_backwards,
             zero_output_for_mask=zero_output_for_mask,
             dtype="float64",
+            **WAYS[way],
         )
         results = list(run(layer, mask))
         weights = layer.get_weights()
     expected = reference_run(weights, mask, go_backwards, zero_output_for_mask)
+    dtype = FLOAT64_OF_KERAS if way == "loop" else "float64"
     for actual, exact in zip(results, expected, strict=True):
-        assert_all_close(actual, exact, FLOAT64_OF_KERAS)
+        assert_all_close(actual, exact, dtype)
 
 
 @every_mask
+@rolled_ways
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
-def test_mixed_precision_stays_near_the_reference(dtype, mask):
+def test_mixed_precision_stays_near_the_reference(dtype, way, mask):
     mask = as_mask(mask)
-    layer, _ = lstm_pair(return_sequences=True, return_state=True, dtype=dtype)
+    layer, _ = lstm_pair(
+        return_sequences=True, return_state=True, dtype=dtype, **WAYS[way]
+    )
     expected = reference_run(layer.get_weights(), mask)
     for actual, exact in zip(run(layer, mask), expected, strict=True):
         assert_all_close(actual, exact, tolerance=4 * TOLERANCES[dtype])
@@ -510,11 +531,11 @@ def test_batch_and_time_may_be_unknown():
 
 @only_tensorflow
 @pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("unroll", [False, True])
-def test_a_tf_function_gives_the_gradients_of_eager_keras(unroll, jit_compile):
+@every_way
+def test_a_tf_function_gives_the_gradients_of_eager_keras(way, jit_compile):
     import tensorflow as tf
 
-    ours, builtin = lstm_pair(return_sequences=True, return_state=True, unroll=unroll)
+    ours, builtin = lstm_pair(return_sequences=True, return_state=True, **WAYS[way])
     mask = as_mask("holes")
     function = tf.function(lambda: run_tensors(ours, mask), jit_compile=jit_compile)
     for actual, expected in zip(function(), run_tensors(builtin, mask), strict=True):
@@ -522,7 +543,7 @@ def test_a_tf_function_gives_the_gradients_of_eager_keras(unroll, jit_compile):
 
 
 @only_tensorflow
-def test_training_on_tensorflow_equals_kerass_bit_for_bit():
+def test_training_of_the_loop_on_tensorflow_equals_kerass_bit_for_bit():
     def trained_weights(layer):
         keras.utils.set_random_seed(0)
         model = keras.Sequential(
@@ -533,17 +554,18 @@ def test_training_on_tensorflow_equals_kerass_bit_for_bit():
         model.fit(x, y, batch_size=64, epochs=2, verbose=0)
         return model.get_weights()
 
-    ours, builtin = map(trained_weights, (lstm_keras.LSTM, keras.layers.LSTM))
+    ours = trained_weights(partial(LSTM, engine="loop"))
+    builtin = trained_weights(keras.layers.LSTM)
     for actual, expected in zip(ours, builtin, strict=True):
         np.testing.assert_array_equal(actual, expected)
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="jax.jit is of JAX")
-@pytest.mark.parametrize("unroll", [False, True])
-def test_jax_jit_gives_the_gradients_of_eager_keras(unroll):
+@every_way
+def test_jax_jit_gives_the_gradients_of_eager_keras(way):
     import jax
 
-    ours, builtin = lstm_pair(return_sequences=True, return_state=True, unroll=unroll)
+    ours, builtin = lstm_pair(return_sequences=True, return_state=True, **WAYS[way])
     mask = as_mask("holes")
     function = jax.jit(lambda: run_tensors(ours, mask))
     for actual, expected in zip(function(), run_tensors(builtin, mask), strict=True):
@@ -759,6 +781,7 @@ def test_the_signature_is_kerass_with_the_arguments_of_rnn():
     described = [(p.name, p.default) for p in ours.values()]
     # Keras takes this one through **kwargs.
     described.remove(("zero_output_for_mask", of_rnn["zero_output_for_mask"].default))
+    described.remove(("engine", "auto"))  # ours alone
     assert described == [(p.name, p.default) for p in builtin.values()]
 
 
@@ -770,16 +793,17 @@ def test_the_call_arguments_are_kerass():
 
 def test_every_argument_survives_its_configuration():
     arguments = inspect.signature(LSTM).parameters
-    assert set(NOT_DEFAULT) == set(arguments) - {"kwargs"}
+    assert set(NOT_DEFAULT) == set(arguments) - {"engine", "kwargs"}
     for name, value in NOT_DEFAULT.items():
         assert value != arguments[name].default, name
 
     of_layer = {"name": "memory", "trainable": False, "dtype": "float16"}
-    layer = LSTM(**NOT_DEFAULT, **of_layer)
+    layer = LSTM(**NOT_DEFAULT, **of_layer, engine="loop")
     config = json.loads(json.dumps(layer.get_config()))
     builtin = keras.layers.LSTM(**NOT_DEFAULT, **of_layer).get_config()
-    # Keras forgets this one.
-    assert config == json.loads(json.dumps({**builtin, "use_cudnn": False}))
+    # Keras forgets use_cudnn, and the engine is ours alone.
+    ours = {"use_cudnn": False, "engine": "loop"}
+    assert config == json.loads(json.dumps({**builtin, **ours}))
     assert LSTM.from_config(config).get_config() == layer.get_config()
 
 
@@ -861,10 +885,10 @@ def test_use_cudnn_must_be_one_of_kerass_values(use_cudnn):
         LSTM(UNITS, use_cudnn=use_cudnn)
 
 
-def test_use_cudnn_true_fails_when_called():
+def test_use_cudnn_true_without_a_gpu_fails_when_called():
     layer = LSTM(UNITS, use_cudnn=True)
     with pytest.raises(
-        ValueError, match=r"expected use_cudnn='auto' or False.*received use_cudnn=True"
+        ValueError, match=r"expected a call that use_cudnn=True can do.*needs a GPU"
     ):
         layer(inputs_and_states()[0])
 

@@ -82,24 +82,25 @@ def choose(engine: str, call: Call) -> Choice:
     Raises:
         ValueError: The engine that was asked for by name can't do it.
     """
+    asked = f"engine={engine!r}"
     if call.use_cudnn is True:
         if engine not in ("auto", "cudnn"):
             raise ValueError(
                 "expected use_cudnn='auto' or False with an engine other than 'cudnn'; "
-                f"received use_cudnn=True with engine={engine!r}"
+                f"received use_cudnn=True with {asked}"
             )
-        engine = "cudnn"
+        engine, asked = "cudnn", "use_cudnn=True"
     refusals = {name: _refusal(name, call) for name in BACKENDS}
     able = [name for name, why in refusals.items() if why is None]
     if engine == "auto":
         taken, others = next(iter(able), LOOP), "an engine before it can do the same"
+    elif engine in (*able, LOOP):
+        taken, others = engine, f"{asked} was asked for"
     else:
-        taken, others = engine, f"engine={engine!r} was asked for"
-        if taken not in (*able, LOOP):
-            raise ValueError(
-                f"expected a call that engine={engine!r} can do; received one that it "
-                f"can't, because {refusals[engine]}"
-            )
+        raise ValueError(
+            f"expected a call that {asked} can do; received one that it can't, because "
+            f"{refusals[engine]}"
+        )
     passed_over = {
         name: refusals.get(name) or others
         for name in (*BACKENDS, LOOP)
