@@ -13,6 +13,7 @@ returns.
 """
 
 import importlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -91,6 +92,8 @@ def choose(engine: str, call: Call) -> Choice:
             )
         engine, asked = "cudnn", "use_cudnn=True"
     refusals = {name: _refusal(name, call) for name in BACKENDS}
+    if engine == "auto" and _exporting_from_tensorflow():
+        refusals = dict.fromkeys(BACKENDS, "an exported model has to run without XLA")
     able = [name for name, why in refusals.items() if why is None]
     if engine == "auto":
         taken, others = next(iter(able), LOOP), "an engine before it can do the same"
@@ -129,6 +132,21 @@ def _refusal(name: str, call: Call) -> str | None:
     if name == "cudnn":
         return _module(name).refusal(call)
     return None
+
+
+def _exporting_from_tensorflow() -> bool:
+    """Whether `Model.export` is tracing: Keras tells a layer by nothing but the stack.
+
+    SavedModels with XLA in them need it where they run, and tf2onnx can't read them.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return False
+    frame = sys._getframe()
+    while frame:
+        if frame.f_globals.get("__name__", "").startswith("keras.src.export."):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _module(name: str):

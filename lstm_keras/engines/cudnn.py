@@ -33,6 +33,7 @@ def _run(sequences, states, kernel, recurrent_kernel, bias, return_sequences):
     layer.cell.kernel = kernel
     layer.cell.recurrent_kernel = recurrent_kernel
     layer.cell.bias = bias
+    layer.cell.built = True
     _, hidden, states = layer.inner_loop(sequences, list(states), mask=None)
     return hidden if return_sequences else None, states
 

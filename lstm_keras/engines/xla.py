@@ -18,6 +18,7 @@ the loop stops where the sequences end, so batches of many shapes need few compi
 import functools
 import os
 
+import numpy as np
 import tensorflow as tf
 
 # A share for each core, up to MOST_SHARES: more were not measured. With fewer rows than
@@ -29,7 +30,9 @@ LEAST_ROWS = 8
 BLOCK = 16
 
 # Sizes are rounded up to these: four between a power of 2 and the next.
-SIZES = [1, 2, 3, 4, *(n << shift for shift in range(28) for n in range(5, 9))]
+SIZES = np.array(
+    [1, 2, 3, 4, *(n << shift for shift in range(28) for n in range(5, 9))], np.int32
+)
 
 
 def run(sequences, mask, states, kernel, recurrent_kernel, bias, return_sequences):
@@ -117,7 +120,7 @@ def _size(tensor, axis):
 def _rounded_up(size):
     if isinstance(size, int):
         return size
-    return tf.gather(SIZES, tf.searchsorted(SIZES, [size])[0])
+    return tf.reduce_min(tf.where(size <= SIZES, SIZES, SIZES[-1]))
 
 
 def _whole_blocks(time):
@@ -163,6 +166,8 @@ def _compiled(features, units, dtype, masked, return_sequences):
         @tf.custom_gradient
         def lstm(x, h, c, kernel, recurrent_kernel, bias):
             kept, h, c = _forward(steps, x, mask, h, c, kernel, recurrent_kernel, bias)
+            # With two tapes TensorFlow would differentiate what is kept as well.
+            kept = [tf.stop_gradient(buffer) for buffer in kept]
             results = [h, c]
             if return_sequences:
                 results.insert(0, tf.transpose(kept[0][1:], [1, 0, 2]))
@@ -311,15 +316,29 @@ def _steps_back(mask, recurrent_kernel, cells, gates, d_hidden):
 
 
 def _differentiable_once(function):
-    """Refuse to differentiate a gradient again, which would give wrong numbers."""
+    """Let a second differentiation fail, which would give wrong numbers.
 
-    def refuse(*_):
-        raise NotImplementedError(
-            "expected first derivatives only from the engine 'xla'; received a second "
-            "differentiation: make the layer with engine='loop'"
-        )
+    It fails when it is computed, not when it is built: with two tapes TensorFlow builds
+    it even if nobody asks for it. XLA can't compile the operator, and names it.
+    """
 
-    return tf.custom_gradient(lambda *tensors: (function(*tensors), refuse))
+    def refuse(*gradients):
+        with tf.name_scope("first_derivatives_only__use_engine_loop"):
+            return [
+                tf.py_function(_no_second_derivative, gradients[:1], tensor.dtype)
+                for tensor in tensors
+            ]
+
+    def once(*inputs):
+        tensors.extend(inputs)
+        return function(*inputs), refuse
+
+    tensors = []
+    return tf.custom_gradient(once)
+
+
+def _no_second_derivative(_):
+    raise NotImplementedError("first derivatives only: use engine='loop'")
 
 
 def _buffer(like, size, width):

@@ -1,0 +1,559 @@
+"""Every engine is held against the loop and the NumPy reference, and must survive use.
+
+The equality matrix of tests/test_layer.py runs over the engines as well.
+"""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from equality import (
+    BACKEND,
+    ENGINES,
+    FEATURES,
+    TIME,
+    UNITS,
+    assert_all_close,
+    inputs_and_states,
+    loss_weights,
+    normal,
+    outputs_and_gradients,
+    randomize_weights,
+    to_numpy,
+)
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from keras import ops
+
+import lstm_keras
+from lstm_keras import LSTM, engines
+from lstm_keras.engines import compaction, cudnn
+from lstm_keras.reference import lstm_backward, lstm_forward
+
+every_engine = pytest.mark.parametrize("engine", ENGINES)
+only_tensorflow = pytest.mark.skipif(
+    BACKEND != "tensorflow", reason="how TensorFlow compiles"
+)
+linux = pytest.mark.skipif(
+    not Path("/proc/self/statm").exists(), reason="reads /proc/self/statm"
+)
+CHECKOUT = str(Path(lstm_keras.__file__).parents[1])
+
+
+def layer_pair(engine, units=UNITS, features=FEATURES, **arguments):
+    """The same layer on an engine and in the loop, with equal random weights."""
+    pair = [LSTM(units, engine=name, **arguments) for name in (engine, "loop")]
+    for layer in pair:
+        layer.build((None, None, features))
+    randomize_weights(pair[0])
+    pair[1].set_weights(pair[0].get_weights())
+    return pair
+
+
+def model_pair(engine, make_model):
+    """A model on an engine and one on the loop, with equal weights."""
+    pair = [make_model(name) for name in (engine, "loop")]
+    pair[1].set_weights(pair[0].get_weights())
+    return pair
+
+
+def classifier(engine, mask_zero=True, **arguments):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((None,), dtype="int32"),
+            keras.layers.Embedding(20, 6, mask_zero=mask_zero),
+            LSTM(8, engine=engine, **arguments),
+            keras.layers.Dense(1, activation="sigmoid"),
+        ]
+    )
+    model.compile(keras.optimizers.Adam(0.01), "binary_crossentropy")
+    return model
+
+
+def padded_ids(rows, time, seed=0):
+    """Left-padded ids, and labels that the order of the words decides."""
+    generator = np.random.default_rng(seed)
+    ids = generator.integers(1, 20, (rows, time)).astype("int32")
+    for row, length in enumerate(generator.integers(1, time + 1, rows)):
+        ids[row, : time - length] = 0
+    return ids, (ids[:, -1] > ids[:, -2]).astype("float32")[:, np.newaxis]
+
+
+# The choice.
+
+
+@every_engine
+def test_auto_takes_the_engine_of_the_backend(engine):
+    choice = LSTM(UNITS).explain_engine()
+    assert choice.engine == engine
+    assert set(choice.passed_over) == {*engines.BACKENDS, "loop"} - {engine}
+    assert "needs a GPU" in choice.passed_over["cudnn"]
+    for name, backends in engines.BACKENDS.items():
+        if BACKEND not in backends:
+            assert f"and this is {BACKEND}" in choice.passed_over[name]
+    assert str(choice).startswith(f"{engine}\nnot cudnn: it needs a GPU")
+
+
+class OtherCell(lstm_keras.LSTMCell):
+    """A subclass may compute something else."""
+
+
+def layer_with_another_cell():
+    layer = LSTM(UNITS)
+    layer.cell = OtherCell(UNITS)
+    return layer
+
+
+def my_tanh(x):
+    return ops.tanh(x)
+
+
+@pytest.mark.parametrize(
+    ("make", "asked", "reason"),
+    [
+        (lambda: LSTM(3, activation="relu"), {}, "these are relu and sigmoid"),
+        (lambda: LSTM(3, activation=None), {}, "these are linear and sigmoid"),
+        (lambda: LSTM(3, activation=my_tanh), {}, "these are my_tanh and sigmoid"),
+        (
+            lambda: LSTM(3, recurrent_activation="hard_sigmoid"),
+            {},
+            "these are tanh and hard_sigmoid",
+        ),
+        (
+            lambda: LSTM(3, recurrent_dropout=0.1),
+            {"training": True},
+            "can't drop the hidden state",
+        ),
+        (lambda: LSTM(3, unroll=True), {}, "unroll=True asks for the unrolled loop"),
+        (layer_with_another_cell, {}, "not lstm_keras.LSTMCell itself"),
+    ],
+)
+def test_the_loop_does_what_engines_cannot_and_the_reason_is_given(make, asked, reason):
+    choice = make().explain_engine(**asked)
+    assert choice.engine == "loop"
+    assert all(reason in choice.passed_over[engine] for engine in ENGINES)
+
+
+@every_engine
+def test_with_recurrent_dropout_an_engine_computes_all_but_training(engine):
+    layer = LSTM(UNITS, recurrent_dropout=0.1)
+    assert layer.explain_engine(training=False).engine == engine
+
+
+@every_engine
+def test_an_engine_asked_for_by_name_that_cannot_is_an_error(engine):
+    for arguments, reason in [
+        ({"activation": "relu"}, "tanh and sigmoid only, and these are relu"),
+        ({"recurrent_dropout": 0.1}, "can't drop the hidden state"),
+        ({"unroll": True}, "unroll=True"),
+    ]:
+        message = f"expected a call that engine='{engine}' can do.*{reason}"
+        with pytest.raises(ValueError, match=message):
+            LSTM(UNITS, engine=engine, **arguments)
+
+
+@pytest.mark.parametrize(
+    "engine", [name for name, backends in engines.BACKENDS.items() if name != "cudnn"]
+)
+def test_an_engine_of_another_backend_is_an_error(engine):
+    if engine in ENGINES:
+        pytest.skip("it is of this backend")
+    with pytest.raises(ValueError, match=f"and this is {BACKEND}"):
+        LSTM(UNITS, engine=engine)
+
+
+def test_cudnn_by_name_needs_a_gpu():
+    with pytest.raises(ValueError, match="needs a GPU"):
+        LSTM(UNITS, engine="cudnn")
+
+
+@pytest.mark.parametrize("engine", ["fast", None, 1, "XLA"])
+def test_an_engine_must_have_one_of_the_names(engine):
+    with pytest.raises(
+        ValueError, match=f"expected engine to be one of .*; received {engine!r}"
+    ):
+        LSTM(UNITS, engine=engine)
+
+
+@every_engine
+def test_use_cudnn_and_another_engine_exclude_each_other(engine):
+    layer = LSTM(UNITS, use_cudnn=True)
+    layer.engine = engine
+    with pytest.raises(ValueError, match=f"use_cudnn=True with engine='{engine}'"):
+        layer.explain_engine()
+
+
+@only_tensorflow
+def test_a_model_with_an_engine_is_not_one_xla_program():
+    assert not LSTM(UNITS).supports_jit
+    assert LSTM(UNITS, engine="loop").supports_jit
+    assert LSTM(UNITS, recurrent_dropout=0.1).supports_jit
+
+
+@every_engine
+def test_the_engine_is_saved_with_the_layer_if_it_was_chosen(engine):
+    assert "engine" not in LSTM(UNITS).get_config()
+    for name in (engine, "loop"):
+        config = LSTM(UNITS, engine=name).get_config()
+        assert LSTM.from_config(config).engine == name
+
+
+# The numbers.
+
+
+@every_engine
+@pytest.mark.parametrize("masked", [False, True])
+def test_gradients_of_200_steps_are_those_of_the_reference(engine, masked):
+    batch, time = 4, 200
+    x = normal(batch, time, FEATURES, seed=1)
+    h0, c0 = normal(batch, UNITS, seed=2), normal(batch, UNITS, seed=3)
+    mask = normal(batch, time, seed=5) > -1 if masked else None
+    layer, _ = layer_pair(engine, return_sequences=True, return_state=True)
+    results, gradients = map(
+        to_numpy,
+        outputs_and_gradients(
+            layer,
+            lambda x, h, c: layer(x, initial_state=[h, c], mask=mask),
+            [x, h0, c0],
+        ),
+    )
+    weights = [weight.astype("float64") for weight in layer.get_weights()]
+    forward = lstm_forward(x, *weights, h0=h0, c0=c0, mask=mask)
+    shown = forward.output_mask(False)
+    if BACKEND == "jax":  # which shows h0 before the first step
+        shown = np.ones_like(shown)
+    backward = lstm_backward(
+        forward,
+        dh=loss_weights(forward.h.shape, 0) * shown,
+        dh_last=loss_weights(h0.shape, 1),
+        dc_last=loss_weights(h0.shape, 2),
+    )
+    assert_all_close(results, [forward.h * shown, forward.h_last, forward.c_last])
+    expected = [
+        backward.kernel,
+        backward.recurrent_kernel,
+        backward.bias,
+        backward.x,
+        backward.h0,
+        backward.c0,
+    ]
+    assert_all_close(gradients, expected, tolerance=1e-5)
+
+
+@st.composite
+def configurations(draw):
+    """A layer's arguments, its inputs, and how it is called."""
+    # Few sizes, since each is compiled; down to one of each.
+    rows, time = draw(st.sampled_from([(1, 1), (1, 19), (2, 6), (9, 2), (9, 19)]))
+    units, features = draw(st.sampled_from([(1, 1), (1, 4), (3, 1)]))
+    arguments = {
+        "return_sequences": draw(st.booleans()),
+        "return_state": draw(st.booleans()),
+        "go_backwards": draw(st.booleans()),
+        "use_bias": draw(st.booleans()),
+        "zero_output_for_mask": draw(st.booleans()),
+        "dropout": draw(st.sampled_from([0.0, 0.0, 0.4])),
+        "seed": 3,
+    }
+    generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    x = generator.normal(size=(rows, time, features))
+    states = generator.normal(size=(2, rows, units))
+    call = {"training": draw(st.booleans())}
+    if draw(st.booleans()):
+        share = draw(st.sampled_from([0.0, 0.2, 0.8, 1.0]))
+        call["mask"] = generator.random((rows, time)) < share
+    return units, features, arguments, [x, *states], call, draw(st.booleans())
+
+
+@every_engine
+@settings(
+    max_examples=1000,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+)
+@given(configuration=configurations())
+def test_an_engine_agrees_with_the_loop(engine, configuration):
+    units, features, arguments, arrays, call, with_states = configuration
+
+    def run(layer):
+        def function(x, h, c):
+            states = [h, c] if with_states else None
+            return layer(x, initial_state=states, **call)
+
+        outputs, gradients = outputs_and_gradients(layer, function, arrays)
+        if not with_states:  # the gradients of what was not used
+            gradients = gradients[:-2]
+        return [joined(outputs), joined(gradients)]
+
+    # Joined, since a gradient that is tiny beside the others has few correct digits:
+    # in float32 the loop's differ from the reference's as well.
+    pair = layer_pair(engine, units, features, **arguments)
+    for actual, expected in zip(*map(run, pair), strict=True):
+        assert_all_close([actual], [expected], tolerance=1e-5)
+
+
+def joined(tensors):
+    return np.concatenate([array.ravel() for array in to_numpy(tensors)])
+
+
+@every_engine
+def test_ten_epochs_of_training_end_at_the_loss_of_the_loop(engine):
+    x, y = padded_ids(50, 12)
+
+    def final_loss(model):
+        keras.utils.set_random_seed(1)
+        # The last batch of an epoch has 2 rows.
+        history = model.fit(x, y, batch_size=16, epochs=10, verbose=0).history
+        return history["loss"]
+
+    losses = [final_loss(m) for m in model_pair(engine, classifier)]
+    assert losses[0][-1] < 0.9 * losses[0][0]
+    np.testing.assert_allclose(losses[0], losses[1], atol=1e-3)
+
+
+def test_a_mask_by_compaction_is_the_mask_of_the_loop():
+    layer, loop = layer_pair(ENGINES[0], return_sequences=True, return_state=True)
+    x, h, c = (ops.convert_to_tensor(a, "float32") for a in inputs_and_states())
+    mask = ops.convert_to_tensor(
+        np.tile([True, False, True, False, False, True, True], (3, 1))
+    )
+    mask = ops.concatenate([mask[:2], ops.zeros_like(mask[:1])])  # one fully masked
+    weights = [ops.convert_to_tensor(weight) for weight in layer.get_weights()]
+
+    def run_unmasked(*arguments):
+        return engines.run(ENGINES[0], arguments[0], None, *arguments[1:])
+
+    hidden, states = compaction.run_compacted(
+        run_unmasked, x, mask, [h, c], *weights, True
+    )
+    expected = loop(x, initial_state=[h, c], mask=mask)
+    shown = np.ones_like(to_numpy(mask)[0]) if BACKEND == "jax" else to_numpy(mask)[0]
+    shown = np.maximum.accumulate(shown, axis=1)[..., np.newaxis]
+    assert_all_close([to_numpy(hidden)[0] * shown, *states], expected)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_keras_computes_what_the_cudnn_engine_hands_to_it(masked):
+    # Without a GPU, Keras's layer takes its loop, with the same arguments and results.
+    _, loop = layer_pair("auto", return_sequences=True, return_state=True)
+    arrays = inputs_and_states()
+    x, h, c = (ops.convert_to_tensor(a, "float32") for a in arrays)
+    weights = [ops.convert_to_tensor(weight) for weight in loop.get_weights()]
+    mask = ops.convert_to_tensor(np.arange(TIME) < [[3], [7], [1]]) if masked else None
+    hidden, states = cudnn.run(x, mask, [h, c], *weights, True)
+    assert_all_close([hidden, *states], loop(x, initial_state=[h, c], mask=mask))
+    assert cudnn.run(x, mask, [h, c], *weights, False)[0] is None
+
+
+# Derivatives beyond the first.
+
+
+@only_tensorflow
+def test_a_second_derivative_of_xla_is_an_error_and_not_a_wrong_number():
+    import tensorflow as tf
+
+    x = tf.constant(inputs_and_states()[0], tf.float32)
+    layer, loop = layer_pair("xla")
+
+    def second(layer):
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                y = tf.reduce_sum(layer(x))
+            first = tf.reduce_sum(inner.gradient(y, x) ** 2)
+        return outer.gradient(first, x)
+
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="first_derivatives_only__use_engine_loop"
+    ):
+        second(layer)
+    assert np.abs(second(loop)).max() > 0
+
+
+@only_tensorflow
+def test_two_tapes_may_watch_at_the_same_time():
+    import tensorflow as tf
+
+    x = tf.constant(inputs_and_states()[0], tf.float32)
+    layer, loop = layer_pair("xla")
+
+    def gradients(layer):
+        with tf.GradientTape() as one, tf.GradientTape() as other:
+            one.watch(x)
+            y = tf.reduce_sum(layer(x) ** 2)
+        weights = [variable.value for variable in layer.trainable_variables]
+        return [one.gradient(y, x), *other.gradient(y, weights)]
+
+    assert_all_close(gradients(layer), gradients(loop))
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="differentiates by jax.grad")
+def test_a_second_derivative_of_scan_is_that_of_the_loop():
+    import jax
+
+    def second(layer):
+        first = jax.grad(lambda x: layer(x).sum())
+        return jax.grad(lambda x: (first(x) ** 2).sum())(x)
+
+    x = ops.convert_to_tensor(inputs_and_states()[0], "float32")
+    engine, loop = map(second, layer_pair("scan"))
+    assert_all_close([engine], [loop])
+
+
+# Survival.
+
+
+@every_engine
+@pytest.mark.parametrize("mask_zero", [False, True])
+def test_odd_batches_and_lengths_are_predicted_like_the_loop(engine, mask_zero):
+    model, loop = model_pair(engine, lambda name: classifier(name, mask_zero))
+    for rows, time in [(1, 1), (1, 30), (3, 2), (7, 17), (17, 5), (33, 9)]:
+        ids, _ = padded_ids(rows, max(time, 2), seed=rows)
+        ids = ids[:, :time]
+        assert_all_close(
+            [model.predict(ids, verbose=0)], [loop.predict(ids, verbose=0)]
+        )
+
+
+@every_engine
+def test_threads_may_predict_at_the_same_time(engine):
+    model = classifier(engine)
+    batches = [padded_ids(rows, 10, seed=rows)[0] for rows in range(1, 17)]
+    expected = [model.predict_on_batch(ids) for ids in batches]
+    with ThreadPoolExecutor(4) as pool:
+        for actual in pool.map(
+            lambda _: list(map(model.predict_on_batch, batches)), range(4)
+        ):
+            assert_all_close(actual, expected)
+
+
+@every_engine
+def test_two_stateful_layers_carry_their_states_through_training(engine):
+    def make_model(name):
+        keras.utils.set_random_seed(0)
+        x = keras.Input(batch_shape=(4, 6, FEATURES))
+        y = LSTM(5, return_sequences=True, stateful=True, engine=name)(x)
+        y = LSTM(3, stateful=True, engine=name)(y)
+        model = keras.Model(x, y)
+        model.compile("sgd", "mse")
+        return model
+
+    x, y = normal(12, 6, FEATURES), normal(12, 3, seed=1)
+    pair = model_pair(engine, make_model)
+    for model in pair:
+        model.fit(x, y, batch_size=4, epochs=2, shuffle=False, verbose=0)
+    assert_all_close(*(model.get_weights() for model in pair))
+
+
+@only_tensorflow
+def test_an_exported_model_has_no_xla_in_it(tmp_path):
+    import tensorflow as tf
+
+    model = classifier("auto")
+    ids, _ = padded_ids(3, 8)
+    model.export(tmp_path / "model", verbose=False)
+    served = tf.saved_model.load(tmp_path / "model")
+    assert_all_close([served.serve(ids)], [model.predict(ids, verbose=0)])
+    assert b"XlaMustCompile" not in (tmp_path / "model/saved_model.pb").read_bytes()
+    assert model.layers[1].explain_engine().engine == "xla"
+
+
+@only_tensorflow
+def test_batches_of_many_shapes_need_few_compilations(tmp_path):
+    # XLA writes a file for each program that it compiles.
+    program = """
+import keras, numpy as np
+from lstm_keras import LSTM
+model = keras.Sequential([LSTM(4), keras.layers.Dense(1)])
+model.compile("sgd", "mse")
+def batches():
+    for step in range(96):
+        rows = 16 if step % 2 else 1 + step // 4
+        yield np.ones((rows, step + 1, 3), "float32"), np.ones((rows, 1), "float32")
+model.fit(batches(), verbose=0)
+"""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": CHECKOUT,
+        "XLA_FLAGS": f"--xla_dump_to={tmp_path} --xla_dump_hlo_as_text",
+    }
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+    compiled = list(tmp_path.glob("*before_optimizations.txt"))
+    # 96 shapes; a program each for the forward and the backward pass.
+    assert 2 <= len(compiled) <= 96
+
+
+@only_tensorflow
+def test_sizes_are_rounded_up_to_few_and_by_little():
+    import tensorflow as tf
+
+    from lstm_keras.engines import xla
+
+    rounded = [int(xla._rounded_up(tf.constant(size))) for size in range(1, 1001)]
+    assert len(set(rounded)) <= 4 * 9
+    for size, up in enumerate(rounded, start=1):
+        assert size <= up <= size * 1.25 + 1
+
+
+MEMORY = """
+import sys, resource, numpy as np, keras
+from lstm_keras import LSTM
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+model = keras.Sequential([keras.Input((None, 8)), LSTM({units}), keras.layers.Dense(1)])
+model.compile("sgd", "mse")
+def train(rows, time, steps):
+    x, y = np.ones((rows, time, 8), "float32"), np.ones((rows, 1), "float32")
+    for _ in range(steps):
+        model.train_on_batch(x, y)
+"""
+
+
+def run_and_read_numbers(program):
+    environment = {**os.environ, "PYTHONPATH": CHECKOUT, "KERAS_BACKEND": BACKEND}
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return [float(word) for word in result.stdout.split()]
+
+
+@linux
+def test_memory_does_not_grow_in_2000_steps():
+    program = MEMORY.format(units=16) + (
+        "train(16, 20, 200)\n"
+        "before = resident()\n"
+        "train(16, 20, 2000)\n"
+        "print(resident() - before)\n"
+    )
+    (growth,) = run_and_read_numbers(program)
+    assert growth < 30e6
+
+
+@linux
+def test_memory_of_training_grows_linearly_with_time():
+    program = MEMORY.format(units=64) + (
+        "train(64, 100, 2)\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
+        "peaks = [peak()]\n"
+        "for time in (1000, 2000, 4000):\n"
+        "    train(64, time, 2)\n"
+        "    peaks.append(peak())\n"
+        "print(*peaks)\n"
+    )
+    _, *peaks = run_and_read_numbers(program)
+    first, second = np.diff(peaks)  # of 1,000 and of 2,000 more steps
+    kept = 4 * 64 * 64 * 6  # bytes a step of the gates and both states, at least
+    assert 1000 * kept * 0.5 < first
+    assert 1.2 * first < second < 3 * first
