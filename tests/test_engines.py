@@ -19,6 +19,7 @@ from equality import (
     TIME,
     UNITS,
     assert_all_close,
+    double_precision,
     inputs_and_states,
     loss_weights,
     normal,
@@ -292,11 +293,14 @@ def test_an_engine_agrees_with_the_loop(engine, configuration):
             gradients = gradients[:-2]
         return [joined(outputs), joined(gradients)]
 
-    # Joined, since a gradient that is tiny beside the others has few correct digits:
-    # in float32 the loop's differ from the reference's as well.
-    pair = layer_pair(engine, units, features, **arguments)
-    for actual, expected in zip(*map(run, pair), strict=True):
-        assert_all_close([actual], [expected], tolerance=1e-5)
+    # In float64, so that few correct digits in a gradient hide nothing. (Joined, since
+    # one may be tiny beside the others.) On JAX and torch the loop's products are in
+    # float32.
+    tolerance = 1e-9 if BACKEND == "tensorflow" else 1e-4
+    with double_precision():
+        pair = layer_pair(engine, units, features, dtype="float64", **arguments)
+        for actual, expected in zip(*map(run, pair), strict=True):
+            assert_all_close([actual], [expected], tolerance=tolerance)
 
 
 def joined(tensors):

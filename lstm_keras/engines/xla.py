@@ -188,17 +188,14 @@ def _compiled(features, units, dtype, masked, return_sequences):
 def _forward(steps, x, mask, h, c, kernel, recurrent_kernel, bias):
     """Return [every h, c, i, f, g and o], the last h and the last c."""
     time, units = tf.shape(x)[1], h.shape[1]
-    # sigmoid(z) = (1 + tanh(z / 2)) / 2, so one tanh computes all four parts.
-    half = tf.repeat(tf.constant([0.5, 0.5, 1.0, 0.5], x.dtype), units)
-    weights = tf.concat([kernel, recurrent_kernel], axis=0) * half
-    bias *= half
+    weights = tf.concat([kernel, recurrent_kernel], axis=0)
 
     def step(t, h, c, hidden, cells, *gates):
         # One product, not two: of a step with many parts XLA would run some at the same
         # time, on the core that the other share needs.
         z = tf.concat([x[:, t], h], axis=-1) @ weights + bias
-        i, f, g, o = tf.split(tf.tanh(z), 4, axis=-1)
-        i, f, o = (1 + i) / 2, (1 + f) / 2, (1 + o) / 2
+        z_i, z_f, z_g, z_o = tf.split(z, 4, axis=-1)
+        i, f, g, o = tf.sigmoid(z_i), tf.sigmoid(z_f), tf.tanh(z_g), tf.sigmoid(z_o)
         new_c = f * c + i * g
         new_h = o * tf.tanh(new_c)
         if mask is not None:
