@@ -7,6 +7,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # The files that run on every backend.
 LAYER_TESTS = tests/test_reference.py tests/test_cell.py tests/test_layer.py \
+	tests/test_engines.py \
 	tests/test_losses.py tests/test_language_model.py tests/test_generation.py
 
 .PHONY: demo test test-real test-slow test-backends lint

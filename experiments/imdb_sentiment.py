@@ -88,12 +88,7 @@ class Settings:
         above=0,
         below=1,
     )
-    layer: str = option(
-        "custom",
-        "custom: lstm_keras.LSTM; the others are Keras's own",
-        group="model",
-        choices=recurrent.LAYERS,
-    )
+    layer: str = recurrent.layer_option()
     embedding: int = option(32, "size of a word's vector", group="model", least=1)
     units: int = option(64, "size of the recurrent state", group="model", least=1)
     layers: int = option(1, "recurrent layers on each other", group="model", least=1)
@@ -173,7 +168,8 @@ class Settings:
     )
     overwrite: bool = option(False, "replace a run of that name", group="output")
     baselines: bool = option(True, "train the TF-IDF baselines, too", group="output")
-    jit: bool = option(False, "compile the training step with XLA", group="speed")
+    engine: str = recurrent.engine_option()
+    jit: bool = recurrent.jit_option()
     dtype: str = option(
         "float32",
         "the layers' dtype policy",
@@ -246,6 +242,8 @@ def run(settings: Settings, command: str) -> Path:
 
             from lstm_keras.datasets import load_reviews
         keras.config.set_dtype_policy(settings.dtype)
+        engine = recurrent.engine(settings, masked=settings.mask_padding)
+        print(recurrent.described(engine))
         with runner.stage(f"Loading the reviews ({settings.data})"):
             reviews = load_reviews(settings.data, limit=settings.limit)
         describe(reviews)
@@ -263,7 +261,7 @@ def run(settings: Settings, command: str) -> Path:
             "interrupted": bool(ending),
             "ending": ending,
             "data": data_facts(reviews, trained[0].validation.size),
-            "engine": recurrent.engine(settings.layer),
+            "engine": engine,
             "environment": runner.environment(),
             "seconds": round(time.perf_counter() - start, 1),
             "runs": [one.to_dict() for one in trained],
@@ -327,7 +325,7 @@ def build_model(settings: Settings, input_dim: int, steps: int):
         model.add(layers.Dropout(settings.word_dropout, noise_shape=shape))
     if settings.embedding_dropout:
         model.add(layers.Dropout(settings.embedding_dropout))
-    make = recurrent.recurrent_layer(settings.layer)
+    make = recurrent.recurrent_layer(settings)
     for depth in range(settings.layers):
         layer = make(
             settings.units,
@@ -410,7 +408,7 @@ def train_one(
         )
     steps = settings.epochs * -(-len(used) // settings.batch_size)
     model = build_model(settings, input_dim, steps)
-    print(f"\nTraining {recurrent.engine(settings.layer)['layer']} with seed {seed}:")
+    print(f"\nTraining {recurrent.layer_name(settings)} with seed {seed}:")
     if seed == settings.seed:
         model.summary(print_fn=print)
     fitted = training.fit(
@@ -423,7 +421,7 @@ def train_one(
     )
     held_out_probabilities = model.predict(train.ids[held_out], verbose=0)
     test_probabilities = model.predict(test.ids, verbose=0)[:, 0]
-    name = f"{recurrent.engine(settings.layer)['layer']}, seed {seed}"
+    name = f"{recurrent.layer_name(settings)}, seed {seed}"
     return Trained(
         seed=seed,
         model=model,

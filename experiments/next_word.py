@@ -134,12 +134,7 @@ class Settings:
     held_out_text: str | None = option(
         None, "a PATH to evaluate on instead", group="text"
     )
-    layer: str = option(
-        "custom",
-        "custom: lstm_keras.LSTM; the others are Keras's own",
-        group="model",
-        choices=recurrent.LAYERS,
-    )
+    layer: str = recurrent.layer_option()
     embedding: int = option(100, "size of a word's vector", group="model", least=1)
     units: int = option(150, "size of the recurrent state", group="model", least=1)
     layers: int = option(1, "recurrent layers on each other", group="model", least=1)
@@ -234,7 +229,8 @@ class Settings:
     )
     overwrite: bool = option(False, "replace a run of that name", group="output")
     baselines: bool = option(True, "fit the n-grams, too", group="output")
-    jit: bool = option(False, "compile the training step with XLA", group="speed")
+    engine: str = recurrent.engine_option()
+    jit: bool = recurrent.jit_option()
     dtype: str = option(
         "float32",
         "the layers' dtype policy",
@@ -286,6 +282,8 @@ def run(settings: Settings, command: str) -> Path:
 
             from lstm_keras.corpora import load_text
         keras.config.set_dtype_policy(settings.dtype)
+        engine = recurrent.engine(settings, masked=settings.examples == "prefixes")
+        print(recurrent.described(engine))
         with runner.stage(f"Loading the text ({settings.text})"):
             corpus = load_text(
                 settings.text,
@@ -314,7 +312,7 @@ def run(settings: Settings, command: str) -> Path:
                 "interrupted": fitted.interrupted,
                 "ending": ending,
                 "data": data_facts(settings, corpus),
-                "engine": recurrent.engine(settings.layer),
+                "engine": engine,
                 "environment": runner.environment(),
                 "seconds": round(time.perf_counter() - start, 1),
                 "sampled_softmax": settings.sampled_softmax,
@@ -388,7 +386,7 @@ def train(settings: Settings, corpus: "Corpus") -> tuple["LanguageModel", traini
     batches, held_out = training_data(settings, corpus)
     monitor = "val_perplexity" if held_out else "perplexity"
     trainer.compile(optimizer(settings, batches), jit_compile=settings.jit)
-    print(f"\nTraining {recurrent.engine(settings.layer)['layer']}:")
+    print(f"\nTraining {recurrent.layer_name(settings)}:")
     parts.model.summary(print_fn=print)
     callbacks = [next_word_training.ResetStates()]
     if settings.schedule == "plateau":
@@ -487,7 +485,7 @@ def build(settings: Settings, vocabulary: int) -> "LanguageModel":
     """Return the model of the settings, for so many ids."""
     from lstm_keras.language_model import build_language_model
 
-    make = recurrent.recurrent_layer(settings.layer)
+    make = recurrent.recurrent_layer(settings)
     units = [settings.units] * settings.layers
     if settings.tied:
         units[-1] = settings.embedding
@@ -526,7 +524,7 @@ def evaluate(settings: Settings, corpus: "Corpus", trained: Trained) -> list[dic
             for text, scores in both.items()
         }
 
-    name = recurrent.engine(settings.layer)["layer"]
+    name = recurrent.layer_name(settings)
     results = [result(name, trained.train_scores, trained.held_out_scores)]
     models = {"Kneser-Ney trigram": KneserNeyTrigram, "Unigram": UnigramModel}
     if not settings.baselines:

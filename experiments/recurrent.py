@@ -1,30 +1,110 @@
-"""Which recurrent layer an experiment runs: ours, or one of Keras's."""
+"""Which recurrent layer an experiment runs: ours, on an engine, or one of Keras's."""
+
+from collections.abc import Callable
+from functools import partial
+
+from experiments.runner import option
 
 LAYERS = ("custom", "builtin", "gru", "simple_rnn")
+ENGINES = ("auto", "loop", "cudnn", "xla", "aten", "scan")  # lstm_keras.engines.NAMES
 
 
-def recurrent_layer(layer: str) -> type:
-    """Return the class of a `--layer`."""
+def layer_option():
+    """Declare `--layer`, a field of an experiment's settings."""
+    return option(
+        "custom",
+        "custom: lstm_keras.LSTM; the others are Keras's own",
+        group="model",
+        choices=LAYERS,
+    )
+
+
+def engine_option():
+    """Declare `--engine`, likewise."""
+    return option(
+        "auto",
+        "what computes the custom layer: auto, the fastest that can; loop, the cell "
+        "step by step; or an engine by name, each of one backend",
+        group="speed",
+        choices=ENGINES,
+    )
+
+
+def jit_option():
+    """Declare `--jit`, likewise."""
+    return option(
+        False,
+        "compile the training step with XLA; on TensorFlow the custom layer is then "
+        "the loop, since the engine works outside of such a program",
+        group="speed",
+    )
+
+
+def recurrent_layer(settings) -> Callable:
+    """Return what makes the layer of an experiment's settings.
+
+    Args:
+        settings: With `layer`, `engine` and `jit`.
+
+    Raises:
+        ValueError: These do not go together.
+    """
     import keras
 
     import lstm_keras
 
-    return {
-        "custom": lstm_keras.LSTM,
-        "builtin": keras.layers.LSTM,
-        "gru": keras.layers.GRU,
-        "simple_rnn": keras.layers.SimpleRNN,
-    }[layer]
-
-
-def engine(layer: str) -> dict:
-    """Return which layer computed the numbers, and on which path."""
-    if layer == "custom":
+    if settings.layer != "custom":
+        if settings.engine != "auto":
+            raise ValueError(
+                "expected --engine with --layer custom; received --engine "
+                f"{settings.engine} with --layer {settings.layer}"
+            )
         return {
-            "layer": "lstm_keras.LSTM",
-            "path": "loop over lstm_keras.LSTMCell in keras.layers.RNN",
-        }
-    return {
-        "layer": f"keras.layers.{recurrent_layer(layer).__name__}",
-        "path": "chosen by Keras",
-    }
+            "builtin": keras.layers.LSTM,
+            "gru": keras.layers.GRU,
+            "simple_rnn": keras.layers.SimpleRNN,
+        }[settings.layer]
+    engine = settings.engine
+    if settings.jit and keras.backend.backend() == "tensorflow":
+        if engine not in ("auto", "loop"):
+            raise ValueError(
+                f"expected --jit with --engine loop; received --engine {engine}"
+            )
+        engine = "loop"
+    return partial(lstm_keras.LSTM, engine=engine)
+
+
+def engine(settings, masked: bool) -> dict:
+    """Return which layer computes the numbers, on which path, and why on no other.
+
+    Args:
+        settings: See `recurrent_layer`; with `recurrent_dropout`, too.
+        masked: Whether the layer is given a mask.
+    """
+    make = recurrent_layer(settings)
+    if settings.layer != "custom":
+        return {"layer": layer_name(settings), "path": "chosen by Keras"}
+    layer = make(1, recurrent_dropout=settings.recurrent_dropout, name="asked")
+    facts = {"layer": layer_name(settings)}
+    for kind in ("training", "prediction"):
+        choice = layer.explain_engine(training=kind == "training", masked=masked)
+        facts[kind] = choice.engine
+        facts[f"passed over in {kind}"] = "; ".join(
+            f"{name}: {why}" for name, why in choice.passed_over.items()
+        )
+    return facts
+
+
+def described(facts: dict) -> str:
+    """Return what `engine` found in one line."""
+    paths = [
+        facts[kind] for kind in ("path", "training", "prediction") if kind in facts
+    ]
+    return f"Layer: {facts['layer']}, path: {' / '.join(dict.fromkeys(paths))}"
+
+
+def layer_name(settings) -> str:
+    """Return the layer's name as Python has it."""
+    if settings.layer == "custom":
+        return "lstm_keras.LSTM"
+    return f"keras.layers.{recurrent_layer(settings).__name__}"

@@ -41,7 +41,7 @@ only_tensorflow = pytest.mark.skipif(
     BACKEND != "tensorflow", reason="how TensorFlow compiles"
 )
 linux = pytest.mark.skipif(
-    not Path("/proc/self/statm").exists(), reason="reads /proc/self/statm"
+    not Path("/proc/self/status").exists(), reason="reads /proc/self/status"
 )
 CHECKOUT = str(Path(lstm_keras.__file__).parents[1])
 
@@ -274,7 +274,8 @@ def configurations(draw):
 
 @every_engine
 @settings(
-    max_examples=1000,
+    # JAX compiles every step of every example anew, and tests take minutes.
+    max_examples=150 if BACKEND == "jax" else 1000,
     deadline=None,
     print_blob=True,
     suppress_health_check=list(HealthCheck),
@@ -284,14 +285,11 @@ def test_an_engine_agrees_with_the_loop(engine, configuration):
     units, features, arguments, arrays, call, with_states = configuration
 
     def run(layer):
-        def function(x, h, c):
-            states = [h, c] if with_states else None
-            return layer(x, initial_state=states, **call)
+        def function(x, *states):
+            return layer(x, initial_state=states or None, **call)
 
-        outputs, gradients = outputs_and_gradients(layer, function, arrays)
-        if not with_states:  # the gradients of what was not used
-            gradients = gradients[:-2]
-        return [joined(outputs), joined(gradients)]
+        used = arrays if with_states else arrays[:1]
+        return [*map(joined, outputs_and_gradients(layer, function, used))]
 
     # In float64, so that few correct digits in a gradient hide nothing. (Joined, since
     # one may be tiny beside the others.) On JAX and torch the loop's products are in
@@ -430,12 +428,12 @@ def test_odd_batches_and_lengths_are_predicted_like_the_loop(engine, mask_zero):
 @every_engine
 def test_threads_may_predict_at_the_same_time(engine):
     model = classifier(engine)
+    # Keras on JAX gives predict's buffers away while another thread reads them.
+    predict = model if BACKEND == "jax" else model.predict_on_batch
     batches = [padded_ids(rows, 10, seed=rows)[0] for rows in range(1, 17)]
-    expected = [model.predict_on_batch(ids) for ids in batches]
+    expected = list(map(predict, batches))
     with ThreadPoolExecutor(4) as pool:
-        for actual in pool.map(
-            lambda _: list(map(model.predict_on_batch, batches)), range(4)
-        ):
+        for actual in pool.map(lambda _: list(map(predict, batches)), range(4)):
             assert_all_close(actual, expected)
 
 
@@ -508,10 +506,11 @@ def test_sizes_are_rounded_up_to_few_and_by_little():
 
 
 MEMORY = """
-import sys, resource, numpy as np, keras
+import re, numpy as np, keras
 from lstm_keras import LSTM
-def resident():
-    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+def mebibytes(field):
+    status = open("/proc/self/status").read()
+    return int(re.search(field + r":\\s+(\\d+) kB", status)[1]) / 1024
 model = keras.Sequential([keras.Input((None, 8)), LSTM({units}), keras.layers.Dense(1)])
 model.compile("sgd", "mse")
 def train(rows, time, steps):
@@ -537,27 +536,23 @@ def run_and_read_numbers(program):
 def test_memory_does_not_grow_in_2000_steps():
     program = MEMORY.format(units=16) + (
         "train(16, 20, 200)\n"
-        "before = resident()\n"
+        "before = mebibytes('VmRSS')\n"
         "train(16, 20, 2000)\n"
-        "print(resident() - before)\n"
+        "print(mebibytes('VmRSS') - before)\n"
     )
     (growth,) = run_and_read_numbers(program)
-    assert growth < 30e6
+    assert growth < 30
 
 
 @linux
 def test_memory_of_training_grows_linearly_with_time():
     program = MEMORY.format(units=64) + (
-        "train(64, 100, 2)\n"
-        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
-        "peaks = [peak()]\n"
         "for time in (1000, 2000, 4000):\n"
+        "    open('/proc/self/clear_refs', 'w').write('5')\n"  # forget the peak
         "    train(64, time, 2)\n"
-        "    peaks.append(peak())\n"
-        "print(*peaks)\n"
+        "    print(mebibytes('VmHWM'))\n"
     )
-    _, *peaks = run_and_read_numbers(program)
-    first, second = np.diff(peaks)  # of 1,000 and of 2,000 more steps
-    kept = 4 * 64 * 64 * 6  # bytes a step of the gates and both states, at least
-    assert 1000 * kept * 0.5 < first
+    first, second = np.diff(run_and_read_numbers(program))  # of 1,000 and 2,000 steps
+    kept = 4 * 64 * 64 * 5 / 2**20  # of a step: four gates and a state, at least
+    assert first > 1000 * kept
     assert 1.2 * first < second < 3 * first
