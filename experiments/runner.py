@@ -102,7 +102,13 @@ def parse(
 
 
 def start(
-    run: Callable, settings: type, argv: Sequence[str], *, experiment: str, **about
+    run: Callable,
+    settings: type,
+    argv: Sequence[str],
+    *,
+    experiment: str,
+    named_after: str = "layer",
+    **about,
 ) -> None:
     """Read an experiment's command line and run it, with errors a user can read.
 
@@ -111,12 +117,14 @@ def start(
         settings: See `parse`.
         argv: See `parse`.
         experiment: The script's name.
+        named_after: The setting with which a name that was not given begins.
         **about: Further arguments of `parse`.
     """
     program = f"python -m experiments.{experiment}"
     chosen = parse(settings, argv, program=program, **about)
     if chosen.name is None:
-        name = f"{chosen.layer}-{time.strftime('%Y%m%d-%H%M%S')}"
+        beginning = getattr(chosen, named_after)
+        name = f"{beginning}-{time.strftime('%Y%m%d-%H%M%S')}"
         chosen = dataclasses.replace(chosen, name=name)
     with readable_errors():
         run(chosen, command_line(experiment, argv))

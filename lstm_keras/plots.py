@@ -4,8 +4,10 @@ The figures are made without pyplot: no display is needed and no global state is
 Save one with `figure.savefig(path)`.
 """
 
+import math
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,6 +16,7 @@ from matplotlib.ticker import (
     LogLocator,
     MaxNLocator,
     NullFormatter,
+    NullLocator,
     StrMethodFormatter,
 )
 from numpy.typing import ArrayLike
@@ -28,12 +31,16 @@ BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
 ORANGE, SKY, PURPLE = "#E69F00", "#56B4E9", "#CC79A7"
 COLORS = (BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE)
 LINE_STYLES = ("-", "--", "-.", ":")
+MARKERS = ("o", "s", "^", "D", "v", "P")
 REFERENCE_LINE = {"color": "#555555", "linewidth": 0.9, "zorder": 1.5}
 
 UNIT = (-0.02, 1.02)  # the range from 0 to 1 with room for the marks at its ends
 
 # A range wider than this factor is drawn on a logarithmic axis.
 LINEAR_RANGE = 10
+
+# The sizes by which the time of a step grows.
+SIZES = {"T": "Steps of a sequence (T)", "B": "Sequences (B)", "H": "Units (H)"}
 
 Curves = Mapping[str, tuple[ArrayLike, ArrayLike]]
 Bins = Sequence[Mapping[str, float | int | None]]
@@ -361,6 +368,46 @@ def plot_frequency_loss(rows: Rows) -> Figure:
     return figure
 
 
+def plot_growth(kind: str, panels: Mapping[str, Curves], limit: str) -> Figure:
+    """Draw how the time of a step grows with the sizes T, B and H, on log axes.
+
+    Args:
+        kind: what is timed, for the titles.
+        panels: for some of the sizes in `SIZES` the curves by name: sizes and seconds,
+            each of shape (n,). A name looks the same in every panel.
+        limit: the name that is no measurement but a bound, drawn as a dashed line.
+
+    Raises:
+        ValueError: if there is no panel or no curve, for an unknown size, or a number
+            that is not above 0.
+    """
+    _check_panels(panels)
+    names = dict.fromkeys(name for curves in panels.values() for name in curves)
+    styles = {
+        name: {"color": color, "marker": marker}
+        for name, color, marker in zip(
+            [n for n in names if n != limit],
+            cycle(COLORS),
+            cycle(MARKERS),
+            strict=False,
+        )
+    }
+    styles[limit] = REFERENCE_LINE | {"linestyle": "--"}
+    figure = _figure(3.6 * len(panels), 4.0)
+    rows = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for axes, (size, curves) in zip(rows, panels.items(), strict=True):
+        _label(axes, f"{kind} by {size}", SIZES[size], "Milliseconds a step")
+        axes.set(xscale="log", yscale="log")
+        for name, (sizes, seconds) in curves.items():
+            milliseconds = 1000 * np.asarray(seconds)
+            axes.plot(sizes, milliseconds, label=name, markersize=4, **styles[name])
+        _ticks_at(axes, np.unique(np.concatenate([x for x, _ in curves.values()])))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    _legend_below(figure, rows, columns=len(panels))
+    return figure
+
+
 def _figure(width: float, height: float) -> Figure:
     """Return an empty figure of that size in inches, laid out without overlaps."""
     figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
@@ -490,6 +537,13 @@ def _whole_ticks(axes: Axes) -> None:
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 
 
+def _ticks_at(axes: Axes, values: np.ndarray, most: int = 5) -> None:
+    """Put ticks on the x axis at some of the values, the last one among them."""
+    chosen = values[:: -math.ceil(len(values) / most)]
+    axes.set_xticks(chosen, [f"{value:,g}" for value in chosen])
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
 def _line_style(index: int) -> dict[str, str]:
     """Return color and dashes: two cues, so that gray print can be read as well."""
     return {
@@ -558,6 +612,21 @@ def _check_history(
 def _check_rows(rows: Rows) -> None:
     if not rows:
         raise ValueError("expected at least one row; received none")
+
+
+def _check_panels(panels: Mapping[str, Curves]) -> None:
+    if not panels or not all(panels.values()):
+        raise ValueError(
+            f"expected at least one curve in every panel; received {dict(panels)}"
+        )
+    if not set(panels) <= set(SIZES):
+        raise ValueError(f"expected sizes of {list(SIZES)}; received {list(panels)}")
+    for curves in panels.values():
+        for name, values in curves.items():
+            if not (np.asarray(values) > 0).all():
+                raise ValueError(
+                    f"expected sizes and seconds above 0; received {name}: {values}"
+                )
 
 
 def _check_curve(values: Sequence[float], key: str) -> np.ndarray:

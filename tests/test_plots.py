@@ -17,6 +17,7 @@ from lstm_keras.plots import (
     plot_calibration,
     plot_confusion_matrix,
     plot_frequency_loss,
+    plot_growth,
     plot_learning_curves,
     plot_length_accuracy,
     plot_perplexity,
@@ -57,6 +58,17 @@ FREQUENCIES = [
     {"frequency": "END", "tokens": 200, "loss": 1.0},
     {"frequency": "OOV", "tokens": 100, "loss": 2.0},
 ]
+
+
+GROWTH = {
+    "T": {
+        "keras": ([25, 50, 100], [0.01, 0.02, 0.04]),
+        "xla": ([25, 50, 100], [0.005, 0.009, 0.02]),
+        "limit": ([25, 50, 100], [0.001, 0.002, 0.004]),
+    },
+    "B": {"keras": ([1, 64], [0.01, 0.03]), "limit": ([1, 64], [1e-5, 0.002])},
+    "H": {"xla": ([16, 32, 64], [0.01, 0.02, 0.03])},
+}
 
 
 def token_scores(ranks, probabilities):
@@ -163,6 +175,15 @@ FIGURES = {
     "one frequency": lambda: plot_frequency_loss(FREQUENCIES[:1]),
     "top calibration": lambda: plot_top_calibration(
         token_scores([0, 1] * 50, np.linspace(0, 1, 100))
+    ),
+    "growth": lambda: plot_growth("Training", GROWTH, "limit"),
+    "growth by nine sizes": lambda: plot_growth(
+        "Prediction", {"B": {"keras": (2.0 ** np.arange(9), np.ones(9))}}, "limit"
+    ),
+    "growth of one size and many long names": lambda: plot_growth(
+        "Training",
+        {"H": {f"a way of a long name {i}": ([16], [i + 1]) for i in range(8)}},
+        "limit",
     ),
     "one length": lambda: plot_length_accuracy([50] * 500, *predictions()),
 }
@@ -492,3 +513,45 @@ def test_frequency_bars_are_the_losses_from_rare_to_frequent_and_ends_apart():
 def test_tables_without_a_row_are_refused(plot):
     with pytest.raises(ValueError, match="at least one row"):
         plot([])
+
+
+def test_growth_holds_every_curve_in_milliseconds_on_log_axes():
+    figure = plot_growth("Training", GROWTH, "limit")
+    for axes, (size, curves) in zip(figure.axes, GROWTH.items(), strict=True):
+        assert axes.get_title() == f"Training by {size}"
+        assert axes.get_xscale() == axes.get_yscale() == "log"
+        assert [drawn.get_label() for drawn in axes.lines] == list(curves)
+        for name, (sizes, seconds) in curves.items():
+            milliseconds = [1000 * second for second in seconds]
+            np.testing.assert_allclose(
+                points(axes, name), np.column_stack([sizes, milliseconds])
+            )
+    assert legend_labels(figure) == ["keras", "xla", "limit"]
+
+
+def test_a_path_looks_the_same_in_every_panel_and_only_the_limit_is_dashed():
+    panels = plot_growth("Training", GROWTH, "limit").axes
+    looks = {}
+    for drawn in (drawn for axes in panels for drawn in axes.lines):
+        look = (drawn.get_color(), drawn.get_marker(), drawn.get_linestyle())
+        looks.setdefault(drawn.get_label(), set()).add(look)
+    assert all(len(different) == 1 for different in looks.values())
+    assert len(set.union(*looks.values())) == 3
+    dashed = [name for name, ((_, _, style),) in looks.items() if style == "--"]
+    assert dashed == ["limit"]
+
+
+@pytest.mark.parametrize(
+    ("panels", "message"),
+    [
+        ({}, "at least one curve in every panel"),
+        ({"T": {}}, "at least one curve in every panel"),
+        ({"D": {"keras": ([1], [1])}}, r"sizes of \['T', 'B', 'H'\]; received \['D'"),
+        ({"T": {"keras": ([1, 2], [1, 0])}}, "seconds above 0; received keras"),
+        ({"T": {"keras": ([0, 2], [1, 1])}}, "sizes and seconds above 0"),
+        ({"T": {"keras": ([1], [np.nan])}}, "sizes and seconds above 0"),
+    ],
+)
+def test_bad_growth_is_refused(panels, message):
+    with pytest.raises(ValueError, match=message):
+        plot_growth("Training", panels, "limit")
