@@ -66,7 +66,7 @@ def measure(shape: Shape, rounds: int) -> dict:
     Returns:
         The shape, the operations of a step by kind, and by path and kind the seconds:
         of the first call, the median, the quantiles of 10% and 90%, and the median of
-        the rounds' ratios to Keras's layer.
+        the rounds' ratios of Keras's layer to it.
     """
     import numpy as np
 
@@ -100,11 +100,14 @@ def measure(shape: Shape, rounds: int) -> dict:
 
 
 def spread(seconds: Sequence[float], keras_seconds: Sequence[float]) -> dict:
-    """Return median and quantiles, and the median ratio to Keras in the same round."""
+    """Return median and quantiles, and how many times as fast as Keras it was.
+
+    That is the median of the ratios of the same rounds.
+    """
     import numpy as np
 
     low, median, high = np.quantile(seconds, (0.1, 0.5, 0.9)).tolist()
-    ratio = float(np.median(np.divide(seconds, keras_seconds)))
+    ratio = float(np.median(np.divide(keras_seconds, seconds)))
     return {"low": low, "median": median, "high": high, "ratio": ratio}
 
 

@@ -13,7 +13,7 @@ HEADER = (
     "Path",
     "ms a step",
     "10% to 90%",
-    "× Keras",
+    "Times as fast as Keras",
     "× limit",
     "First call s",
 )
@@ -196,8 +196,8 @@ def explanation(metrics: dict) -> str:
     return (
         "Median time of a whole step (train_on_batch, predict_on_batch) of Embedding → "
         "LSTM → Dense(1) with Adam, the paths of a backend in turn in one process. "
-        "× Keras: median of the rounds' ratios to Keras's layer on the same backend. "
-        "× limit: against the layer's matrix products alone (of steps that are not "
+        "Times as fast as Keras: median of the rounds' ratios to Keras's layer on the "
+        "same backend. × limit: against the layer's matrix products alone (of steps that are not "
         "masked; for training three times those of prediction) at "
         f"{metrics['operations_per_second'] / 1e9:,.0f} GFLOP/s, the fastest large "
         "float32 matrix product of this machine in NumPy. First call: with compiling. "

@@ -167,9 +167,9 @@ def test_masked_steps_are_no_work():
         assert not row[: 20 - length].any() and row[20 - length :].all()
 
 
-def test_ratios_are_those_of_the_same_round():
+def test_ratios_to_keras_are_those_of_the_same_round():
     numbers = speed_layers.spread([1.0, 20.0, 3.0], [2.0, 40.0, 3.0])
-    assert numbers["ratio"] == 0.5  # the median of 0.5, 0.5 and 1
+    assert numbers["ratio"] == 2  # the median of 2, 2 and 1
     assert numbers["median"] == 3
 
 
