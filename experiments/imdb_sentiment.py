@@ -242,7 +242,7 @@ def run(settings: Settings, command: str) -> Path:
 
             from lstm_keras.datasets import load_reviews
         keras.config.set_dtype_policy(settings.dtype)
-        engine = recurrent.engine(settings, masked=settings.mask_padding)
+        engine = recurrent.engine(settings)
         print(recurrent.described(engine))
         with runner.stage(f"Loading the reviews ({settings.data})"):
             reviews = load_reviews(settings.data, limit=settings.limit)

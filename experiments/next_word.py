@@ -283,7 +283,7 @@ def run(settings: Settings, command: str) -> Path:
 
             from lstm_keras.corpora import load_text
         keras.config.set_dtype_policy(settings.dtype)
-        engine = recurrent.engine(settings, masked=settings.examples == "prefixes")
+        engine = recurrent.engine(settings)
         print(recurrent.described(engine))
         with runner.stage(f"Loading the text ({settings.text})"):
             corpus = load_text(

@@ -74,12 +74,11 @@ def recurrent_layer(settings) -> Callable:
     return partial(lstm_keras.LSTM, engine=engine)
 
 
-def engine(settings, masked: bool) -> dict:
+def engine(settings) -> dict:
     """Return which layer computes the numbers, on which path, and why on no other.
 
     Args:
         settings: See `recurrent_layer`; with `recurrent_dropout`, too.
-        masked: Whether the layer is given a mask.
     """
     make = recurrent_layer(settings)
     if settings.layer != "custom":
@@ -87,7 +86,7 @@ def engine(settings, masked: bool) -> dict:
     layer = make(1, recurrent_dropout=settings.recurrent_dropout, name="asked")
     facts = {"layer": layer_name(settings)}
     for kind in ("training", "prediction"):
-        choice = layer.explain_engine(training=kind == "training", masked=masked)
+        choice = layer.explain_engine(training=kind == "training")
         facts[kind] = choice.engine
         facts[f"passed over in {kind}"] = "; ".join(
             f"{name}: {why}" for name, why in choice.passed_over.items()

@@ -212,7 +212,7 @@ class LSTM(keras.layers.RNN):
         """Go through time, with one set of dropout masks for all steps."""
         if keras.tree.is_nested(mask):
             mask = mask[0]
-        choice = self.explain_engine(training=training, masked=mask is not None)
+        choice = self.explain_engine(training=training)
         if choice.engine != engines.LOOP:
             return self._run_engine(
                 choice.engine, sequences, initial_state, mask, training
@@ -225,12 +225,11 @@ class LSTM(keras.layers.RNN):
         with dropout_masks:
             return super().inner_loop(sequences, initial_state, mask, training=training)
 
-    def explain_engine(self, training=False, masked=False):
+    def explain_engine(self, training=False):
         """Tell which way a call takes, and why not another.
 
         Args:
             training: Whether it is a call in training.
-            masked: Whether it has a mask.
 
         Returns:
             An `engines.Choice`: the name in `engine`, the reasons in `passed_over`.
@@ -247,7 +246,6 @@ class LSTM(keras.layers.RNN):
                 recurrent_dropout=bool(training and self.recurrent_dropout),
                 unroll=self.unroll,
                 use_cudnn=self.use_cudnn,
-                masked=masked,
             ),
         )
 

@@ -12,7 +12,9 @@ every `h`, `(batch, time, units)` or None if not `return_sequences`, and the las
 returns.
 """
 
+import functools
 import importlib
+import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,7 +44,6 @@ class Call:
         recurrent_dropout: Whether states are dropped in this call.
         unroll: Whether the loop over time is to be unrolled.
         use_cudnn: `"auto"`, True or False.
-        masked: Whether there is a mask.
     """
 
     plain_cell: bool
@@ -51,7 +52,6 @@ class Call:
     recurrent_dropout: bool
     unroll: bool
     use_cudnn: bool | str
-    masked: bool
 
 
 @dataclass(frozen=True)
@@ -135,18 +135,24 @@ def _refusal(name: str, call: Call) -> str | None:
 
 
 def _exporting_from_tensorflow() -> bool:
-    """Whether `Model.export` is tracing: Keras tells a layer by nothing but the stack.
+    """Whether a model is being exported: Keras tells a layer by nothing but the stack.
 
     SavedModels with XLA in them need it where they run, and tf2onnx can't read them.
     """
     if keras.backend.backend() != "tensorflow":
         return False
     frame = sys._getframe()
-    while frame:
-        if frame.f_globals.get("__name__", "").startswith("keras.src.export."):
-            return True
+    while frame and frame.f_code not in _exporters():
         frame = frame.f_back
-    return False
+    return frame is not None
+
+
+@functools.cache
+def _exporters() -> frozenset:
+    """The code of the public functions of Keras that export."""
+    archive = keras.export.ExportArchive
+    functions = keras.Model.export, archive.add_endpoint, archive.track_and_add_endpoint
+    return frozenset(inspect.unwrap(function).__code__ for function in functions)
 
 
 def _module(name: str):
@@ -165,7 +171,7 @@ def run(
 ):
     """Let an engine run; arguments and results as described at the top of this file.
 
-    Half precision is computed in float32, which no CPU does slower, but by cuDNN.
+    Half precision is computed in float32, except by cuDNN.
     """
     dtype = keras.backend.standardize_dtype(sequences.dtype)
     inner = "float32" if engine != "cudnn" and dtype.endswith("float16") else dtype

@@ -13,9 +13,7 @@ from lstm_keras.engines.compaction import run_compacted
 def run(sequences, mask, states, kernel, recurrent_kernel, bias, return_sequences):
     """Run over all steps; see `lstm_keras.engines`."""
     weights = kernel, recurrent_kernel, bias
-    if mask is not None:
-        return run_compacted(_run, sequences, mask, states, *weights, return_sequences)
-    return _run(sequences, states, *weights, return_sequences)
+    return run_compacted(_run, sequences, mask, states, *weights, return_sequences)
 
 
 def _run(sequences, states, kernel, recurrent_kernel, bias, return_sequences):

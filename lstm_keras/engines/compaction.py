@@ -20,10 +20,9 @@ def run_compacted(
     """Call an engine's `run` that takes no mask so that it obeys one.
 
     Args:
-        run: Takes all the other arguments of `engines`' `run`, without `mask`; called
-            with `return_sequences=True`.
+        run: Takes all the other arguments of `engines`' `run`, without `mask`.
         sequences: See `engines`, as the rest.
-        mask: Boolean `(batch, time)`.
+        mask: Boolean `(batch, time)`, or None.
         states: `[h, c]`.
         kernel: `W`.
         recurrent_kernel: `U`.
@@ -33,6 +32,8 @@ def run_compacted(
     Returns:
         Every `h` or None, and the last `[h, c]`.
     """
+    if mask is None:
+        return run(sequences, states, kernel, recurrent_kernel, bias, return_sequences)
     time, units = ops.shape(sequences)[1], recurrent_kernel.shape[0]
     unmasked_first = ops.argsort(
         ops.where(mask, 0, time) + ops.arange(time, dtype="int32"), axis=1

@@ -21,9 +21,7 @@ def run(sequences, mask, states, kernel, recurrent_kernel, bias, return_sequence
         from lstm_keras.engines import aten
 
         return aten.run(sequences, mask, states, *weights, return_sequences)
-    if mask is not None:
-        return run_compacted(_run, sequences, mask, states, *weights, return_sequences)
-    return _run(sequences, states, *weights, return_sequences)
+    return run_compacted(_run, sequences, mask, states, *weights, return_sequences)
 
 
 def _run(sequences, states, kernel, recurrent_kernel, bias, return_sequences):

@@ -21,8 +21,8 @@ import os
 import numpy as np
 import tensorflow as tf
 
-# A share for each core, up to MOST_SHARES: more were not measured. With fewer rows than
-# LEAST_ROWS a step takes as long as with so many.
+# A share for each core (two were measured), up to MOST_SHARES. A batch of LEAST_ROWS or
+# fewer is one share.
 MOST_SHARES = 4
 LEAST_ROWS = 8
 
