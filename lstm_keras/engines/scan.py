@@ -19,7 +19,7 @@ def run(sequences, mask, states, kernel, recurrent_kernel, bias, return_sequence
     x = jnp.swapaxes(sequences, 0, 1)
     if mask is not None:
         mask = jnp.swapaxes(mask, 0, 1)[..., None]
-    hidden, h, c = _lstm(
+    hidden, h, c = _compiled(
         return_sequences, x, mask, *states, kernel, recurrent_kernel, bias
     )
     return jnp.swapaxes(hidden, 0, 1) if return_sequences else None, [h, c]
@@ -103,3 +103,6 @@ def _step_backward(dh, dc, gates, c_before, c):
 
 
 _lstm.defvjp(_forward, _backward)
+# For calls outside of a compiled model: each makes a new `step`, which JAX would
+# compile anew.
+_compiled = jax.jit(_lstm, static_argnums=0)
