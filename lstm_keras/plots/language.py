@@ -1,0 +1,151 @@
+"""Figures of a language model."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lstm_keras.language_evaluation import TokenScores, top_calibration
+from lstm_keras.plots.parts import (
+    calibration_figure,
+    check_history,
+    draw_accuracy,
+    draw_epochs,
+)
+from lstm_keras.plots.style import (
+    BLUE,
+    REFERENCE_LINE,
+    SKY,
+    label_axes,
+    legend_below,
+    line_style,
+    logarithmic_if_wide,
+    new_figure,
+    whole_ticks,
+)
+
+Rows = Sequence[Mapping[str, float | int | str]]
+
+
+def plot_perplexity(
+    history: Mapping[str, Sequence[float]],
+    best_epoch: int | None = None,
+    references: Mapping[str, float] | None = None,
+) -> Figure:
+    """Draw perplexity by epoch, training beside validation and other models.
+
+    The axis is logarithmic where the highest is over `LINEAR_RANGE` times the lowest.
+
+    Args:
+        history: one value per epoch under "perplexity" and "val_perplexity", read as
+            `plot_learning_curves` reads its own.
+        best_epoch: the epoch to mark, counted from 1.
+        references: by name of the model the perplexity to draw a line at.
+
+    Raises:
+        ValueError: as `plot_learning_curves`, or for a perplexity below 1.
+    """
+    references = references or {}
+    curves, epochs = check_history(history, ("perplexity",), best_epoch)
+    values = np.concatenate([*curves.values(), list(references.values())])
+    values = values[np.isfinite(values)]
+    if (values < 1).any():
+        raise ValueError(f"expected perplexities >= 1; received {values.min()}")
+    figure = new_figure(6.0, 4.2)
+    axes = figure.subplots()
+    label_axes(axes, "Perplexity by epoch", "Epoch", "Perplexity (lower is better)")
+    draw_epochs(axes, curves, "perplexity", epochs, best_epoch)
+    for index, (name, value) in enumerate(references.items(), start=2):
+        label = f"{name} ({value:,.1f})"
+        axes.axhline(value, label=label, linewidth=1.2, **line_style(index))
+    logarithmic_if_wide(axes, "y", values)
+    legend_below(figure, [axes])
+    return figure
+
+
+def plot_top_calibration(scores: TokenScores) -> Figure:
+    """Draw how often the most probable token is right, as `plot_calibration` does.
+
+    Args:
+        scores: what a language model says of a text.
+    """
+    return calibration_figure(
+        "Calibration: does the most probable word come true?",
+        "Observed share of right words",
+        {"most probable word": top_calibration(scores)},
+    )
+
+
+def plot_position_accuracy(rows: Rows) -> Figure:
+    """Draw a language model's accuracy by a token's position in its segment.
+
+    Each group of positions is drawn at its middle, with the 95% interval of Wilson
+    (1927). The axis of positions is logarithmic where `LINEAR_RANGE` asks for it.
+
+    Args:
+        rows: what `language_evaluation.accuracy_by_position` returns.
+
+    Raises:
+        ValueError: for no rows.
+    """
+    _check_rows(rows)
+    figure = new_figure(6.0, 4.2)
+    axes = figure.subplots()
+    label_axes(
+        axes,
+        "Accuracy by position in the segment",
+        "Position (tokens from 1; middle of the group)",
+        "Top-1 accuracy (share of right answers)",
+    )
+    middles = np.array([(row["first"] + row["last"]) / 2 for row in rows])
+    draw_accuracy(
+        axes,
+        middles,
+        [row["accuracy"] for row in rows],
+        [row["tokens"] for row in rows],
+        label="accuracy, with 95% interval",
+    )
+    whole_ticks(axes)
+    logarithmic_if_wide(axes, "x", middles)
+    legend_below(figure, [axes])
+    return figure
+
+
+def plot_frequency_loss(rows: Rows) -> Figure:
+    """Draw a language model's loss by how often a word occurs in the training text.
+
+    Args:
+        rows: what `language_evaluation.loss_by_frequency` returns.
+
+    Raises:
+        ValueError: for no rows.
+    """
+    _check_rows(rows)
+    losses = np.array([row["loss"] for row in rows])
+    tokens = np.array([row["tokens"] for row in rows])
+    special = [row["frequency"] in ("END", "OOV") for row in rows]
+    names = [
+        f"{row['frequency']} ({share:.1%})"
+        for row, share in zip(rows, tokens / tokens.sum(), strict=True)
+    ]
+    figure = new_figure(6.0, 2.2 + 0.3 * len(rows))
+    axes = figure.subplots()
+    label_axes(
+        axes,
+        "Loss by frequency of the word",
+        "Mean loss (nats per token)",
+        "Occurrences in training\n(share of the tokens)",
+    )
+    axes.barh(names, losses, color=np.where(special, SKY, BLUE))
+    mean = np.average(losses, weights=tokens)
+    axes.axvline(
+        mean, label=f"all {tokens.sum():,} tokens ({mean:.2f})", **REFERENCE_LINE
+    )
+    axes.invert_yaxis()
+    legend_below(figure, [axes])
+    return figure
+
+
+def _check_rows(rows: Rows) -> None:
+    if not rows:
+        raise ValueError("expected at least one row; received none")

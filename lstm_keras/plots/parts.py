@@ -1,0 +1,160 @@
+"""What figures of classifiers and of language models are both made of."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from lstm_keras.plots.style import (
+    BLUE,
+    REFERENCE_LINE,
+    UNIT,
+    VERMILLION,
+    label_axes,
+    legend_below,
+    line_style,
+    new_figure,
+    whole_ticks,
+)
+
+Bins = Sequence[Mapping[str, float | int | None]]
+
+
+def draw_epochs(
+    axes: Axes,
+    curves: Mapping[str, np.ndarray],
+    metric: str,
+    epochs: int,
+    best_epoch: int | None,
+) -> None:
+    """Draw a metric's curves, and mark the best epoch."""
+    # Markers show single epochs, but would hide a long curve.
+    marker = "o" if epochs <= 30 else None
+    for key, label, color, style in (
+        (metric, "training", BLUE, "-"),
+        (f"val_{metric}", "validation", VERMILLION, "--"),
+    ):
+        if key in curves:
+            axes.plot(
+                np.arange(1, len(curves[key]) + 1),
+                curves[key],
+                style,
+                color=color,
+                marker=marker,
+                markersize=4,
+                label=label,
+            )
+    axes.set_xlim(0.5, epochs + 0.5)
+    whole_ticks(axes)
+    if best_epoch is not None:
+        axes.axvline(
+            best_epoch,
+            label=f"best epoch ({best_epoch})",
+            linestyle=":",
+            **REFERENCE_LINE,
+        )
+
+
+def draw_accuracy(
+    axes: Axes,
+    x: ArrayLike,
+    accuracy: ArrayLike,
+    counts: ArrayLike,
+    label: str,
+) -> None:
+    """Draw accuracies of groups with their 95% intervals, and that of all together."""
+    accuracy, counts = np.asarray(accuracy), np.asarray(counts)
+    low, high = _wilson_interval(accuracy, counts)
+    axes.plot(x, accuracy, color=BLUE, marker="o", markersize=4, label=label)
+    axes.errorbar(
+        x,
+        accuracy,
+        yerr=(accuracy - low, high - accuracy),
+        fmt="none",
+        ecolor=BLUE,
+        elinewidth=1,
+        capsize=3,
+    )
+    mean = np.average(accuracy, weights=counts)
+    axes.axhline(
+        mean, label=f"accuracy of all {counts.sum():,} ({mean:.3f})", **REFERENCE_LINE
+    )
+
+
+def _wilson_interval(
+    shares: np.ndarray, counts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the 95% score interval of shares observed in `counts` trials."""
+    z = 1.96
+    center = (shares + z**2 / (2 * counts)) / (1 + z**2 / counts)
+    spread = np.sqrt(shares * (1 - shares) / counts + z**2 / (4 * counts**2))
+    half = z * spread / (1 + z**2 / counts)
+    # At a share of 0 or 1 rounding could leave the share a hair outside.
+    return np.minimum(center - half, shares), np.maximum(center + half, shares)
+
+
+def calibration_figure(title: str, y_label: str, curves: Mapping[str, Bins]) -> Figure:
+    """Return a reliability diagram of each model's bins, their sizes below it."""
+    figure = new_figure(5.2, 5.6)
+    upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
+    label_axes(upper, title, "", y_label)
+    label_axes(
+        lower,
+        "",
+        "Predicted probability (above: mean of each bin)",
+        "Share of\nexamples",
+    )
+    for index, (name, bins) in enumerate(curves.items()):
+        filled = [b for b in bins if b["count"]]
+        style = line_style(index)
+        upper.plot(
+            [b["predicted"] for b in filled],
+            [b["observed"] for b in filled],
+            marker="o",
+            markersize=4,
+            label=name,
+            **style,
+        )
+        counts = np.array([b["count"] for b in bins])
+        edges = np.linspace(0, 1, len(bins) + 1)
+        lower.stairs(counts / counts.sum(), edges, **style)
+    upper.plot([0, 1], [0, 1], label="perfect calibration", **REFERENCE_LINE)
+    upper.set(xlim=UNIT, ylim=UNIT)
+    legend_below(figure, [upper])
+    return figure
+
+
+def check_history(
+    history: Mapping[str, Sequence[float]],
+    metrics: Collection[str],
+    best_epoch: int | None,
+) -> tuple[dict[str, np.ndarray], int]:
+    """Return the curves of the metrics, checked, and the number of epochs."""
+    curves = {
+        key: _check_curve(values, key)
+        for key, values in history.items()
+        if key.removeprefix("val_") in metrics
+    }
+    if not curves:
+        raise ValueError(
+            f"expected a history with {' or '.join(map(repr, metrics))}; "
+            f"received the keys {list(history)}"
+        )
+    epochs = max(len(values) for values in curves.values())
+    if best_epoch is not None and not 1 <= best_epoch <= epochs:
+        raise ValueError(
+            f"expected best_epoch from 1 to {epochs}; received {best_epoch}"
+        )
+    return curves, epochs
+
+
+def _check_curve(values: Sequence[float], key: str) -> np.ndarray:
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 1 or len(values) == 0:
+        raise ValueError(
+            f"expected {key!r} of shape (epochs,) with at least one epoch; "
+            f"received shape {values.shape}"
+        )
+    return values
