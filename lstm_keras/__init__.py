@@ -1,7 +1,19 @@
-"""An LSTM for Keras, written from its equations."""
+"""An LSTM for Keras, written from its equations, and instruments to see inside it."""
 
+from lstm_keras.attribution import attribute, decompose_phrases
 from lstm_keras.cell import LSTMCell
+from lstm_keras.gradients import gradient_flow
 from lstm_keras.layer import LSTM
 from lstm_keras.runs import load_run
+from lstm_keras.trace import stream_gates, trace_gates
 
-__all__ = ["LSTM", "LSTMCell", "load_run"]
+__all__ = [
+    "LSTM",
+    "LSTMCell",
+    "attribute",
+    "decompose_phrases",
+    "gradient_flow",
+    "load_run",
+    "stream_gates",
+    "trace_gates",
+]

@@ -22,11 +22,14 @@ from lstm_keras.preprocessing import (
     FIRST_WORD,
     OOV,
     START,
+    UNKNOWN,
     Vocabulary,
     check_whole,
     pad,
 )
 from lstm_keras.tokenizers import tokenize
+
+START_NAME = "[START]"
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,21 @@ class SentimentRun:
     config: dict
     vocabulary: Vocabulary
     model: keras.Model
+
+    def read(self, text: str) -> tuple[np.ndarray, list[str]]:
+        """Return a text as the model reads it.
+
+        Returns:
+            The padded ids, `(maxlen,)` int32, and a name for each that is no padding:
+            the token itself, marked if the vocabulary lacks it.
+
+        Raises:
+            TypeError: `text` is no string.
+        """
+        ids = pad(self.vocabulary.encode_all([text]), self.config["maxlen"])[0]
+        tokens = tokenize(text, self.vocabulary.tokenizer)
+        marked = [t if t in self.vocabulary else f"{t} {UNKNOWN}" for t in tokens]
+        return ids, [START_NAME, *marked][-np.count_nonzero(ids) :]
 
     def predict(self, texts: Sequence[str], batch_size: int = 64) -> list[Prediction]:
         """Classify texts.
@@ -139,6 +157,23 @@ class NextWordRun:
     vocabulary: Vocabulary
     model: keras.Model
     stepper: Stepper
+
+    def read(self, text: str) -> tuple[np.ndarray, list[str]]:
+        """Return a text as the model reads it.
+
+        Returns:
+            The ids, `(time,)` int32, and a name for each.
+
+        Raises:
+            TypeError: `text` is no string.
+        """
+        ids = self._encode(text)
+        return ids, [self.name_of(i) for i in ids]
+
+    def name_of(self, i: int) -> str:
+        """Return the word of an id, or what a special id is called."""
+        special = {START: START_NAME, OOV: UNKNOWN, END: "[END]"}
+        return special.get(i) or self.vocabulary.words[i - FIRST_WORD]
 
     def generate(
         self,
@@ -224,10 +259,7 @@ class NextWordRun:
             self._encode(prompt)[None], self.stepper.start()
         )[0][0]
         return [
-            (
-                "[END]" if i == END else self.vocabulary.words[i - FIRST_WORD],
-                float(np.exp(log_probabilities[i])),
-            )
+            (self.name_of(i), float(np.exp(log_probabilities[i])))
             for i in most_probable(log_probabilities, count)
         ]
 
