@@ -168,9 +168,12 @@ def run(settings: Settings, command: str) -> Path:
 
 
 def check(settings: Settings) -> None:
-    """Refuse shapes and backends that can't be read, before anything is loaded."""
+    """Refuse what can't be read or found, before anything is loaded."""
     speed_shapes.read_shapes(settings.shape)
     speed_backends.read_backends(settings.backends)
+    named = {"text": settings.data, "prefixes": settings.text}.get(settings.measure)
+    if named not in (None, "auto", "embedded") and not Path(named).exists():
+        raise FileNotFoundError(f"expected an existing path; received {named!r}")
 
 
 def write_run(folder: Path, settings: Settings, metrics: dict) -> None:

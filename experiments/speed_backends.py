@@ -39,10 +39,11 @@ class Workers:
         self.flush_denormal = flush_denormal
         self.failures: list[str] = []
 
-    def ask(self, backend: str, task: str, **arguments) -> dict | None:
+    def ask(self, backend: str | None, task: str, **arguments) -> dict | None:
         """Return the answer of `experiments.speed_layers`, or None if it failed.
 
-        What the worker prints before its answer is shown as it comes.
+        What the worker prints before its answer is shown as it comes. Without a
+        backend it is the one that Keras takes by itself.
         """
         request = {"task": task, "flush_denormal": self.flush_denormal, **arguments}
         answer = ""
@@ -51,23 +52,28 @@ class Workers:
             subprocess.Popen(
                 [sys.executable, "-m", "experiments.speed_layers", json.dumps(request)],
                 env=os.environ
-                | {"KERAS_BACKEND": backend, "PYTHONIOENCODING": "utf-8"},
+                | ({"KERAS_BACKEND": backend} if backend else {})
+                | {"PYTHONIOENCODING": "utf-8"},
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 encoding="utf-8",
             ) as worker,
         ):
-            for line in worker.stdout:
-                if line.startswith("{"):
-                    answer = line
-                else:
-                    print(line, end="", flush=True)
+            try:
+                for line in worker.stdout:
+                    if line.startswith("{"):
+                        answer = line
+                    else:
+                        print(line, end="", flush=True)
+            except BaseException:  # a Ctrl-C may have reached this process alone
+                worker.kill()
+                raise
             if worker.wait() == 0:
                 return json.loads(answer)
             errors.seek(0)
             said = errors.read().split("\n")
         last = next(filter(None, reversed(said)), f"exit status {worker.returncode}")
-        self.failures.append(f"{backend} failed ({task}): {last}")
+        self.failures.append(f"{backend or 'Keras'} failed ({task}): {last}")
         print(self.failures[-1], flush=True)
         return None
 
@@ -153,20 +159,25 @@ def matrix_product_peak() -> float:
     return 2 * PRODUCT_SIZE**3 / min(seconds)
 
 
-def path_memory(workers: Workers, results: dict, shape: str) -> dict:
-    """Return by backend and path the MiB that training takes at a shape.
+def path_memory(
+    workers: Workers, results: dict, shape: str, kind: str = "training"
+) -> dict:
+    """Return by backend and path the MiB that steps take at a shape.
 
     Args:
         workers: Whom to ask.
         results: By backend the times, which name the paths.
         shape: Of the sequences.
+        kind: Of the steps: training or prediction.
     """
     found = {}
     for backend, (first, *_) in results.items():
         found[backend] = {}
         for path in first["paths"]:
-            with runner.stage(f"{backend} {path}: memory"):
-                answer = workers.ask(backend, "memory", shape=shape, path=path)
+            with runner.stage(f"{backend} {path}: memory of {kind}"):
+                answer = workers.ask(
+                    backend, "memory", shape=shape, path=path, kind=kind
+                )
             if answer:
                 found[backend][path] = answer["mebibytes"]
     return {"shape": shape, "mebibytes": found}

@@ -206,8 +206,8 @@ def build(path: str, shape: Shape):
     return model
 
 
-def memory(shape: str, path: str) -> dict:
-    """Return the MiB by which some steps of training raise the peak of this process."""
+def memory(shape: str, path: str, kind: str = "training") -> dict:
+    """Return the MiB by which some steps of a kind raise the peak of this process."""
     import lstm_keras  # noqa: F401  its memory is not the model's
 
     if path == TORCH:
@@ -215,10 +215,13 @@ def memory(shape: str, path: str) -> dict:
 
     before = _peak_mebibytes()
     sizes = Shape.read(shape)
-    batch = data(sizes)
+    ids, labels = data(sizes)
     model = build(path, sizes)
     for _ in range(MEMORY_STEPS):
-        model.train_on_batch(*batch)
+        if kind == "training":
+            model.train_on_batch(ids, labels)
+        else:
+            model.predict_on_batch(ids)
     return {"mebibytes": _peak_mebibytes() - before}
 
 

@@ -251,6 +251,7 @@ class LSTM(keras.layers.RNN):
 
     def _run_engine(self, engine, sequences, states, mask, training):
         """Return the last output, every output, and the last states."""
+        sequences = ops.cast(sequences, self.compute_dtype)  # integers, too
         if training and self.dropout:
             masks, _ = self.cell.dropout_masks(sequences[:, 0], states[0])
             if masks:
@@ -259,7 +260,9 @@ class LSTM(keras.layers.RNN):
             # The gradient needs them, and torch will change them in place.
             states = [ops.copy(state) for state in states]
         if mask is not None:
-            mask = ops.cast(ops.reshape(mask, ops.shape(sequences)[:2]), "bool")
+            if len(mask.shape) == 3:
+                mask = ops.squeeze(mask, axis=-1)
+            mask = ops.broadcast_to(ops.cast(mask, "bool"), ops.shape(sequences)[:2])
         if self.go_backwards:
             sequences = ops.flip(sequences, axis=1)
             mask = None if mask is None else ops.flip(mask, axis=1)

@@ -341,6 +341,61 @@ def test_a_mask_by_compaction_is_the_mask_of_the_loop():
     assert_all_close([to_numpy(hidden)[0] * shown, *states], expected)
 
 
+@every_engine
+@pytest.mark.parametrize("padding", [-99999.0, np.inf, np.nan])
+def test_what_stands_in_masked_steps_does_not_matter(engine, padding):
+    layer, _ = layer_pair(engine, return_state=True)
+    x, h, c = (a.astype("float32") for a in inputs_and_states())
+    mask = np.arange(TIME) < [[3], [TIME], [1]]
+    clean, dirty = (np.where(mask[..., None], x, fill) for fill in (0, padding))
+    expected = layer(clean, initial_state=[h, c], mask=mask)
+    assert_all_close(layer(dirty, initial_state=[h, c], mask=mask), expected)
+
+
+@every_engine
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "bool"])
+def test_whole_numbers_are_taken_for_numbers(engine, dtype):
+    layer, loop = layer_pair(engine)
+    x = np.random.default_rng(0).integers(0, 2, (3, TIME, FEATURES)).astype(dtype)
+    assert_all_close([layer(x)], [loop(x.astype("float32"))])
+
+
+@every_engine
+@pytest.mark.parametrize("input_bias", [-8.0, -14.0, -18.0])
+def test_a_gate_that_is_nearly_shut_keeps_its_digits(engine, input_bias):
+    layer, _ = layer_pair(engine)
+    kernel, recurrent_kernel, _ = layer.get_weights()
+    bias = np.repeat([input_bias, 3.0, 0.0, 0.0], UNITS)
+    layer.set_weights([0.2 * kernel, 0.2 * recurrent_kernel, bias])
+    x = np.random.default_rng(0).normal(size=(3, 200, FEATURES)).astype("float32")
+    expected = lstm_forward(x, *layer.get_weights()).h_last
+    np.testing.assert_allclose(
+        to_numpy([layer(x)])[0], expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max()
+    )
+
+
+@every_engine
+def test_a_mask_of_another_shape_is_an_error_or_broadcast_as_by_the_loop(engine):
+    layer, loop = layer_pair(engine)
+    x = np.random.default_rng(0).normal(size=(2, 6, FEATURES)).astype("float32")
+    for shape in [(6, 2), (12,), (2, 5)]:
+        with pytest.raises(Exception, match=r"(?i)shape|broadcast|size|dimension"):
+            layer(x, mask=np.ones(shape, bool))
+    one = np.array([[True, False, True, True, False, True]])
+    both = np.repeat(one, 2, axis=0)
+    for mask in (one, both, both[..., None]):
+        assert_all_close([layer(x, mask=mask)], [loop(x, mask=both)])
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="torch.compile")
+def test_a_first_layer_trains_in_a_compiled_torch_model():
+    model = keras.Sequential([keras.Input((TIME, FEATURES)), LSTM(UNITS)])
+    model.compile("sgd", "mse", jit_compile=True)
+    x = np.random.default_rng(0).normal(size=(4, TIME, FEATURES)).astype("float32")
+    losses = model.fit(x, np.ones((4, UNITS)), epochs=3, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+
+
 @pytest.mark.parametrize("masked", [False, True])
 def test_keras_computes_what_the_cudnn_engine_hands_to_it(masked):
     # Without a GPU, Keras's layer takes its loop, with the same arguments and results.
@@ -464,7 +519,13 @@ def test_an_exported_model_has_no_xla_in_it(tmp_path):
     model.export(tmp_path / "model", verbose=False)
     served = tf.saved_model.load(tmp_path / "model")
     assert_all_close([served.serve(ids)], [model.predict(ids, verbose=0)])
-    assert b"XlaMustCompile" not in (tmp_path / "model/saved_model.pb").read_bytes()
+    archive = keras.export.ExportArchive()
+    signature = [keras.InputSpec(shape=(None, None), dtype="int32")]
+    archive.track_and_add_endpoint("serve", model, input_signature=signature)
+    archive.write_out(tmp_path / "archive", verbose=False)
+    for name in ("model", "archive"):
+        graph = (tmp_path / name / "saved_model.pb").read_bytes()
+        assert b"XlaMustCompile" not in graph
     assert model.layers[1].explain_engine().engine == "xla"
 
 

@@ -150,8 +150,13 @@ def _exporting_from_tensorflow() -> bool:
 @functools.cache
 def _exporters() -> frozenset:
     """The code of the public functions of Keras that export."""
-    archive = keras.export.ExportArchive
-    functions = keras.Model.export, archive.add_endpoint, archive.track_and_add_endpoint
+    archive = type(keras.export.ExportArchive())  # Keras makes one of a subclass
+    functions = (
+        keras.Model.export,
+        archive.add_endpoint,
+        archive.track_and_add_endpoint,
+        archive.write_out,
+    )
     return frozenset(inspect.unwrap(function).__code__ for function in functions)
 
 

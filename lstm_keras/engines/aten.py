@@ -20,10 +20,22 @@ def _run(sequences, states, kernel, recurrent_kernel, bias, return_sequences):
     # torch packs the gates in the same order, with the kernels transposed, and adds a
     # second bias.
     parameters = [kernel.T, recurrent_kernel.T, bias, torch.zeros_like(bias)]
-    hidden, h, c = torch.lstm(
+    hidden, h, c = _operator(
         sequences,
         [state[None].contiguous() for state in states],
         [parameter.contiguous() for parameter in parameters],
+    )
+    return hidden if return_sequences else None, [h[0], c[0]]
+
+
+# torch.compile fails at the operator's gradient if the sequences need none. It leaves
+# torch.nn.LSTM uncompiled, too.
+@torch.compiler.disable
+def _operator(sequences, states, parameters):
+    return torch.lstm(
+        sequences,
+        states,
+        parameters,
         has_biases=True,
         num_layers=1,
         dropout=0.0,
@@ -31,4 +43,3 @@ def _run(sequences, states, kernel, recurrent_kernel, bias, return_sequences):
         bidirectional=False,
         batch_first=True,
     )
-    return hidden if return_sequences else None, [h[0], c[0]]

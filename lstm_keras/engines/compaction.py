@@ -41,6 +41,8 @@ def run_compacted(
     moved = ops.take_along_axis(sequences, unmasked_first[..., None], axis=1)
     lengths = ops.sum(ops.cast(mask, "int32"), axis=1, keepdims=True)
     behind = ops.arange(time, dtype="int32") >= lengths
+    # Zero, or what stands there, however large or NaN, might open the gate again.
+    moved = ops.where(behind[..., None], 0, moved)
     moved = ops.concatenate([moved, ops.cast(behind, moved.dtype)[..., None]], axis=-1)
     hold = ops.convert_to_tensor(
         [[-SHUT] * units + [SHUT] * units + [0.0] * (2 * units)],

@@ -11,6 +11,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.nn import sigmoid
 
 
 def run(sequences, mask, states, kernel, recurrent_kernel, bias, return_sequences):
@@ -46,12 +47,8 @@ def _forward(return_sequences, x, mask, h0, c0, kernel, recurrent_kernel, bias):
 
 
 def _step(x, mask, h, c, kernel, recurrent_kernel, bias):
-    # sigmoid(z) = (1 + tanh(z / 2)) / 2, so one tanh computes all four parts. The
-    # halves of the weights XLA computes once, before the loop.
-    half = jnp.repeat(jnp.array([0.5, 0.5, 1.0, 0.5], x.dtype), h.shape[-1])
-    z = x @ (kernel * half) + h @ (recurrent_kernel * half) + bias * half
-    i, f, g, o = jnp.split(jnp.tanh(z), 4, axis=-1)
-    i, f, o = (1 + i) / 2, (1 + f) / 2, (1 + o) / 2
+    z_i, z_f, z_g, z_o = jnp.split(x @ kernel + h @ recurrent_kernel + bias, 4, axis=-1)
+    i, f, g, o = sigmoid(z_i), sigmoid(z_f), jnp.tanh(z_g), sigmoid(z_o)
     new_c = f * c + i * g
     new_h = o * jnp.tanh(new_c)
     if mask is not None:

@@ -29,6 +29,9 @@ LEAST_ROWS = 8
 # Steps of the backward pass in a block, at most.
 BLOCK = 16
 
+# So many kinds of layer stay compiled: each takes some MiB.
+MOST_COMPILED = 32
+
 # Sizes are rounded up to these: four between a power of 2 and the next.
 SIZES = np.array(
     [1, 2, 3, 4, *(n << shift for shift in range(28) for n in range(5, 9))], np.int32
@@ -59,7 +62,7 @@ def run(sequences, mask, states, kernel, recurrent_kernel, bias, return_sequence
 # The shares.
 
 
-@functools.cache
+@functools.lru_cache(MOST_COMPILED)
 def _as_graph(compiled):
     """`_in_shares` for all batch sizes and lengths."""
     _, *signature = compiled.input_signature
@@ -144,7 +147,7 @@ def _padded(tensor, *more):
 # have one step more, the first: the initial state.
 
 
-@functools.cache
+@functools.lru_cache(MOST_COMPILED)
 def _compiled(features, units, dtype, masked, return_sequences):
     shapes = [
         (),  # how many steps to run
