@@ -107,7 +107,7 @@ def start(
     argv: Sequence[str],
     *,
     experiment: str,
-    named_after: str = "layer",
+    named_after: str | None = "layer",
     **about,
 ) -> None:
     """Read an experiment's command line and run it, with errors a user can read.
@@ -117,14 +117,16 @@ def start(
         settings: See `parse`.
         argv: See `parse`.
         experiment: The script's name.
-        named_after: The setting with which a name that was not given begins.
+        named_after: The setting with which a name that was not given begins; None for
+            a name of date and time alone.
         **about: Further arguments of `parse`.
     """
     program = f"python -m experiments.{experiment}"
     chosen = parse(settings, argv, program=program, **about)
     if chosen.name is None:
-        beginning = getattr(chosen, named_after)
-        name = f"{beginning}-{time.strftime('%Y%m%d-%H%M%S')}"
+        name = time.strftime("%Y%m%d-%H%M%S")
+        if named_after is not None:
+            name = f"{getattr(chosen, named_after)}-{name}"
         chosen = dataclasses.replace(chosen, name=name)
     with readable_errors():
         run(chosen, command_line(experiment, argv))
