@@ -275,16 +275,14 @@ def sentence_parts(
 def text(metrics: dict, path: Path) -> str:
     """Return what the terminal shows at the end."""
     rows = [UNIT_HEADER, *unit_rows(metrics["one_unit"])]
-    lines = ["", "One unit, step by step:", *_aligned(rows)]
-    lines += ["", *_aligned([GRADIENT_HEADER, *gradient_rows(metrics["gradient"])])]
+    lines = ["", "One unit, step by step:", *report.aligned(rows)]
+    lines += [
+        "",
+        *report.aligned([GRADIENT_HEADER, *gradient_rows(metrics["gradient"])]),
+    ]
     if metrics["sentence"]:
         probability = metrics["sentence"]["probability"]
         lines += ["", f"The text is positive with probability {probability:.3f}."]
     if metrics["pairs"]:
-        lines += ["", *_aligned([PAIR_HEADER, *pair_rows(metrics["pairs"])])]
+        lines += ["", *report.aligned([PAIR_HEADER, *pair_rows(metrics["pairs"])])]
     return "\n".join([*lines, "", f"Report: {path / 'report.html'}"])
-
-
-def _aligned(rows: list[tuple]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]

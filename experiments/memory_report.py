@@ -14,7 +14,6 @@ from experiments.memory_training import (
     equal_units,
     parameters,
 )
-from experiments.speed_report import aligned
 
 LAYERS = {
     "simple_rnn": "SimpleRNN",
@@ -319,10 +318,14 @@ def explanation(settings: dict) -> str:
 def text(metrics: dict, settings: dict, path: Path) -> str:
     """Return what the terminal shows at the end."""
     header, rows = longest_table(metrics)
-    lines = ["", "The longest lag that each layer solves", *aligned([header, *rows])]
+    lines = [
+        "",
+        "The longest lag that each layer solves",
+        *report.aligned([header, *rows]),
+    ]
     for task in metrics["longest"]:
         title = f"{TASKS[task].title}: {TASKS[task].measure}"
-        lines += ["", title, *aligned([CELL_HEADER, *cell_rows(metrics, task)])]
+        lines += ["", title, *report.aligned([CELL_HEADER, *cell_rows(metrics, task)])]
     lines += ["", explanation(settings)]
     lines.append(
         f"{metrics['trainings']} trainings, {duration(metrics['seconds'])} in all"

@@ -92,6 +92,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
     )
 
 
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows of cells as lines of columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
 def figure(png: bytes, caption: str) -> str:
     """Return a PNG as a picture inside the page."""
     data = base64.b64encode(png).decode()

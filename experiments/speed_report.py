@@ -229,16 +229,10 @@ def text(metrics: dict, path: Path) -> str:
     lines = []
     if metrics["measure"] == "layers":
         for title, rows in sections(metrics).items():
-            lines += ["", title, *aligned([HEADER, *rows])]
+            lines += ["", title, *report.aligned([HEADER, *rows])]
         if memory_rows(metrics):
             lines += ["", memory_title(metrics)]
-            lines += aligned([MEMORY_HEADER, *memory_rows(metrics)])
+            lines += report.aligned([MEMORY_HEADER, *memory_rows(metrics)])
         lines += ["", explanation(metrics), *metrics["failures"]]
     lines += [f"{machine['cpu']}, {machine['cores']} cores"]
     return "\n".join([*lines, f"Report: {path / 'report.html'}"])
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return rows of cells as lines of columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]

@@ -2,9 +2,11 @@
 
 from lstm_keras.attribution import attribute, decompose_phrases
 from lstm_keras.cell import LSTMCell
+from lstm_keras.exchange import to_builtin, to_custom
 from lstm_keras.gradients import gradient_flow
 from lstm_keras.layer import LSTM
 from lstm_keras.runs import load_run
+from lstm_keras.torch_weights import from_torch, to_torch
 from lstm_keras.trace import stream_gates, trace_gates
 
 __all__ = [
@@ -12,8 +14,12 @@ __all__ = [
     "LSTMCell",
     "attribute",
     "decompose_phrases",
+    "from_torch",
     "gradient_flow",
     "load_run",
     "stream_gates",
+    "to_builtin",
+    "to_custom",
+    "to_torch",
     "trace_gates",
 ]

@@ -14,8 +14,8 @@ import keras
 import numpy as np
 import pytest
 
-from experiments import imdb_sentiment
-from experiments.imdb_sentiment import RECIPES, Settings, build_model
+from experiments import imdb_sentiment, sentiment
+from experiments.sentiment import RECIPES, Settings, build_model
 from lstm_keras import LSTM, datasets, evaluation, load_run
 
 SMALL = (
@@ -365,7 +365,7 @@ def fail_at_the_second(monkeypatch, module, name, error=KeyboardInterrupt):
 
 
 def test_ctrl_c_between_seeds_keeps_the_seeds_before(tmp_path, monkeypatch, capsys):
-    fail_at_the_second(monkeypatch, imdb_sentiment, "build_model")
+    fail_at_the_second(monkeypatch, sentiment, "build_model")
     folder = train(tmp_path, "--seeds", "3")
     assert [run["seed"] for run in metrics_of(folder)["runs"]] == [0]
     sentence = "Ctrl-C ended seed 1; it and any after it are left out."

@@ -9,7 +9,7 @@ import pytest
 from experiments import runner
 from experiments.runner import option
 
-SCRIPTS = ("imdb_sentiment", "speed")
+SCRIPTS = ("imdb_sentiment", "speed", "compare_lstm")
 
 
 @dataclass(frozen=True)

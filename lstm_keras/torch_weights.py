@@ -1,0 +1,256 @@
+"""Weights of `torch.nn.LSTM`, brought here and back."""
+
+import re
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from lstm_keras.layer import LSTM
+
+_KEY = re.compile(
+    r"(?P<kind>weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)"
+    r"_l(?P<number>\d+)(?P<reverse>_reverse)?"
+)
+_DIRECTIONS = ("", "_reverse")
+
+
+def from_torch(state_dict: Mapping, prefix: str = "") -> keras.Sequential:
+    """Make a model that computes what a `torch.nn.LSTM` computes.
+
+    Torch packs the four parts of `z` in the order of `LSTMCell`, `i, f, g, o`, but has
+    the transposes of the kernels, and two biases where one would do: they are added.
+
+    Args:
+        state_dict: What `state_dict()` of the torch module returned, of tensors or of
+            NumPy arrays; torch need not be installed.
+        prefix: What the keys of the LSTM begin with in the state dict of a larger
+            module, for instance `"lstm."`; other keys are left alone.
+
+    Returns:
+        A built model with a layer for each layer of the torch module, an
+        `lstm_keras.LSTM` or a `keras.layers.Bidirectional` of one. It takes
+        `(batch, time, features)` and returns `(batch, time, units)`, or
+        `(batch, time, 2 * units)` from two directions, as does the torch module with
+        `batch_first=True` in evaluation.
+
+    Raises:
+        ValueError: It is not the state dict of a `torch.nn.LSTM`: keys are missing or
+            unknown, or a shape does not fit; or the LSTM has a projection.
+    """
+    if not (
+        isinstance(state_dict, Mapping)
+        and all(isinstance(key, str) for key in state_dict)
+    ):
+        raise ValueError(
+            "expected a state dict, arrays by name, which a torch module's "
+            f"state_dict() returns; received {type(state_dict).__name__}"
+        )
+    directions, use_bias, count = _check_keys(state_dict, prefix)
+    arrays = {
+        key.removeprefix(prefix): _array(value)
+        for key, value in state_dict.items()
+        if key.startswith(prefix)
+    }
+    units, features = _check_shapes(arrays, directions, prefix)
+    model = keras.Sequential([keras.Input((None, features))])
+    for number in range(count):
+        layer = LSTM(
+            units, return_sequences=True, use_bias=use_bias, name=f"lstm_l{number}"
+        )
+        if len(directions) == 2:
+            layer = keras.layers.Bidirectional(layer, name=f"bidirectional_l{number}")
+        model.add(layer)
+        for one, direction in zip(_one_way(layer), directions, strict=True):
+            one.set_weights(_keras_weights(arrays, f"_l{number}{direction}"))
+    return model
+
+
+def to_torch(layer: keras.Layer) -> dict:
+    """Return the weights of an LSTM as a `torch.nn.LSTM` takes them.
+
+    Load them into a module of the same size, for instance
+    `torch.nn.LSTM(features, units, num_layers, bias=use_bias, batch_first=True,
+    bidirectional=True).load_state_dict(...)`. The bias goes to `bias_ih`, and `bias_hh`
+    is zero. What is no weight does not go along: dropout, masks, `stateful`, and
+    whether every output is returned or the last.
+
+    Args:
+        layer: A built LSTM, ours or Keras's; a `keras.layers.Bidirectional` of one; or
+            a `keras.Sequential` of such layers, one for each layer of the torch module.
+
+    Returns:
+        A state dict of torch tensors on the CPU.
+
+    Raises:
+        ValueError: Not such a layer; not built; or nothing that a `torch.nn.LSTM`
+            computes: other activations than tanh and sigmoid, `go_backwards`, another
+            `merge_mode` than "concat", or layers or directions that differ in
+            `units` or `use_bias`, or only some of which have two directions.
+        ImportError: torch is not installed.
+    """
+    if not isinstance(layer, keras.Layer):
+        raise ValueError(f"expected a Keras layer; received {type(layer).__name__}")
+    layers = layer.layers if isinstance(layer, keras.Sequential) else [layer]
+    if not layers:
+        raise ValueError(f"expected a model with layers; received {layer.name!r}")
+    for one in layers:
+        _check_layer(one)
+    _check_alike(layers)
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(
+            "to_torch makes torch tensors, and torch is not installed: "
+            "pip install torch"
+        ) from error
+    return {
+        # `tensor` copies, so that the layer and the module share no memory.
+        f"{kind}_l{number}{direction}": torch.tensor(array)
+        for number, one in enumerate(layers)
+        for lstm, direction in zip(_one_way(one), _DIRECTIONS, strict=False)
+        for kind, array in _torch_arrays(lstm).items()
+    }
+
+
+def _check_keys(state_dict, prefix):
+    """Return the directions' suffixes, whether there is a bias, and how many layers."""
+    keys = {key.removeprefix(prefix) for key in state_dict if key.startswith(prefix)}
+    found = [match for match in map(_KEY.fullmatch, keys) if match]
+    projections = [match[0] for match in found if match["kind"] == "weight_hr"]
+    if projections:
+        raise ValueError(
+            "expected an LSTM without proj_size, which a Keras LSTM does not have; "
+            f"received {sorted(projections)}"
+        )
+    directions = _DIRECTIONS if any(m["reverse"] for m in found) else _DIRECTIONS[:1]
+    use_bias = any(match["kind"].startswith("bias") for match in found)
+    kinds = ("weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if use_bias else ()))
+    count = len({match["number"] for match in found}) or 1
+    expected = {
+        f"{kind}_l{number}{direction}"
+        for number in range(count)
+        for direction in directions
+        for kind in kinds
+    }
+    if keys != expected:
+        first = "weight_ih_l0"
+        prefixes = [k.removesuffix(first) for k in state_dict if k.endswith(first)]
+        raise ValueError(
+            f"expected the keys of a torch.nn.LSTM after the prefix {prefix!r}; "
+            f"received a state dict without {_some(expected - keys)} and with "
+            f"{_some(keys - expected)} (recurrent layers there have the prefixes "
+            f"{prefixes})"
+        )
+    return directions, use_bias, count
+
+
+def _some(keys):
+    shown = sorted(keys)[:4]
+    return f"{shown} and {len(keys) - 4} more" if len(keys) > 4 else f"{shown}"
+
+
+def _array(value):
+    # NumPy has no bfloat16, so a tensor is converted before it becomes an array.
+    if hasattr(value, "detach"):
+        value = value.detach().cpu().double().numpy()
+    return np.asarray(value, dtype="float64")
+
+
+def _check_shapes(arrays, directions, prefix):
+    """Return the units, and the features of the first layer's inputs."""
+    first = arrays["weight_ih_l0"], arrays["weight_hh_l0"]
+    if any(array.ndim != 2 for array in first):
+        raise ValueError(
+            f"expected {prefix}weight_ih_l0 and {prefix}weight_hh_l0 to have two "
+            f"dimensions; received shapes {[array.shape for array in first]}"
+        )
+    features, units = (array.shape[1] for array in first)
+    for key, array in arrays.items():
+        match = _KEY.fullmatch(key)
+        inputs = features if match["number"] == "0" else len(directions) * units
+        columns = {"weight_ih": (inputs,), "weight_hh": (units,)}
+        shape = (4 * units, *columns.get(match["kind"], ()))
+        if array.shape != shape:
+            raise ValueError(
+                f"expected {prefix}{key} to be of shape {shape} = (4 * units, …), with "
+                f"units from weight_hh_l0; received {array.shape}"
+            )
+    return units, features
+
+
+def _keras_weights(arrays, suffix):
+    weights = [arrays[f"weight_ih{suffix}"].T, arrays[f"weight_hh{suffix}"].T]
+    if f"bias_ih{suffix}" in arrays:
+        weights.append(arrays[f"bias_ih{suffix}"] + arrays[f"bias_hh{suffix}"])
+    return weights
+
+
+def _one_way(layer):
+    """Return the LSTM, or the two of a `Bidirectional`."""
+    if isinstance(layer, keras.layers.Bidirectional):
+        return [layer.forward_layer, layer.backward_layer]
+    return [layer]
+
+
+def _check_layer(layer):
+    """Check what concerns one layer of a torch module."""
+    forward, *backward = _one_way(layer)
+    for lstm in (forward, *backward):
+        # A subclass may compute anything.
+        if type(lstm) not in (LSTM, keras.layers.LSTM):
+            raise ValueError(
+                "expected an LSTM, a Bidirectional of one or a Sequential of these; "
+                f"received {lstm.name!r}, a {type(lstm).__name__}"
+            )
+        if not lstm.built:
+            raise ValueError(f"expected a built layer; received {lstm.name!r}")
+        activations = [lstm.activation, lstm.recurrent_activation]
+        if activations != [keras.activations.tanh, keras.activations.sigmoid]:
+            raise ValueError(
+                "expected activation 'tanh' and recurrent_activation 'sigmoid', the "
+                f"only ones in torch; received {activations} in {lstm.name!r}"
+            )
+    if forward.go_backwards:
+        raise ValueError(
+            "expected an LSTM that goes forwards, or forwards first; received "
+            f"{forward.name!r} with go_backwards=True"
+        )
+    if backward and layer.merge_mode != "concat":
+        raise ValueError(
+            "expected merge_mode 'concat', the only one in torch; received "
+            f"{layer.merge_mode!r} in {layer.name!r}"
+        )
+
+
+def _check_alike(layers):
+    """Check what concerns the layers together."""
+    options = [
+        (
+            lstm.name,
+            {
+                "units": lstm.units,
+                "use_bias": lstm.use_bias,
+                "directions": len(_one_way(layer)),
+            },
+        )
+        for layer in layers
+        for lstm in _one_way(layer)
+    ]
+    if any(option != options[0][1] for _, option in options):
+        raise ValueError(
+            "expected equal units, use_bias and number of directions everywhere, as a "
+            f"torch.nn.LSTM has them; received {options}"
+        )
+
+
+def _torch_arrays(lstm):
+    kernel, recurrent_kernel, *bias = (
+        # float32 holds all half precisions, and torch has no bfloat16 from NumPy.
+        weight if weight.dtype == "float64" else weight.astype("float32")
+        for weight in lstm.get_weights()
+    )
+    arrays = {"weight_ih": kernel.T, "weight_hh": recurrent_kernel.T}
+    if bias:
+        arrays |= {"bias_ih": bias[0], "bias_hh": np.zeros_like(bias[0])}
+    return arrays

@@ -1,0 +1,400 @@
+"""The comparison of the two layers: what it finds, writes, and how it ends."""
+
+import csv
+import json
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from scipy.stats import ttest_1samp
+
+import lstm_keras
+from experiments import (
+    compare_costs,
+    compare_equality,
+    compare_lstm,
+    compare_report,
+    compare_training,
+    sentiment,
+    speed_backends,
+)
+from experiments.compare_equality import KERAS, LOOP, QUANTITIES, REFERENCE, Case
+from lstm_keras import engines
+
+BACKEND = keras.backend.backend()
+ENGINES = [
+    name
+    for name, backends in engines.BACKENDS.items()
+    if BACKEND in backends and name != "cudnn"
+]
+SMALL = (
+    *("--quick", "--dtypes", "float32", "--limit", "60", "--units", "4"),
+    *("--epochs", "2", "--engine", "loop"),
+)
+PATHS = ("keras", "loop", "<b>")
+
+
+def compare(output, *options):
+    """Run the experiment; give its folder."""
+    compare_lstm.main([*SMALL, *options, "--output", str(output), "--name", "one"])
+    return output / "compare_lstm" / "one"
+
+
+def metrics_of(folder):
+    return json.loads((folder / "metrics.json").read_text("utf-8"))
+
+
+def rows_of(folder, name):
+    with (folder / name).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    parts = ("--parts", "equality,training,size")
+    return compare(tmp_path_factory.mktemp("runs"), *parts)
+
+
+@pytest.fixture
+def one_mask(monkeypatch):
+    """Compare no more than a run needs to fail."""
+    monkeypatch.setattr(compare_equality, "MASKS", ("left",))
+
+
+def a_row(**changes):
+    """A case that passed, as `equality` returns it."""
+    return {
+        **{"layer": "lstm_keras.LSTM, loop", "against": KERAS, "dtype": "float32"},
+        **{"mask": "left", "go_backwards": True, "return_sequences": False},
+        **dict.fromkeys(QUANTITIES, 1e-7),
+        **{"largest": 1e-7, "tolerance": 1e-5, "passed": True},
+        **changes,
+    }
+
+
+def test_a_run_leaves_every_file_and_nothing_beside_them(folder):
+    files = "config.json metrics.json report.html equality.csv history.csv figures"
+    assert {path.name for path in folder.iterdir()} == set(files.split())
+    assert [path.name for path in folder.parent.iterdir()] == ["one"]
+    assert len(list((folder / "figures").glob("*.png"))) == 2
+
+
+def test_the_report_begins_with_the_verdict(folder, capsys):
+    verdict = metrics_of(folder)["equality"]["verdict"]
+    cases = 4 * (1 + len(ENGINES))  # masks, ways
+    assert verdict.startswith(f"Equal within tolerance in all {cases} cases, on ")
+    page = (folder / "report.html").read_text("utf-8")
+    assert f"</h1>\n<p>{verdict}</p>" in page
+    assert "generated reviews, not of IMDB" in page
+    assert page.count("<img ") == 2
+
+
+def test_every_case_has_a_row_with_its_tolerance(folder):
+    rows = rows_of(folder, "equality.csv")
+    assert len(rows) == metrics_of(folder)["equality"]["cases"]
+    for row in rows:
+        differences = [float(row[name]) for name in QUANTITIES]
+        assert float(row["largest"]) == max(differences)
+        assert float(row["largest"]) <= float(row["tolerance"]) == 1e-5
+        assert row["passed"] == "True"
+    assert {row["mask"] for row in rows} == {"none", "right", "left", "holes"}
+
+
+def test_metrics_name_data_engine_versions_command_and_time(folder):
+    metrics = metrics_of(folder)
+    assert metrics["data"]["train"] == 48
+    assert metrics["engine"]["training"] == "loop"
+    assert metrics["environment"]["backend"] == BACKEND
+    assert "python -m experiments.compare_lstm --quick" in metrics["command"]
+    assert metrics["seconds"] > 0
+
+
+def test_both_layers_learn_alike_from_the_same_seeds(folder):
+    metrics = metrics_of(folder)
+    for outcome, found in metrics["training"]["differences"].items():
+        assert found["seeds"] == 2, outcome
+        np.testing.assert_allclose(found["values"], 0, atol=1e-5)
+        if BACKEND == "tensorflow":  # there the loop is Keras's bit for bit
+            assert found["values"] == found["interval"] == [0, 0]
+    history = rows_of(folder, "history.csv")
+    assert [(r["layer"], r["seed"], r["epoch"]) for r in history] == [
+        (layer, seed, epoch)
+        for layer in ("keras.layers.LSTM", "lstm_keras.LSTM")
+        for seed in "01"
+        for epoch in "12"
+    ]
+
+
+def test_sizes_are_those_of_the_same_model(folder):
+    builtin, ours = metrics_of(folder)["size"]
+    parameters = 5000 * 32 + 4 * 4 * (32 + 4 + 1) + 4 + 1
+    assert builtin["parameters"] == ours["parameters"] == parameters
+    assert builtin["weights"] == ours["weights"] == 4 * parameters
+    assert builtin["file"] > 4 * parameters < ours["file"]
+
+
+# A layer that is wrong.
+
+
+def swapped(z):
+    """Gates with the first two the wrong way round."""
+    i, f, g, o = ops.split(z, 4, axis=-1)
+    return ops.concatenate([f, i, g, o], axis=-1)
+
+
+def break_loop(monkeypatch):
+    def call(self, inputs, states, training=False):
+        h, c = states
+        z = ops.matmul(inputs, self.kernel) + ops.matmul(h, self.recurrent_kernel)
+        i, f, g, o = ops.split(swapped(z + self.bias), 4, axis=-1)
+        c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g)
+        h = ops.sigmoid(o) * ops.tanh(c)
+        return h, [h, c]
+
+    monkeypatch.setattr(lstm_keras.LSTMCell, "call", call)
+    return LOOP
+
+
+def break_engine(monkeypatch):
+    run = engines.run
+
+    def broken(engine, sequences, mask, states, *weights_and_more):
+        *weights, return_sequences = weights_and_more
+        weights = map(swapped, weights)
+        return run(engine, sequences, mask, states, *weights, return_sequences)
+
+    monkeypatch.setattr(engines, "run", broken)
+    return ENGINES[0]
+
+
+@pytest.mark.usefixtures("one_mask")
+@pytest.mark.parametrize("break_it", [break_loop, break_engine])
+def test_a_layer_with_two_gates_swapped_ends_in_status_1_with_a_report(
+    break_it, tmp_path, monkeypatch, capsys
+):
+    broken = f"lstm_keras.LSTM, {break_it(monkeypatch)}"
+    with pytest.raises(SystemExit) as end:
+        compare(tmp_path, "--parts", "equality")
+    assert end.value.code == 1
+    folder = tmp_path / "compare_lstm" / "one"
+    wrong = [r for r in rows_of(folder, "equality.csv") if r["passed"] == "False"]
+    assert [row["layer"] for row in wrong] == [broken]
+    found = metrics_of(folder)["equality"]
+    assert found["failed"] == 1
+    beginning = f"NOT equal, on {BACKEND}: 1 of {found['cases']} cases exceed"
+    assert found["verdict"].startswith(beginning)
+    assert f"{broken} against {KERAS} (float32, mask left" in found["verdict"]
+    page = (folder / "report.html").read_text("utf-8")
+    assert f'</h1>\n<p class="note" role="note">{beginning}' in page
+    assert "FAIL: 1 of 1" in page
+    assert beginning in capsys.readouterr().out
+
+
+def test_a_difference_that_is_no_number_fails_and_is_written():
+    case = Case("float32", "none", False, False)
+    right = dict.fromkeys(QUANTITIES, np.ones(2))
+    wrong = right | {"d bias": np.array([1, np.nan])}
+    row = compare_equality.row(case, LOOP, KERAS, wrong, right)
+    assert row["passed"] is False and np.isnan(row["largest"])
+    metrics = {"equality": [row], "environment": {"backend": "b"}}
+    assert "d bias nan > 1.0e-05" in compare_report.verdict(metrics)
+    (shown,) = compare_report.for_json(metrics)["equality"]["table"]
+    assert shown["d bias"] is shown["largest"] is None
+    assert json.dumps(shown, allow_nan=False)
+
+
+# What is compared.
+
+
+@pytest.mark.usefixtures("one_mask")
+def test_in_float64_both_layers_are_held_against_the_reference():
+    rows = compare_equality.equality(["float64"], seed=3, quick=True)
+    assert all(row["passed"] for row in rows)
+    judged = {row["layer"] for row in rows if row["against"] == REFERENCE}
+    ours = {f"lstm_keras.LSTM, {way}" for way in (LOOP, *ENGINES)}
+    assert judged == {KERAS, *ours}
+    exact = [row for row in rows if ENGINES[0] in row["layer"]]
+    assert min(row["tolerance"] for row in exact) == 1e-12
+
+
+def test_unless_quick_both_directions_and_both_kinds_of_output_are_compared():
+    cases = compare_equality.cases("float32", quick=False)
+    assert len(set(cases)) == len(cases) == 4 * 2 * 2
+    assert set(compare_equality.cases("float32", quick=True)) < set(cases)
+
+
+def test_no_tolerance_is_wider_than_that_of_its_dtype_but_where_it_says_so():
+    for dtype, allowed in compare_equality.TOLERANCES.items():
+        found = compare_equality.tolerance(dtype, ENGINES[0], KERAS)
+        wider = dtype.startswith("mixed") or (
+            dtype == "float64" and BACKEND != "tensorflow"
+        )
+        assert (found > allowed) == wider
+        assert compare_equality.tolerance(dtype, ENGINES[0], REFERENCE) == allowed
+
+
+def test_masks_leave_a_step_in_every_sequence_and_the_padding_where_it_belongs():
+    assert compare_equality.step_mask("none") is None
+    right, left, holes = map(compare_equality.step_mask, ("right", "left", "holes"))
+    for mask in (right, left, holes):
+        assert mask.any(axis=1).all() and not mask.all()
+    assert (np.diff(right.astype(int), axis=1) <= 0).all()
+    assert (np.diff(left.astype(int), axis=1) >= 0).all()
+    assert (np.abs(np.diff(holes.astype(int), axis=1)).sum(axis=1) > 1).all()
+
+
+def test_a_difference_is_relative_to_the_largest_element_or_absolute_beside_zeros():
+    assert compare_equality.difference(np.array([1, -4.5]), np.array([1, -5])) == 0.1
+    assert compare_equality.difference(np.array([0, 0.5]), np.zeros(2)) == 0.5
+
+
+def test_tables_hold_the_largest_difference_of_their_rows():
+    rows = [a_row(), a_row(h=2e-5, largest=2e-5, passed=False), a_row(mask="none")]
+    left, none = compare_equality.table(rows, ("dtype", "layer", "against", "mask"))
+    assert (left["mask"], left["h"], left["largest"]) == ("left", 2e-5, 2e-5)
+    assert (left["cases"], left["failed"]) == (2, 1)
+    assert (none["cases"], none["failed"]) == (1, 0)
+
+
+def test_a_verdict_names_the_first_failures_and_counts_the_rest():
+    wrong = a_row(**{"d h0": 0.5, "largest": 0.5, "passed": False})
+    metrics = {"equality": [wrong] * 7, "environment": {"backend": "b"}}
+    verdict = compare_report.verdict(metrics)
+    one = f"lstm_keras.LSTM, loop against {KERAS} (float32, mask left, go_backwards)"
+    assert verdict.count(f"{one}: d h0 5.0e-01 > 1.0e-05") == 5
+    assert verdict.endswith("; and 2 more.")
+
+
+# The training.
+
+
+def test_the_interval_is_that_of_students_t():
+    ours, builtin = [0.9, 0.8, 0.85, 0.7], [0.88, 0.81, 0.8, 0.7]
+    found = compare_training.paired_difference(ours, builtin)
+    oracle = ttest_1samp(np.subtract(ours, builtin), 0).confidence_interval(0.95)
+    np.testing.assert_allclose(found["interval"], oracle)
+    assert found["mean"] == pytest.approx(np.mean(ours) - np.mean(builtin))
+    assert compare_training.paired_difference([1.0], [0.5])["interval"] is None
+
+
+def test_ctrl_c_leaves_out_the_seed_that_was_training(monkeypatch):
+    def train_one(settings, train, test, input_dim, seed):
+        interrupted = seed == 1 and settings.layer == "custom"
+        fit = SimpleNamespace(interrupted=interrupted, history={"val_loss": [1.0]})
+        return SimpleNamespace(
+            fit=fit,
+            validation=SimpleNamespace(accuracy=0.5, log_loss=1.0, size=12),
+            test=SimpleNamespace(accuracy=0.5, log_loss=1.0),
+            to_dict=dict,
+        )
+
+    monkeypatch.setattr(sentiment, "train_one", train_one)
+    settings = compare_lstm.Settings(limit=60, seeds=3)
+    found = compare_training.parity(settings)
+    assert found["ending"] == "Ctrl-C left out seed 1 and any after it."
+    assert len(found["runs"]) == 2
+    assert {one["seeds"] for one in found["differences"].values()} == {1}
+
+
+# Speed and memory: the workers are those of `experiments.speed`, tested there.
+
+
+def answering(monkeypatch, failing=False):
+    """Let made-up workers answer; give what they were asked."""
+    asked = []
+
+    def ask(self, backend, task, **arguments):
+        asked.append((backend, task, arguments.get("kind")))
+        if failing:
+            self.failures.append("<no> such thing")
+            return None
+        if task == "memory":
+            return {"mebibytes": 50.0 if arguments["path"] == "keras" else 125.0}
+        step = {"low": 0.01, "median": 0.02, "high": 0.03, "first": 1.0, "ratio": 1.5}
+        kinds = {"training": step, "prediction": step}
+        results = [
+            {"shape": shape, "paths": dict.fromkeys(PATHS, kinds)}
+            for shape in arguments["shapes"]
+        ]
+        environment = {"backend": BACKEND}
+        return {"environment": environment, "engine": "an engine", "results": results}
+
+    monkeypatch.setattr(speed_backends.Workers, "ask", ask)
+    return asked
+
+
+def test_speed_asks_for_times_in_turn_and_then_for_the_memory_of_both_kinds(
+    monkeypatch,
+):
+    asked = answering(monkeypatch)
+    found = compare_costs.speed(compare_lstm.Settings(shape="2,5,3,4"))
+    assert asked[0] == (None, "times", None)
+    assert asked[1:] == [
+        (BACKEND, "memory", kind) for kind in ("training", "prediction") for _ in PATHS
+    ]
+    assert found["memory"]["prediction"] == dict(
+        zip(PATHS, (50, 125, 125), strict=True)
+    )
+
+
+def test_times_and_memory_stand_in_the_report_with_their_ratios(
+    tmp_path, monkeypatch, capsys
+):
+    answering(monkeypatch)
+    monkeypatch.setattr(compare_lstm, "quicker", lambda settings: settings)
+    shapes = ("--shape", "2,5,3,4 2,6,3,4")
+    folder = compare(tmp_path, "--parts", "speed", *shapes)
+    page = (folder / "report.html").read_text("utf-8")
+    assert "<b>" not in page and "2,5,3,4; &lt;b&gt;" in page
+    rows = compare_report.speed_rows(metrics_of(folder))
+    assert rows[0][:2] == ["2,5,3,4; keras", "training"]
+    assert [row[5:7] for row in rows[:2]] == [["50", "1.00"], ["125", "2.50"]]
+    assert {tuple(row[5:7]) for row in rows if "2,6" in row[0]} == {("–", "–")}
+    shown = capsys.readouterr().out
+    assert "loop 1.50 in training, 1.50 in prediction" in shown
+    assert "Equality was not examined (--parts)" in shown
+
+
+def test_a_worker_that_fails_is_reported(tmp_path, monkeypatch, capsys):
+    answering(monkeypatch, failing=True)
+    folder = compare(tmp_path, "--parts", "speed")
+    page = (folder / "report.html").read_text("utf-8")
+    assert "&lt;no&gt; such thing" in page
+    assert "<no> such thing" in capsys.readouterr().out
+
+
+# Options.
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--parts", "equality,colour"), "expected some of equality,.*'equality,col"),
+        (("--dtypes", ""), "expected some of float32,.*received ''"),
+        (("--shape", "1,2,3"), "expected a shape"),
+        (("--data", "nowhere.csv"), r"expected --data as one of .*'nowhere\.csv'"),
+        (("--name", "../up"), "expected a plain folder name"),
+    ],
+)
+def test_bad_options_end_the_program_and_leave_nothing(tmp_path, options, message):
+    with pytest.raises(SystemExit, match=message):
+        compare_lstm.main(["--output", str(tmp_path), *options])
+    assert not list(tmp_path.iterdir())
+
+
+def test_quick_asks_for_less_and_keeps_what_is_less():
+    quick = compare_lstm.quicker(compare_lstm.Settings(epochs=1, limit=None))
+    assert (quick.epochs, quick.seeds, quick.limit, quick.rounds) == (1, 2, 1000, 5)
+    assert quick.dtypes == "float32,float64,mixed_bfloat16"
+    assert not quick.memory
+    only = compare_lstm.quicker(compare_lstm.Settings(dtypes="mixed_float16"))
+    assert only.dtypes == "mixed_float16"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "0"), (-0.0123, "-0.0123"), (3e-7, "+3.0e-07")]
+)
+def test_only_a_difference_of_zero_looks_like_zero(value, text):
+    assert compare_report.signed(value) == text
