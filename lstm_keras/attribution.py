@@ -1,6 +1,7 @@
 """Which words made a trained model say what it says."""
 
 import dataclasses
+import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -178,6 +179,11 @@ class _Subject:
         with replaced(head, activation=keras.activations.linear):
             return self.model(ids, training=False)[:, 0]
 
+    def logits(self) -> np.ndarray:
+        """Return what a next-word model says after each id, `(time, vocabulary)`."""
+        with keras.StatelessScope():
+            return ops.convert_to_numpy(self.model(self.ids[None], training=False)[0])
+
     def numbers(self, ids) -> np.ndarray:
         """Return `outputs` as NumPy, in batches."""
         with keras.StatelessScope():
@@ -209,6 +215,10 @@ def _subject(model, text, target) -> _Subject:
         subject = _aimed(subject, target, model.name_of)
     else:
         subject = _subject_of_ids(model, text, target)
+    return _with_words(subject)
+
+
+def _with_words(subject: _Subject) -> _Subject:
     if not len(subject.words):
         raise ValueError("expected a text with at least one token; received none")
     return subject
@@ -231,6 +241,9 @@ def _subject_of_ids(model, ids, target) -> _Subject:
             f"expected whole numbers of shape (time,); received {ids.dtype} of shape "
             f"{ids.shape}"
         )
+    sizes = [e.input_dim for e in model.layers if isinstance(e, keras.layers.Embedding)]
+    if not all(0 <= i < min(sizes, default=np.inf) for i in ids):
+        raise ValueError(f"expected ids in [0, {min(sizes)}); received {ids}")
     subject = _Subject(
         model, ids.astype(np.int32), [str(i) for i in ids if i != PADDING], None, ""
     )
@@ -242,11 +255,13 @@ def _subject_of_ids(model, ids, target) -> _Subject:
 
 def _aimed(subject: _Subject, target: int | None, name_of: Callable) -> _Subject:
     """Return a next-word subject with its target: the most probable one by default."""
-    logits = ops.convert_to_numpy(subject.model(subject.ids[None])[0, -1])
+    logits = _with_words(subject).logits()[-1]
     if target is None:
         target = most_probable(logits, 1)[0]
-    if not 0 <= target < len(logits):
-        raise ValueError(f"expected a target in [0, {len(logits)}); received {target}")
+    if not isinstance(target, numbers.Integral) or not 0 <= target < len(logits):
+        raise ValueError(
+            f"expected a target in [0, {len(logits)}); received {target!r}"
+        )
     return dataclasses.replace(
         subject, target=int(target), target_name=name_of(int(target))
     )
@@ -277,9 +292,9 @@ def _prefix(subject: _Subject) -> Attribution:
         baseline, outputs = outputs[0], outputs[1:]
     else:
         # Each step sees the words up to it only, and a text begins with its START.
-        logits = subject.model(subject.ids[None], training=False)[0]
-        outputs = ops.convert_to_numpy(ops.log_softmax(logits)[:, subject.target])
-        outputs = outputs.astype(np.float64)
+        outputs = ops.log_softmax(subject.logits())[:, subject.target]
+        outputs = ops.convert_to_numpy(outputs)
+        outputs = outputs.astype(np.float64)[subject.positions]
         baseline = outputs[0]
     scores = np.diff(outputs, prepend=baseline)
     return _attribution("prefix", subject, scores, outputs[-1], baseline, outputs)
@@ -383,7 +398,7 @@ def _parts(subject: _Subject) -> tuple:
             "and sigmoid that returns its last output only, Dense(1); received "
             f"{_listed(subject.model)}"
         )
-    return tuple(chain)
+    return chain[0], chain[1], _sigmoid_head(subject.model)
 
 
 def _decomposable(lstm) -> bool:

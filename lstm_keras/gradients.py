@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from lstm_keras.inside import LSTM_CELLS, Call, intercepted, recurrent_layers
-from lstm_keras.trace import gates
+from lstm_keras.trace import as_arrays, gates
 
 STATE_CELLS = (
     *LSTM_CELLS,
@@ -64,7 +64,7 @@ def gradient_flow(model, inputs, targets, loss=None) -> dict[str, LayerFlow]:
     layers = recurrent_layers(model, STATE_CELLS)
     loss = _loss(model, loss)
     inputs, targets = (
-        keras.tree.map_structure(ops.convert_to_tensor, data)
+        keras.tree.map_structure(ops.convert_to_tensor, as_arrays(data))
         for data in (inputs, targets)
     )
     zeros = _zero_states(model, layers, inputs)
@@ -119,7 +119,8 @@ def _tensorflow_gradients(function, tensors):
             value, tensors, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
 
-    return compiled(*tensors)
+    # Not `compiled(*tensors)`: TensorFlow would warn that each call is a new function.
+    return compiled.get_concrete_function(*tensors)(*tensors)
 
 
 def _jax_gradients(function, tensors):
@@ -202,11 +203,15 @@ def _layer(layers: dict, name: str):
 
 
 def _like(targets, outputs):
-    """Return targets (batch,) as (batch, 1) where the outputs are so."""
-    if keras.tree.is_nested(targets) or outputs.shape[-1] != 1:
+    """Return targets of the outputs' type, (batch,) as (batch, 1) if they are so."""
+    if keras.tree.is_nested(targets) or keras.tree.is_nested(outputs):
         return targets
+    if keras.backend.is_float_dtype(keras.backend.standardize_dtype(targets.dtype)):
+        targets = ops.cast(targets, outputs.dtype)
     missing = len(outputs.shape) - len(targets.shape)
-    return ops.expand_dims(targets, axis=-1) if missing == 1 else targets
+    if missing == 1 and outputs.shape[-1] == 1:
+        return ops.expand_dims(targets, axis=-1)
+    return targets
 
 
 def _loss(model, loss) -> Callable:

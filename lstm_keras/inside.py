@@ -68,6 +68,8 @@ def recurrent_layers(model: keras.Layer, cells: tuple[type, ...]) -> dict:
     every = {own_path: model} if own_path else {}
     for path, layer in layers_within(model, own_path):
         if all(layer is not other for other in every.values()):
+            while path in every:  # as subclassed models may call two layers
+                path += "_"
             every[path] = layer
     found = {
         path: layer
@@ -171,7 +173,8 @@ def _time_as_batch(distributed: keras.layers.TimeDistributed) -> Callable:
         def flat(tensor):
             return ops.reshape(tensor, (batch * time, *ops.shape(tensor)[2:]))
 
-        masks = {} if mask is None else {"mask": flat(mask)}
+        takes_mask = mask is not None and distributed.layer._call_has_mask_arg
+        masks = {"mask": flat(mask)} if takes_mask else {}
         outputs = distributed.layer(flat(inputs), **masks)
         return ops.reshape(outputs, (batch, time, *ops.shape(outputs)[1:]))
 

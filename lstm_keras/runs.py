@@ -21,6 +21,7 @@ from lstm_keras.preprocessing import (
     END,
     FIRST_WORD,
     OOV,
+    PADDING,
     START,
     UNKNOWN,
     Vocabulary,
@@ -172,7 +173,7 @@ class NextWordRun:
 
     def name_of(self, i: int) -> str:
         """Return the word of an id, or what a special id is called."""
-        special = {START: START_NAME, OOV: UNKNOWN, END: "[END]"}
+        special = {PADDING: "[PAD]", START: START_NAME, OOV: UNKNOWN, END: "[END]"}
         return special.get(i) or self.vocabulary.words[i - FIRST_WORD]
 
     def generate(

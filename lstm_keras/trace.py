@@ -13,6 +13,7 @@ from lstm_keras.inside import (
     LSTM_CELLS,
     Call,
     intercepted,
+    layers_within,
     recurrent_layers,
     replaced,
 )
@@ -133,9 +134,9 @@ def stream_gates(
     model, inputs, initial_state=None, mask=None, *, batch_size: int = 32
 ) -> Iterator[Trace]:
     """Yield the trace of one batch after the other: see `trace_gates`."""
-    data = {"inputs": _as_arrays(inputs)}
+    data = {"inputs": as_arrays(inputs)}
     if initial_state is not None:
-        data["initial_state"] = _as_arrays(list(initial_state))
+        data["initial_state"] = [as_arrays(state) for state in initial_state]
     if mask is not None:
         data["mask"] = np.asarray(mask, bool)
     tracer = _tracer(model)
@@ -164,16 +165,27 @@ def gates(cell, x, h):
     return i, f, g, o
 
 
+def as_arrays(inputs):
+    """Return inputs, or a dictionary or list of several, as NumPy arrays."""
+    if not all(np.ndim(leaf) for leaf in keras.tree.flatten(inputs)):
+        return np.asarray(inputs)  # a nested list of numbers
+    return keras.tree.map_structure(ops.convert_to_numpy, inputs)
+
+
 class _Tracer(keras.Model):
     """Calls a model, and returns what its LSTMs did instead of its output.
 
     A Keras model itself, so that `predict_on_batch` compiles it on every backend.
     """
 
-    def __init__(self, traced):
-        super().__init__(name="tracer")
-        self.lstms = recurrent_layers(traced, LSTM_CELLS)
+    def __init__(self, traced, lstms: dict):
+        super().__init__(name="tracer", autocast=False)
+        self.lstms = lstms
         self.traced = traced
+        every = [traced, *(layer for _, layer in layers_within(traced))]
+        stateful = [x for x in every if isinstance(x, keras.layers.RNN) and x.stateful]
+        # Tracked, for Keras loses them on JAX.
+        self.carried = list({id(v): v for x in stateful for v in x.states}.values())
         self.built = True
 
     def call(self, data):
@@ -192,10 +204,14 @@ class _Tracer(keras.Model):
         return found
 
 
-@functools.lru_cache(maxsize=8)
 def _tracer(model) -> _Tracer:
     """Return the model's tracer. Those of the last few models stay compiled."""
-    return _Tracer(model)
+    return _tracer_of(model, tuple(recurrent_layers(model, LSTM_CELLS).items()))
+
+
+@functools.lru_cache(maxsize=8)
+def _tracer_of(model, lstms: tuple) -> _Tracer:
+    return _Tracer(model, dict(lstms))
 
 
 def _run(call: Call) -> tuple:
@@ -208,7 +224,8 @@ def _run(call: Call) -> tuple:
     with replaced(layer, return_sequences=True, zero_output_for_mask=False):
         result = call.loop(states)
     x, h = _not_half(call.sequences), _not_half(result[1])
-    h0, c0 = map(_not_half, states)
+    # Copies: torch changes the states of a stateful layer in place.
+    h0, c0 = (ops.copy(_not_half(state)) for state in states)
     if layer.go_backwards:
         x = ops.flip(x, axis=1)
         mask = None if mask is None else ops.flip(mask, axis=1)
@@ -231,8 +248,7 @@ def _not_half(tensor):
 
 def _batches(tracer: _Tracer, data: dict, batch_size: int) -> Iterator[Trace]:
     layers = tracer.lstms
-    states = [v for one in layers.values() if one.stateful for v in one.states]
-    kept = [ops.convert_to_numpy(state) for state in states]
+    kept = [np.array(ops.convert_to_numpy(state)) for state in tracer.carried]
     try:
         for start in range(0, _rows(data), batch_size):
             batch = keras.tree.map_structure(
@@ -248,7 +264,7 @@ def _batches(tracer: _Tracer, data: dict, batch_size: int) -> Iterator[Trace]:
                 }
             )
     finally:
-        for state, value in zip(states, kept, strict=True):
+        for state, value in zip(tracer.carried, kept, strict=True):
             state.assign(value)
 
 
@@ -282,13 +298,6 @@ def _joined(parts: list[LayerTrace]) -> LayerTrace:
         **{name: np.concatenate([a[name] for a in arrays]) for name in arrays[0]},
         backwards=parts[0].backwards,
     )
-
-
-def _as_arrays(inputs):
-    """Return inputs, or a dictionary or list of several, as NumPy arrays."""
-    if not all(np.ndim(leaf) for leaf in keras.tree.flatten(inputs)):
-        return np.asarray(inputs)  # a nested list of numbers
-    return keras.tree.map_structure(ops.convert_to_numpy, inputs)
 
 
 def _rows(data: dict) -> int:

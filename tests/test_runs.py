@@ -83,6 +83,34 @@ def test_words_unknown_words_and_words_read_are_counted(
     assert 0 <= one.probability <= 1
 
 
+@pytest.mark.parametrize(
+    ("text", "ids", "names"),
+    [
+        ("", [0, 0, 0, 0, 0, 1], ["[START]"]),
+        ("A good FILM!", [0, 0, 1, 8, 4, 6], ["[START]", "a", "good", "film"]),
+        ("not zebra", [0, 0, 0, 1, 9, 2], ["[START]", "not", "zebra [UNK]"]),
+        (
+            "good bad film the a not good",
+            [5, 6, 7, 8, 9, 4],
+            ["bad", "film", "the", "a", "not", "good"],
+        ),
+    ],
+    ids=["empty", "known", "unknown", "long"],
+)
+def test_a_text_is_read_as_ids_with_a_name_for_each(folder, text, ids, names):
+    read, read_names = lstm_keras.load_run(folder).read(text)
+    assert read.dtype == np.int32
+    assert read.tolist() == ids
+    assert read_names == names
+
+
+@pytest.mark.parametrize("text", [None, 3, ["a good film"], b"film"], ids=str)
+def test_what_is_read_must_be_a_string(folder, next_word, text):
+    for path in (folder, next_word):
+        with pytest.raises(TypeError, match="expected"):
+            lstm_keras.load_run(path).read(text)
+
+
 def test_no_texts_give_no_predictions(folder):
     assert lstm_keras.load_run(folder).predict([]) == []
 
@@ -209,8 +237,27 @@ def test_unknown_words_are_read_and_named_but_never_written(next_word):
     assert "[UNK]" not in run.generate("xyzzy", temperature=3.0, seed=0).continuation
 
 
+def test_a_prompt_is_read_as_ids_with_a_name_for_each(next_word):
+    run = lstm_keras.load_run(next_word)
+    ids, names = run.read("A xyzzy c.")
+    assert ids.dtype == np.int32
+    assert ids.tolist() == [1, 4, 2, 6, 7]
+    assert names == ["[START]", "a", "[UNK]", "c", "."]
+    assert run.read("")[1] == ["[START]"]
+
+
+def test_every_id_has_a_name(next_word):
+    run = lstm_keras.load_run(next_word)
+    names = [run.name_of(i) for i in range(8)]
+    assert names == ["[PAD]", "[START]", "[UNK]", "[END]", "a", "b", "c", "."]
+    assert run.name_of(np.int64(6)) == "c"
+
+
 def test_a_stream_goes_on_after_the_end_of_a_line(tmp_path):
     run = lstm_keras.load_run(next_word_folder(tmp_path / "one", "stream"))
+    ids, names = run.read("a b\nc")
+    assert ids.tolist() == [END, 4, 5, END, 6]
+    assert names == ["[END]", "a", "b", "[END]", "c"]
     written = run.generate("a", tokens=6)
     assert written.tokens == 6 and not written.ended
     assert written.text.startswith("a b c.\n")
