@@ -1,6 +1,7 @@
 """Find the layers inside of a model, and step in where they compute."""
 
 import contextlib
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -173,8 +174,8 @@ def _time_as_batch(distributed: keras.layers.TimeDistributed) -> Callable:
         def flat(tensor):
             return ops.reshape(tensor, (batch * time, *ops.shape(tensor)[2:]))
 
-        takes_mask = mask is not None and distributed.layer._call_has_mask_arg
-        masks = {"mask": flat(mask)} if takes_mask else {}
+        takes_mask = "mask" in inspect.signature(distributed.layer.call).parameters
+        masks = {"mask": flat(mask)} if takes_mask and mask is not None else {}
         outputs = distributed.layer(flat(inputs), **masks)
         return ops.reshape(outputs, (batch, time, *ops.shape(outputs)[1:]))
 

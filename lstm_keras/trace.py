@@ -122,18 +122,25 @@ def trace_gates(
         ValueError: The model is not built or has no LSTM (the message lists its
             layers); or one of the arguments does not fit it.
     """
-    parts = list(
-        stream_gates(model, inputs, initial_state, mask, batch_size=batch_size)
-    )
-    if len(parts) == 1:
-        return parts[0]
-    return Trace({name: _joined([p[name] for p in parts]) for name in parts[0]})
+    tracer, data = _checked(model, inputs, initial_state, mask, batch_size)
+    stream, rows = _batches(tracer, data, batch_size), _rows(data)
+    if rows <= batch_size:
+        (whole,) = stream
+        return whole
+    return _joined(stream, batch_size, rows)
 
 
 def stream_gates(
     model, inputs, initial_state=None, mask=None, *, batch_size: int = 32
 ) -> Iterator[Trace]:
     """Yield the trace of one batch after the other: see `trace_gates`."""
+    return _batches(
+        *_checked(model, inputs, initial_state, mask, batch_size), batch_size
+    )
+
+
+def _checked(model, inputs, initial_state, mask, batch_size) -> tuple:
+    """Return the model's tracer and its data, checked."""
     data = {"inputs": as_arrays(inputs)}
     if initial_state is not None:
         data["initial_state"] = [as_arrays(state) for state in initial_state]
@@ -141,7 +148,7 @@ def stream_gates(
         data["mask"] = np.asarray(mask, bool)
     tracer = _tracer(model)
     _check(tracer.lstms, data, batch_size)
-    return _batches(tracer, data, batch_size)
+    return tracer, data
 
 
 def gates(cell, x, h):
@@ -292,11 +299,28 @@ def _layer_trace(layer, found: dict) -> LayerTrace:
     )
 
 
-def _joined(parts: list[LayerTrace]) -> LayerTrace:
-    arrays = [part.arrays() for part in parts]
-    return LayerTrace(
-        **{name: np.concatenate([a[name] for a in arrays]) for name in arrays[0]},
-        backwards=parts[0].backwards,
+def _joined(stream: Iterator[Trace], batch_size: int, rows: int) -> Trace:
+    """Return the traces of all batches as one, in arrays that are made once."""
+    whole, backwards, start = {}, {}, {}
+    for part in stream:
+        for name, layer in part.items():
+            arrays = layer.arrays()
+            if name not in whole:
+                # Inside of TimeDistributed each example has several rows.
+                whole[name] = {
+                    key: np.empty((len(a) * rows // batch_size, *a.shape[1:]), a.dtype)
+                    for key, a in arrays.items()
+                }
+                backwards[name], start[name] = layer.backwards, 0
+            end = start[name] + len(layer.h)
+            for key, array in arrays.items():
+                whole[name][key][start[name] : end] = array
+            start[name] = end
+    return Trace(
+        {
+            name: LayerTrace(**arrays, backwards=backwards[name])
+            for name, arrays in whole.items()
+        }
     )
 
 
