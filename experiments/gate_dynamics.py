@@ -46,10 +46,10 @@ class Settings:
     )
     units: int = option(32, "size of the recurrent state", group="gradient", least=1)
     steps: int = option(
-        300, "training steps on the adding problem", group="gradient", least=1
+        2000, "training steps on the adding problem", group="gradient", least=1
     )
     batch_size: int = option(32, "sequences a step", group="gradient", least=1)
-    learning_rate: float = option(0.005, "of Adam", group="gradient", above=0, most=10)
+    learning_rate: float = option(0.01, "of Adam", group="gradient", above=0, most=10)
     seed: int = option(
         0, "of weights and sequences", group="gradient", least=0, most=2**32 - 1000
     )
