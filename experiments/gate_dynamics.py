@@ -1,6 +1,7 @@
 """What the gates do: one unit by hand, gradients through time, a sentence in detail."""
 
 import dataclasses
+import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -108,6 +109,8 @@ def run(settings: Settings, command: str) -> Path:
         start = time.perf_counter()
         with runner.stage("Loading Keras"):
             import lstm_keras
+        # It warns of functions that are traced anew: here each is another model.
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
         trained = settings.run and gate_sentence.open_run(settings.run)
         sentence = trained and gate_sentence.read_sentence(trained, settings.text)
         pairs = (

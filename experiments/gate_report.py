@@ -105,7 +105,7 @@ def gradient_rows(ratios: list[dict]) -> list[tuple]:
         (
             row["layer"],
             "after training" if row["trained"] else "at initialisation",
-            _number(row["geometric_mean"]),
+            _number(row["median"]),
             ", ".join(map(_number, row["ratios"])),
             f"{row['loss']:.4f}",
         )
@@ -131,7 +131,7 @@ def unit_rows(rows: list[dict]) -> list[tuple]:
 GRADIENT_HEADER = (
     "Layer",
     "",
-    f"|dL/dh| at lag {gate_flow.FAR} over lag {gate_flow.NEAR}",
+    f"|dL/dh| at lag {gate_flow.FAR} over lag {gate_flow.NEAR}, median",
     "each seed",
     "Loss (MSE)",
 )
@@ -210,7 +210,8 @@ def page(
         report.paragraph(
             f"{settings['length']} steps of the adding problem, {settings['units']} "
             f"units, {settings['seeds']} seeds; {settings['steps']} training steps. "
-            "Guessing has a loss of 0.1667."
+            "Guessing has a loss of 0.1667. A ratio of 0 is one below the smallest "
+            "float32."
         ),
         report.table(GRADIENT_HEADER, gradient_rows(metrics["gradient"])),
         *(
