@@ -118,7 +118,7 @@ def plot_gradient_flow(
     Args:
         curves: By name the norms, `(time,)` or `(examples, time)`, whose median is
             drawn with the range of the middle half; such as `LayerFlow.h`. The last
-            step is lag 0. Norms of 0 leave a gap.
+            step is lag 0. A median of 0 leaves a gap.
         title: Of the panel.
         y_label: Of its y axis.
 
@@ -132,9 +132,10 @@ def plot_gradient_flow(
     axes = figure.subplots()
     label_axes(axes, title, "Lag (steps back from the last)", y_label)
     for index, (name, norms) in enumerate(curves.items()):
-        lags = np.flatnonzero(np.isfinite(norms).any(axis=0)[::-1])
-        quantiles = np.nanquantile(norms[:, ::-1][:, lags], (0.25, 0.5, 0.75), axis=0)
-        low, middle, high = quantiles
+        # Where the median is 0, a logarithmic axis has no place for it.
+        quantiles = np.quantile(norms[:, ::-1], (0.25, 0.5, 0.75), axis=0)
+        lags = np.flatnonzero(quantiles[1] > 0)
+        low, middle, high = quantiles[:, lags]
         style = line_style(index)
         axes.plot(lags, middle, label=name, **style)
         if len(norms) > 1:
@@ -290,4 +291,4 @@ def _checked_norms(name: str, norms: ArrayLike) -> np.ndarray:
             f"expected norms of {name!r} of shape (time,) or (examples, time); "
             f"received shape {norms.shape}"
         )
-    return np.where(norms > 0, norms, np.nan).reshape(-1, norms.shape[-1])
+    return norms.reshape(-1, norms.shape[-1])
