@@ -112,6 +112,8 @@ def run(settings: Settings, command: str) -> Path:
         # It warns of functions that are traced anew: here each is another model.
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
         trained = settings.run and gate_sentence.open_run(settings.run)
+        if trained and settings.pairs:
+            gate_sentence.check_pairs(trained)
         sentence = trained and gate_sentence.read_sentence(trained, settings.text)
         pairs = (
             gate_sentence.measure_pairs(trained) if trained and settings.pairs else []

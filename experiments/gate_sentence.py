@@ -29,6 +29,20 @@ def open_run(path: str):
     return run
 
 
+def check_pairs(run) -> None:
+    """Refuse a run that would cut the pairs' sentences off.
+
+    Raises:
+        ValueError: It reads too few words.
+    """
+    longest = max(len(run.vocabulary.encode(pair.negated)) for pair in PAIRS)
+    if run.config["maxlen"] < longest:
+        raise ValueError(
+            f"expected a run that reads {longest} words, for the pairs of sentences "
+            f"(--no-pairs leaves them out); received maxlen={run.config['maxlen']}"
+        )
+
+
 def read_sentence(run, text: str) -> dict:
     """Return what the model does at each word of a text, and which words decided.
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import numbers
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,7 +37,8 @@ class Attribution:
         words: The tokens that the model read, as it knows them.
         scores: What each contributed, `(words,)`, in the output's unit.
         output: Of sentiment the logit; of a next word its log-probability in nats.
-        baseline: The output without any word, as the method takes it, so that
+        baseline: The output without any word, as the method takes it (with "prefix"
+            of a next-word model: after its first token, the START), so that
             `output` = `baseline` + the sum of `scores` + `rest`.
         rest: What the scores leave unexplained. With "decomposition" the words'
             contributions in their contexts, which belong to no single word.
@@ -72,7 +74,8 @@ def attribute(
 
     where every vector of x' is that of the padding. The mean is taken at the points of
     a Gauss-Legendre rule, more and more of them until the scores sum to the difference
-    of the outputs at x and x' within 1%. Source: Sundararajan, Taly & Yan, "Axiomatic
+    of the outputs at x and x' within 1%; if 256 do not suffice, a warning tells what is
+    missing, and `rest` has it. Source: Sundararajan, Taly & Yan, "Axiomatic
     Attribution for Deep Networks", ICML 2017, equation 1.
 
     `"decomposition"`: a word's part of the LSTM's last state in a contextual
@@ -89,8 +92,8 @@ def attribute(
             probable one by default. For next-word models only.
 
     Raises:
-        ValueError: The method is unknown, the text is empty, or the model or the target
-            does not fit.
+        ValueError: The method is unknown, there is no id (a text has its START even if
+            it is empty), or the model or the target does not fit.
         TypeError: `text` is no string where one is needed.
     """
     if method not in METHODS:
@@ -172,7 +175,7 @@ class _Subject:
     def outputs(self, ids):
         """Return the output to explain, `(batch,)`, of each row of ids."""
         if self.target is not None:
-            logits = self.model(ids, training=False)[:, -1]
+            logits = self.model(ids, training=False)[:, self.positions[-1]]
             return ops.log_softmax(logits)[:, self.target]
         head = _sigmoid_head(self.model)
         # The logit: of a probability next to 0 or 1 it can't be had.
@@ -196,12 +199,23 @@ class _Subject:
     def outputs_of_vectors(self, vectors):
         """Return `outputs` with these word vectors, `(batch, time, size)`."""
         embedding, look_up = self.embedding, self.embedding.call
+        calls = []
 
         def call(inputs, **kwargs):  # tied embeddings also make the logits
-            return look_up(inputs, **kwargs) if kwargs else vectors
+            if kwargs:
+                return look_up(inputs, **kwargs)
+            calls.append(inputs)
+            return vectors
 
         with replaced(embedding, call=call):
-            return self.outputs(np.repeat(self.ids[None], vectors.shape[0], axis=0))
+            ids = np.repeat(self.ids[None], vectors.shape[0], axis=0)
+            outputs = self.outputs(ids)
+        if len(calls) != 1:
+            raise ValueError(
+                "expected a model that looks its ids up once; received one that does "
+                f"so {len(calls)} times"
+            )
+        return outputs
 
 
 def _subject(model, text, target) -> _Subject:
@@ -221,6 +235,10 @@ def _subject(model, text, target) -> _Subject:
 def _with_words(subject: _Subject) -> _Subject:
     if not len(subject.words):
         raise ValueError("expected a text with at least one token; received none")
+    if np.ptp(subject.positions) >= len(subject.words):
+        raise ValueError(
+            f"expected padding before or behind the tokens; received {subject.ids}"
+        )
     return subject
 
 
@@ -242,8 +260,14 @@ def _subject_of_ids(model, ids, target) -> _Subject:
             f"{ids.shape}"
         )
     sizes = [e.input_dim for e in model.layers if isinstance(e, keras.layers.Embedding)]
-    if not all(0 <= i < min(sizes, default=np.inf) for i in ids):
-        raise ValueError(f"expected ids in [0, {min(sizes)}); received {ids}")
+    most = min(sizes, default=np.inf)
+    if not all(0 <= i < most for i in ids):
+        raise ValueError(f"expected ids in [0, {most}); received {ids}")
+    if getattr(model, "output_shape", None) is None:  # a subclass, or not built
+        raise ValueError(
+            "expected a built Sequential or functional model; received "
+            f"{model.name!r}, which tells no shape of its output"
+        )
     subject = _Subject(
         model, ids.astype(np.int32), [str(i) for i in ids if i != PADDING], None, ""
     )
@@ -255,7 +279,7 @@ def _subject_of_ids(model, ids, target) -> _Subject:
 
 def _aimed(subject: _Subject, target: int | None, name_of: Callable) -> _Subject:
     """Return a next-word subject with its target: the most probable one by default."""
-    logits = _with_words(subject).logits()[-1]
+    logits = _with_words(subject).logits()[subject.positions[-1]]
     if target is None:
         target = most_probable(logits, 1)[0]
     if not isinstance(target, numbers.Integral) or not 0 <= target < len(logits):
@@ -324,6 +348,12 @@ def _integrated_gradients(subject: _Subject) -> Attribution:
         rest = output - baseline - scores.sum()
         if abs(rest) <= COMPLETE * abs(output - baseline):
             break
+    else:
+        warnings.warn(
+            f"the gradients at {points} points leave {rest:.3g} of the difference of "
+            f"{output - baseline:.3g} unexplained",
+            stacklevel=3,
+        )
     return _attribution(
         "gradient", subject, scores[subject.positions], output, baseline
     )

@@ -52,8 +52,9 @@ def gradient_flow(model, inputs, targets, loss=None) -> dict[str, LayerFlow]:
         model: A built Keras model.
         inputs: Its inputs; the first axis is the batch.
         targets: What the loss compares its outputs with.
-        loss: A Keras loss, its name, or a function of targets and outputs that returns
-            a mean over the batch; None for that of `model.compile`.
+        loss: A Keras loss, or its name, which leave masked outputs out; or a function
+            of targets and outputs, of whose result the mean is taken. None for that of
+            `model.compile`, as training has it.
 
     Returns:
         By the layer's path (see `trace_gates`) its flow, in the order of computation.
@@ -62,23 +63,24 @@ def gradient_flow(model, inputs, targets, loss=None) -> dict[str, LayerFlow]:
         ValueError: The model is not built, has no such layer, or no loss.
     """
     layers = recurrent_layers(model, STATE_CELLS)
-    loss = _loss(model, loss)
     inputs, targets = (
         keras.tree.map_structure(ops.convert_to_tensor, as_arrays(data))
         for data in (inputs, targets)
     )
-    zeros = _zero_states(model, layers, inputs)
-    examples = ops.shape(keras.tree.flatten(inputs)[0])[0]
+    zeros, outputs = _zero_states(model, layers, inputs)
+    loss = _loss(model, loss)
+    # Keras makes the variables of a compiled loss when it is first computed.
+    loss(targets, outputs)
 
     def total_loss(*flat):
         added = keras.tree.pack_sequence_as(zeros, flat)
         with intercepted(model, layers, lambda call: _adding(call, added)):
             outputs = model(inputs, training=False)
-        # Each example's gradient is then that of its own loss.
-        return examples * ops.mean(loss(_like(targets, outputs), outputs))
+        return loss(targets, outputs)
 
     found = gradients(total_loss, keras.tree.flatten(zeros))
-    norms = [np.linalg.norm(gradient, axis=-1) for gradient in found]
+    # In float64: squares of float32 vanish from 1e-23 on, as old gradients do.
+    norms = [np.linalg.norm(np.float64(gradient), axis=-1) for gradient in found]
     return {
         name: LayerFlow(*by_state, backwards=_layer(layers, name).go_backwards)
         for name, by_state in keras.tree.pack_sequence_as(zeros, norms).items()
@@ -180,8 +182,12 @@ def _adding(call: Call, added: dict):
     return loop.inner_loop(sequences, call.initial_state, call.mask)
 
 
-def _zero_states(model, layers: dict, inputs) -> dict[str, list[np.ndarray]]:
-    """Return zeros for every state of every step of every pass, as named in `Call`."""
+def _zero_states(model, layers: dict, inputs) -> tuple:
+    """Return the model's outputs, and before them zeros for all states of all steps.
+
+    The zeros are a list for each pass, `(batch, time, units)`, by the name of the
+    `Call`.
+    """
     zeros = {}
 
     def on_call(call):
@@ -194,12 +200,54 @@ def _zero_states(model, layers: dict, inputs) -> dict[str, list[np.ndarray]]:
         return call.loop(call.initial_state)
 
     with keras.StatelessScope(), intercepted(model, layers, on_call):
-        model(inputs, training=False)
-    return zeros
+        outputs = model(inputs, training=False)
+    return zeros, outputs
 
 
 def _layer(layers: dict, name: str):
     return layers[name.partition("#")[0]]
+
+
+def _loss(model, loss) -> Callable:
+    """Return what gives the sum of the examples' losses, from targets and outputs."""
+    if loss is None and getattr(model, "loss", None) is None:
+        raise ValueError(
+            f"expected a loss, or a compiled model; received neither for {model.name!r}"
+        )
+    if loss is None:
+
+        def mean(targets, outputs):
+            return model.compute_loss(y=targets, y_pred=outputs, training=False)
+
+    elif isinstance(loss, str):
+        mean = _Named(loss)
+    elif isinstance(loss, keras.losses.Loss):
+        mean = loss
+    else:
+
+        def mean(targets, outputs):
+            return ops.mean(loss(_like(targets, outputs), outputs))
+
+    given = model.loss if loss is None else loss
+
+    def total(targets, outputs):
+        # Each example's gradient is then that of its own loss.
+        summed = getattr(given, "reduction", None) == "sum"
+        rows = 1 if summed else ops.shape(keras.tree.flatten(outputs)[0])[0]
+        return rows * mean(targets, outputs)
+
+    return total
+
+
+class _Named(keras.losses.Loss):
+    """A loss function of Keras as a loss, which knows of masks."""
+
+    def __init__(self, name: str):
+        super().__init__(name=name)
+        self.function = keras.losses.get(name)
+
+    def call(self, y_true, y_pred):
+        return self.function(_like(y_true, y_pred), y_pred)
 
 
 def _like(targets, outputs):
@@ -212,12 +260,3 @@ def _like(targets, outputs):
     if missing == 1 and outputs.shape[-1] == 1:
         return ops.expand_dims(targets, axis=-1)
     return targets
-
-
-def _loss(model, loss) -> Callable:
-    loss = getattr(model, "loss", None) if loss is None else loss
-    if loss is None:
-        raise ValueError(
-            f"expected a loss, or a compiled model; received neither for {model.name!r}"
-        )
-    return keras.losses.get(loss)

@@ -85,7 +85,9 @@ class Trace(Mapping):
         return len(self._layers)
 
     def __getattr__(self, name: str):
-        if name.startswith("_") or len(self._layers) != 1:
+        if name.startswith("_"):  # copies ask before there are layers
+            raise AttributeError(name)
+        if len(self._layers) != 1:
             raise AttributeError(
                 f"expected trace[layer].{name} with a layer of {list(self)}; "
                 f"received trace.{name}"
@@ -213,12 +215,23 @@ class _Tracer(keras.Model):
 
 def _tracer(model) -> _Tracer:
     """Return the model's tracer. Those of the last few models stay compiled."""
-    return _tracer_of(model, tuple(recurrent_layers(model, LSTM_CELLS).items()))
+    lstms = tuple(recurrent_layers(model, LSTM_CELLS).items())
+    return _tracer_of(model, lstms, _settings_within(model))
 
 
 @functools.lru_cache(maxsize=8)
-def _tracer_of(model, lstms: tuple) -> _Tracer:
+def _tracer_of(model, lstms: tuple, settings: tuple) -> _Tracer:
     return _Tracer(model, dict(lstms))
+
+
+def _settings_within(model) -> tuple[str, ...]:
+    """Return what a compiled tracer depends on: a layer may be given an activation."""
+    layers = [model, *(layer for _, layer in layers_within(model))]
+    return tuple(
+        repr(layer.get_config())
+        for layer in layers
+        if not isinstance(layer, keras.Model)
+    )
 
 
 def _run(call: Call) -> tuple:

@@ -563,3 +563,47 @@ def test_neither_can_a_next_word_model(next_word_run):
     ):
         with pytest.raises(ValueError, match="expected a sentiment model to decompose"):
             function()
+
+
+def test_a_model_that_looks_its_ids_up_twice_has_no_gradient_attribution():
+    ids = keras.Input((6,), dtype="int32")
+    embedding, lstm = layers.Embedding(SIZE, VECTOR), layers.LSTM(UNITS)
+    both = lstm(embedding(ids)) + lstm(embedding(ops.flip(ids, axis=1)))
+    model = keras.Model(ids, layers.Dense(1, activation="sigmoid")(both))
+    with pytest.raises(ValueError, match=r"looks its ids up once.*2 times"):
+        attribute(model, IDS, "gradient")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_padding_between_the_tokens_is_refused(method):
+    with pytest.raises(ValueError, match="padding before or behind the tokens"):
+        attribute(sentiment_model(), [3, 0, 4, 5], method)
+
+
+@pytest.mark.parametrize("method", ["prefix", "gradient"])
+def test_behind_padding_the_next_word_is_that_after_the_last_token(method):
+    model = next_word_model()
+    padded = attribute(model, [*IDS, 0, 0], method, target=5)
+    expected = log_probabilities_of(model, IDS)[5]
+    assert padded.output == pytest.approx(expected, rel=1e-4)
+    assert attribute(model, [*IDS, 0, 0]).target == attribute(model, IDS).target
+
+
+def test_gradients_that_do_not_sum_up_are_a_warning():
+    model = sentiment_model()
+    model.set_weights([300 * weight for weight in model.get_weights()])
+    with pytest.warns(UserWarning, match="256 points leave"):
+        found = attribute(model, IDS, "gradient")
+    total = found.baseline + found.scores.sum() + found.rest
+    assert total == pytest.approx(found.output, rel=1e-6)
+
+
+def test_a_model_that_tells_no_output_shape_is_refused():
+    class Own(keras.Model):
+        def call(self, ids):
+            return ids
+
+    with pytest.raises(ValueError, match="built Sequential or functional model"):
+        attribute(Own(), [3, 4])
+    with pytest.raises(ValueError, match=r"expected ids in \[0, inf\)"):
+        attribute(Own(), [-1])

@@ -22,7 +22,7 @@ TEXT = "The film was not good, but <b>zebra</b> is."
 SMALL = ["--length", "4", "--units", "3", "--steps", "2", "--seeds", "2"]
 
 
-def sentiment_run(folder, *recurrent, maxlen=12):
+def sentiment_run(folder, *recurrent, maxlen=14):
     """A run folder as experiments.imdb_sentiment writes it, its model untrained."""
     folder.mkdir(parents=True)
     words = {w for pair in PAIRS for w in tokenize(pair.negated)}

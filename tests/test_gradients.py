@@ -484,3 +484,82 @@ def test_gradients_of_a_function_of_several_arrays():
     for actual, array in zip(found, expected, strict=True):
         np.testing.assert_allclose(actual, array, rtol=1e-5)
     assert float(ops.convert_to_numpy(variable)) == 2.0
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_norms_far_from_1_are_exact(factor):
+    # h_t = u h_{t-1}: the gradient n steps back is u^n; its square is no float32.
+    layer = layers.SimpleRNN(1, activation="linear", use_bias=False)
+    model = keras.Sequential([keras.Input((121, 1)), layer])
+    layer.set_weights([np.ones((1, 1)), np.full((1, 1), factor)])
+    flow = gradient_flow(model, np.zeros((1, 121, 1)), np.zeros((1, 1)), output_sum)
+    expected = factor ** np.arange(121.0)[::-1]
+    np.testing.assert_allclose(flow[layer.name].h[0], expected, rtol=1e-5)
+
+
+def output_sum(targets, outputs):
+    return ops.sum(outputs)
+
+
+def compiled(*chain, **losses):
+    model = keras.Sequential([keras.Input((6, 3)), *chain])
+    randomize_weights(model)
+    model.compile(**losses)
+    return model
+
+
+def flow_of(model, *arguments):
+    x = np.random.default_rng(0).normal(size=(3, 6, 3)).astype("float32")
+    x[:2, 4:] = 0
+    shape = (3, *model.output_shape[1:])
+    targets = np.random.default_rng(1).normal(size=shape).astype("float32")
+    (flow,) = gradient_flow(model, x, targets, *arguments).values()
+    return flow.h
+
+
+def test_the_compiled_loss_leaves_masked_outputs_out():
+    model = compiled(
+        layers.Masking(), layers.LSTM(4, return_sequences=True), layers.Dense(1)
+    )
+    model.compile(loss="mse")
+
+    def of_counted(targets, outputs):
+        mask = np.ones((3, 6, 1), "float32")
+        mask[:2, 4:] = 0
+        squares = (outputs - targets) ** 2
+        return ops.sum(ops.convert_to_tensor(mask) * squares) / mask.sum()
+
+    expected = flow_of(model, of_counted)
+    for given in ((), ("mse",), (keras.losses.MeanSquaredError(),)):
+        np.testing.assert_allclose(flow_of(model, *given), expected, rtol=1e-4)
+
+
+def test_a_loss_that_is_a_sum_is_taken_for_one():
+    model = compiled(layers.LSTM(4), loss=keras.losses.MeanSquaredError("sum"))
+    expected = flow_of(model, keras.losses.MeanSquaredError())
+    np.testing.assert_allclose(flow_of(model), expected, rtol=1e-5)
+
+
+def test_the_compiled_losses_of_several_outputs_are_weighted_as_in_training():
+    inputs = keras.Input((6, 3))
+    h = layers.LSTM(4)(inputs)
+    model = keras.Model(
+        inputs, {"a": layers.Dense(1, name="a")(h), "b": layers.Dense(2, name="b")(h)}
+    )
+    randomize_weights(model)
+    model.compile(loss={"a": "mse", "b": "mse"}, loss_weights={"a": 1.0, "b": 3.0})
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(3, 6, 3)).astype("float32")
+    targets = {"a": rng.normal(size=(3, 1)), "b": rng.normal(size=(3, 2))}
+    targets = {key: value.astype("float32") for key, value in targets.items()}
+
+    def by_hand(targets, outputs):
+        def mse(key):
+            return ops.mean((targets[key] - outputs[key]) ** 2)
+
+        return mse("a") + 3 * mse("b")
+
+    (found,) = gradient_flow(model, x, targets).values()
+    (expected,) = gradient_flow(model, x, targets, by_hand).values()
+    np.testing.assert_allclose(found.h, expected.h, rtol=1e-4)
+    np.testing.assert_allclose(found.c, expected.c, rtol=1e-4)

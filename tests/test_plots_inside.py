@@ -6,6 +6,7 @@ from figures import assert_every_text_is_readable
 from matplotlib.colors import to_rgb
 
 from lstm_keras.attribution import Attribution
+from lstm_keras.gradients import LayerFlow
 from lstm_keras.plots import (
     plot_attribution,
     plot_gates,
@@ -52,6 +53,7 @@ FIGURES = {
         {"SimpleRNN": 0.5 ** np.arange(201.0), "LSTM": np.ones((3, 201))}
     ),
     "flow that vanishes": lambda: plot_gradient_flow({"a": [0, 0, 1e-30, 1]}),
+    "flow of zeros": lambda: plot_gradient_flow({"a": [0.0, 0.0], "b": [1.0, 1.0]}),
     "flow of a step": lambda: plot_gradient_flow({"a": [1.0]}),
     "attribution": lambda: plot_attribution(attribution(WORDS)),
     "attribution of one word": lambda: plot_attribution(attribution(["good"])),
@@ -103,8 +105,9 @@ def test_lags_count_back_from_the_last_step_and_zeros_leave_gaps():
     np.testing.assert_array_equal(line.get_ydata(), [1.0, 0.5, 0.25])
 
 
-def test_of_several_examples_the_median_is_drawn():
-    figure = plot_gradient_flow({"a": [[1.0, 1.0], [4.0, 1.0], [9.0, 1.0]]})
+def test_of_several_examples_the_median_is_drawn_relative_to_the_last_step():
+    flow = LayerFlow(np.array([[2.0, 2.0], [4.0, 1.0], [4.5, 0.5]]))
+    figure = plot_gradient_flow({"a": flow})
     (line,) = [line for line in figure.axes[0].lines if line.get_label() == "a"]
     np.testing.assert_array_equal(line.get_ydata(), [1.0, 4.0])
 

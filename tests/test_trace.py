@@ -1,6 +1,8 @@
 """The gates and states of any LSTM are held against the NumPy reference."""
 
+import copy
 import itertools
+import pickle
 
 import keras
 import numpy as np
@@ -807,3 +809,25 @@ def test_numbers_of_layers_do_not_disturb_their_order():
         hidden = layers.LSTM(2, return_sequences=True, name=name)(hidden)
     model = keras.Model(inputs, hidden)
     assert list(trace_gates(model, normal(2, 3, FEATURES))) == names
+
+
+def test_a_trace_can_be_copied_and_pickled():
+    layer = lstm_keras.LSTM(2)
+    layer.build((1, 3, 2))
+    trace = trace_gates(layer, np.ones((1, 3, 2)))
+    for same in (
+        copy.copy(trace),
+        copy.deepcopy(trace),
+        pickle.loads(pickle.dumps(trace)),
+    ):
+        np.testing.assert_array_equal(same.h, trace.h)
+
+
+def test_an_activation_given_after_a_trace_is_seen():
+    model = keras.Sequential([keras.Input((4, 3)), layers.LSTM(2)])
+    x = np.random.default_rng(0).normal(size=(2, 4, 3)).astype("float32")
+    trace_gates(model, x)
+    model.layers[0].cell.activation = ops.relu
+    np.testing.assert_allclose(
+        trace_gates(model, x).h[:, -1], ops.convert_to_numpy(model(x)), rtol=1e-5
+    )

@@ -51,7 +51,7 @@
   function bar(share, value) {
     const color = value < 0 ? "--orange" : "--blue";
     return element("span", { class: "bar",
-      style: `width: ${(6 * share).toFixed(2)}rem; background: rgb(var(${color}))` });
+      style: `width: ${(100 * share).toFixed(1)}%; background: rgb(var(${color}))` });
   }
 
   function table(caption, rows) {

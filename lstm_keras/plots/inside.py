@@ -116,9 +116,10 @@ def plot_gradient_flow(
     """Draw how gradients fade or grow on their way back, on a logarithmic axis.
 
     Args:
-        curves: By name the norms, `(time,)` or `(examples, time)`, whose median is
-            drawn with the range of the middle half; such as `LayerFlow.h`. The last
-            step is lag 0. A median of 0 leaves a gap.
+        curves: By name the norms, `(time,)` or `(examples, time)`, or a `LayerFlow`,
+            whose `h` is taken: what `gradient_flow` returns will do. Each example's
+            are divided by its last one, that of lag 0, and the median is drawn with
+            the range of the middle half. A median of 0 leaves a gap.
         title: Of the panel.
         y_label: Of its y axis.
 
@@ -285,10 +286,12 @@ def _short(word: str, length: int = 16) -> str:
 
 
 def _checked_norms(name: str, norms: ArrayLike) -> np.ndarray:
-    norms = np.asarray(norms, np.float64)
+    norms = np.asarray(getattr(norms, "h", norms), np.float64)
     if norms.ndim not in (1, 2) or not norms.size:
         raise ValueError(
             f"expected norms of {name!r} of shape (time,) or (examples, time); "
             f"received shape {norms.shape}"
         )
-    return norms.reshape(-1, norms.shape[-1])
+    norms = norms.reshape(-1, norms.shape[-1])
+    last = norms[:, -1:]
+    return np.divide(norms, last, out=np.zeros_like(norms), where=last > 0)
