@@ -3,13 +3,14 @@
 A pair is ours and Keras's, with the same arguments and the same random weights.
 """
 
-import contextlib
+import functools
 
 import keras
 import numpy as np
 from keras import ops
 
 import lstm_keras
+from experiments import compare_equality
 from lstm_keras import engines
 
 BACKEND = keras.backend.backend()
@@ -214,17 +215,5 @@ def adding_weights(cell):
     cell.set_weights([kernel, kernel, bias])
 
 
-@contextlib.contextmanager
-def double_precision():
-    """JAX turns float64 into float32 unless told otherwise."""
-    if BACKEND != "jax":
-        yield
-        return
-    import jax
-
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_enable_x64", before)
+# JAX turns float64 into float32 unless told otherwise.
+double_precision = functools.partial(compare_equality.double_precision, "float64")

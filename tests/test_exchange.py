@@ -17,6 +17,8 @@ from equality import (
     to_numpy,
 )
 from keras import layers, ops
+from test_cell import NOT_DEFAULT as NOT_DEFAULT_OF_CELL
+from test_layer import NOT_DEFAULT
 
 import lstm_keras
 from lstm_keras.exchange import to_builtin, to_custom
@@ -348,38 +350,9 @@ def test_inner_models_may_have_layers_of_the_same_names():
 
 # Single layers, and arguments.
 
-ARGUMENTS = {
-    "units": 6,
-    "activation": "softsign",
-    "recurrent_activation": "hard_sigmoid",
-    "use_bias": False,
-    "kernel_initializer": keras.initializers.HeNormal(seed=1),
-    "recurrent_initializer": keras.initializers.GlorotNormal(seed=2),
-    "bias_initializer": keras.initializers.RandomNormal(stddev=0.3, seed=3),
-    "unit_forget_bias": False,
-    "kernel_regularizer": keras.regularizers.L2(0.1),
-    "recurrent_regularizer": keras.regularizers.L1(0.2),
-    "bias_regularizer": keras.regularizers.L1L2(0.3, 0.4),
-    "kernel_constraint": keras.constraints.MaxNorm(3.0),
-    "recurrent_constraint": keras.constraints.UnitNorm(),
-    "bias_constraint": keras.constraints.NonNeg(),
-    "dropout": 0.25,
-    "recurrent_dropout": 0.75,
-    "seed": 11,
-    "name": "memory",
-    "dtype": "mixed_float16",
-    "trainable": False,
-}
-LAYER_ARGUMENTS = ARGUMENTS | {
-    "activity_regularizer": keras.regularizers.L2(0.5),
-    "return_sequences": True,
-    "return_state": True,
-    "go_backwards": True,
-    "stateful": True,
-    "unroll": True,
-    "use_cudnn": False,
-    "zero_output_for_mask": True,
-}
+OF_ALL_LAYERS = {"name": "memory", "dtype": "mixed_float16", "trainable": False}
+ARGUMENTS = NOT_DEFAULT_OF_CELL | OF_ALL_LAYERS
+LAYER_ARGUMENTS = NOT_DEFAULT | OF_ALL_LAYERS
 
 
 def test_every_argument_of_a_layer_is_kept():
