@@ -19,7 +19,15 @@ from experiments import (
     sentiment,
     speed_shapes,
 )
-from experiments.run_folder import RunFolder, run_path, write_csv, write_json
+from experiments.run_folder import (
+    RunFolder,
+    name_option,
+    output_option,
+    overwrite_option,
+    run_path,
+    write_csv,
+    write_json,
+)
 from experiments.runner import option
 
 EXPERIMENT = "compare_lstm"
@@ -107,11 +115,9 @@ class Settings:
     memory: bool = option(
         True, "measure the memory of every way at the first shape", group="speed"
     )
-    output: str = option("runs", "where the run folders go", group="output")
-    name: str | None = option(
-        None, "name of the run folder (without it: date and time)", group="output"
-    )
-    overwrite: bool = option(False, "replace a run of that name", group="output")
+    output: str = output_option()
+    name: str | None = name_option("date and time")
+    overwrite: bool = overwrite_option()
 
 
 def main(argv: Sequence[str]) -> None:

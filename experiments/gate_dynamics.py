@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments import gate_flow, gate_report, gate_sentence, gate_unit, runner
-from experiments.run_folder import RunFolder, run_path, write_csv, write_json
+from experiments.run_folder import (
+    RunFolder,
+    name_option,
+    output_option,
+    overwrite_option,
+    run_path,
+    write_csv,
+    write_json,
+)
 from experiments.runner import option
 
 EXPERIMENT = "gate_dynamics"
@@ -71,11 +79,9 @@ class Settings:
     pairs: bool = option(
         True, "with --run, also measure the 20 pairs of sentences", group="sentence"
     )
-    output: str = option("runs", "where the run folders go", group="output")
-    name: str | None = option(
-        None, "name of the run folder (without it: date and time)", group="output"
-    )
-    overwrite: bool = option(False, "replace a run of that name", group="output")
+    output: str = output_option()
+    name: str | None = name_option("date and time")
+    overwrite: bool = overwrite_option()
 
 
 TEXT = (

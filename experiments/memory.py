@@ -16,7 +16,15 @@ from experiments import (
 )
 from experiments.memory_grid import Grid, Outcomes, Progress
 from experiments.memory_tasks import TASKS
-from experiments.run_folder import RunFolder, run_path, write_csv, write_json
+from experiments.run_folder import (
+    RunFolder,
+    name_option,
+    output_option,
+    overwrite_option,
+    run_path,
+    write_csv,
+    write_json,
+)
 from experiments.runner import option
 
 EXPERIMENT = "memory"
@@ -117,11 +125,9 @@ class Settings:
         group="training",
         least=2,
     )
-    output: str = option("runs", "where the run folders go", group="output")
-    name: str | None = option(
-        None, "name of the run folder (without it: tasks and time)", group="output"
-    )
-    overwrite: bool = option(False, "replace a run of that name", group="output")
+    output: str = output_option()
+    name: str | None = name_option("tasks and time")
+    overwrite: bool = overwrite_option()
     resume: bool = option(
         False,
         "go on with the run of that name, which was interrupted, with the same options",

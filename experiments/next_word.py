@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments import next_word_report, recurrent, report, runner, training
-from experiments.run_folder import RunFolder, run_path, write_csv, write_json
+from experiments.run_folder import (
+    RunFolder,
+    name_option,
+    output_option,
+    overwrite_option,
+    run_path,
+    write_csv,
+    write_json,
+)
 from experiments.runner import option
 
 if TYPE_CHECKING:
@@ -224,11 +232,9 @@ class Settings:
         least=0,
         most=2**32 - 1000,
     )
-    output: str = option("runs", "where the run folders go", group="output")
-    name: str | None = option(
-        None, "name of the run folder (without it: layer and time)", group="output"
-    )
-    overwrite: bool = option(False, "replace a run of that name", group="output")
+    output: str = output_option()
+    name: str | None = name_option("layer and time")
+    overwrite: bool = overwrite_option()
     baselines: bool = option(True, "fit the n-grams, too", group="output")
     engine: str = recurrent.engine_option()
     jit: bool = recurrent.jit_option()

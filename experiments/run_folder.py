@@ -8,6 +8,25 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from experiments.runner import option
+
+
+def output_option():
+    """Declare `--output`, a field of an experiment's settings."""
+    return option("runs", "where the run folders go", group="output")
+
+
+def name_option(otherwise: str):
+    """Declare `--name`, likewise; `otherwise` says what it is if it is not given."""
+    return option(
+        None, f"name of the run folder (without it: {otherwise})", group="output"
+    )
+
+
+def overwrite_option():
+    """Declare `--overwrite`, likewise."""
+    return option(False, "replace a run of that name", group="output")
+
 
 class RunFolder:
     """A folder that appears under its name only when everything in it is written.

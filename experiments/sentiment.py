@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments import recurrent, training
+from experiments.run_folder import name_option, output_option, overwrite_option
 from experiments.runner import option
 
 if TYPE_CHECKING:
@@ -137,11 +138,9 @@ class Settings:
         least=1,
         most=1000,
     )
-    output: str = option("runs", "where the run folders go", group="output")
-    name: str | None = option(
-        None, "name of the run folder (without it: layer and time)", group="output"
-    )
-    overwrite: bool = option(False, "replace a run of that name", group="output")
+    output: str = output_option()
+    name: str | None = name_option("layer and time")
+    overwrite: bool = overwrite_option()
     baselines: bool = option(True, "train the TF-IDF baselines, too", group="output")
     engine: str = recurrent.engine_option()
     jit: bool = recurrent.jit_option()

@@ -16,7 +16,15 @@ from experiments import (
     speed_shapes,
     speed_text,
 )
-from experiments.run_folder import RunFolder, run_path, write_csv, write_json
+from experiments.run_folder import (
+    RunFolder,
+    name_option,
+    output_option,
+    overwrite_option,
+    run_path,
+    write_csv,
+    write_json,
+)
 from experiments.runner import option
 
 EXPERIMENT = "speed"
@@ -116,11 +124,9 @@ class Settings:
     )
     epochs: int = option(100, "most passes over the text", group="prefixes", least=2)
     seeds: int = option(3, "train so many times", group="prefixes", least=1)
-    output: str = option("runs", "where the run folders go", group="output")
-    name: str | None = option(
-        None, "name of the run folder (without it: measure and time)", group="output"
-    )
-    overwrite: bool = option(False, "replace a run of that name", group="output")
+    output: str = output_option()
+    name: str | None = name_option("measure and time")
+    overwrite: bool = overwrite_option()
 
 
 def main(argv: Sequence[str]) -> None:
