@@ -24,7 +24,7 @@ th, td {{ text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0;
 td.number, th.number {{ text-align: right; font-variant-numeric: tabular-nums; }}
 th, td.number {{ overflow-wrap: normal; }}
 td.number {{ white-space: nowrap; }}
-td:not(.number) {{ min-width: 6rem; }}
+td:not(.number) {{ min-width: 7rem; }}
 td:first-child {{ min-width: 12rem; }}
 pre {{ background: var(--soft); padding: .8rem; overflow-x: auto; }}
 .note {{ border-left: .3rem solid #d55e00; padding: .2rem .8rem;
