@@ -13,6 +13,7 @@ from experiments import (
     compare_equality,
     compare_report,
     compare_training,
+    earlier,
     recurrent,
     report,
     runner,
@@ -25,10 +26,9 @@ from experiments.run_folder import (
     output_option,
     overwrite_option,
     run_path,
-    write_csv,
-    write_json,
 )
-from experiments.runner import option
+from experiments.runner import configuration, option
+from experiments.whole_files import write_csv, write_json
 
 EXPERIMENT = "compare_lstm"
 
@@ -118,6 +118,7 @@ class Settings:
     output: str = output_option()
     name: str | None = name_option("date and time")
     overwrite: bool = overwrite_option()
+    repeat: str | None = earlier.repeat_option()
 
 
 def main(argv: Sequence[str]) -> None:
@@ -228,7 +229,7 @@ def compare(settings: Settings) -> dict:
 
 def write_run(folder: Path, settings: Settings, metrics: dict) -> None:
     """Write every file of the run into the folder."""
-    config = {"experiment": EXPERIMENT, **dataclasses.asdict(settings)}
+    config = configuration(EXPERIMENT, settings)
     write_json(folder / "config.json", config)
     write_json(folder / "metrics.json", compare_report.for_json(metrics))
     if "equality" in metrics:

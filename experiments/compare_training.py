@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from experiments import recurrent, runner, sentiment
+from experiments import intervals, recurrent, runner, sentiment
 
 # What is compared after the training, each with how a result is read.
 OUTCOMES = {
@@ -11,7 +11,6 @@ OUTCOMES = {
     "test accuracy": lambda one: one.test.accuracy,
     "test loss": lambda one: one.test.log_loss,
 }
-CONFIDENCE = 0.95
 
 
 def model_settings(settings) -> list[sentiment.Settings]:
@@ -58,7 +57,8 @@ def parity(settings) -> dict:
     names = [recurrent.layer_name(one) for one in both]
     validation = pairs[0][0].validation.size if pairs else 0
     return {
-        "data": sentiment.data_facts(reviews, validation),
+        "data": sentiment.data_facts(reviews)
+        | sentiment.split_sizes(reviews, validation),
         "runs": [
             {"layer": name, **trained.to_dict()}
             for pair in pairs
@@ -91,7 +91,7 @@ def _train(both: Sequence[sentiment.Settings], reviews) -> tuple[list, str]:
         for one in both:
             pair.append(sentiment.train_one(one, train, test, input_dim, seed))
             if pair[-1].fit.interrupted:
-                return pairs, f"Ctrl-C left out seed {seed} and any after it."
+                return pairs, f"Interrupted: seed {seed} and any after it are left out."
         pairs.append(pair)
     return pairs, ""
 
@@ -100,25 +100,14 @@ def paired_difference(ours: Sequence[float], keras: Sequence[float]) -> dict:
     """Return how much greater ours is than Keras's, seed by seed.
 
     Returns:
-        The `seeds`' number, `ours` and `keras`, their means, `values`, the differences,
-        `mean` and `interval`, low and high of the 95% t interval (None of one seed).
+        `ours` and `keras`, their means, and what `intervals.paired_difference` finds.
     """
     import numpy as np
-    from scipy.stats import t
 
-    values = np.subtract(ours, keras)
-    seeds, mean, interval = len(values), float(values.mean()), None
-    if seeds > 1:
-        error = values.std(ddof=1) / np.sqrt(seeds)
-        half = float(t.ppf((1 + CONFIDENCE) / 2, seeds - 1) * error)
-        interval = [mean - half, mean + half]
     return {
-        "seeds": seeds,
         "ours": float(np.mean(ours)),
         "keras": float(np.mean(keras)),
-        "values": values.tolist(),
-        "mean": mean,
-        "interval": interval,
+        **intervals.paired_difference(ours, keras),
     }
 
 

@@ -8,17 +8,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments import gate_flow, gate_report, gate_sentence, gate_unit, runner
+from experiments import (
+    earlier,
+    gate_flow,
+    gate_report,
+    gate_sentence,
+    gate_unit,
+    runner,
+)
 from experiments.run_folder import (
     RunFolder,
     name_option,
     output_option,
     overwrite_option,
     run_path,
-    write_csv,
-    write_json,
 )
-from experiments.runner import option
+from experiments.runner import configuration, option
+from experiments.whole_files import write_csv, write_json
 
 EXPERIMENT = "gate_dynamics"
 
@@ -82,6 +88,7 @@ class Settings:
     output: str = output_option()
     name: str | None = name_option("date and time")
     overwrite: bool = overwrite_option()
+    repeat: str | None = earlier.repeat_option()
 
 
 TEXT = (
@@ -162,7 +169,7 @@ def write_run(
 
     from experiments import report
 
-    config = {"experiment": EXPERIMENT, **dataclasses.asdict(settings)}
+    config = configuration(EXPERIMENT, settings)
     write_json(folder / "config.json", config)
     write_json(folder / "metrics.json", metrics)
     write_csv(folder / "steps.csv", metrics["one_unit"])

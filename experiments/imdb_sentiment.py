@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments import recurrent, report, runner, sentiment_report, training
-from experiments.run_folder import RunFolder, run_path, write_csv, write_json
+from experiments.reproducible import make_deterministic
+from experiments.run_folder import RunFolder, begin, forget, run_path
+from experiments.runner import configuration
 from experiments.sentiment import (
     RECIPES,
     Settings,
@@ -17,8 +19,10 @@ from experiments.sentiment import (
     data_facts,
     describe,
     examples,
+    split_sizes,
     train_one,
 )
+from experiments.whole_files import write_csv, write_json
 
 EXPERIMENT = "imdb_sentiment"
 
@@ -28,6 +32,7 @@ baselines on the same data, and write a report.
 
   python -m experiments.imdb_sentiment                     train with the defaults
   python -m experiments.imdb_sentiment --layer builtin     the same with Keras's LSTM
+  python -m experiments.imdb_sentiment --resume RUN        go on with a stopped run
   python -m experiments.imdb_sentiment predict RUN "text"  use a trained model
 """
 
@@ -35,8 +40,9 @@ USAGE = "%(prog)s [options]\n       %(prog)s predict RUN TEXT [TEXT ...]"
 
 EPILOG = """\
 Everything goes to OUTPUT/imdb_sentiment/NAME: config.json, metrics.json, history.csv,
-model.keras, vocabulary.json, figures/*.png and report.html. Ctrl-C ends the training
-after the current batch and still writes the report.
+model.keras, vocabulary.json, figures/*.png and report.html. Ctrl-C or SIGTERM ends the
+training after the current step and still writes the report; --resume goes on with it,
+also after a kill or a power cut.
 """
 
 
@@ -61,9 +67,11 @@ def run(settings: Settings, command: str) -> Path:
     """Load the data, train, evaluate, and write the run folder; return its path."""
     check_data(settings.data)
     path = run_path(settings.output, EXPERIMENT, settings.name)
-    with RunFolder(path, settings.overwrite) as folder:
+    with RunFolder(path, settings.overwrite, settings.resume is not None) as folder:
         start = time.perf_counter()
         with runner.stage("Loading Keras"):
+            if settings.deterministic:
+                make_deterministic()
             import keras
 
             from lstm_keras.datasets import load_reviews
@@ -74,7 +82,10 @@ def run(settings: Settings, command: str) -> Path:
             reviews = load_reviews(settings.data, limit=settings.limit)
         describe(reviews)
         vocabulary = reviews.vocabulary.limit(settings.num_words)
-        trained, ending = train_all(settings, reviews, len(vocabulary))
+        config, data = configuration(EXPERIMENT, settings), data_facts(reviews)
+        environment = runner.environment()
+        kept = begin(folder, config, command, environment, data)
+        trained, ending = train_all(settings, reviews, len(vocabulary), kept)
         baselines, baselines_ending = evaluate_baselines(
             settings, reviews, quick=bool(ending)
         )
@@ -86,9 +97,9 @@ def run(settings: Settings, command: str) -> Path:
             "command": command,
             "interrupted": bool(ending),
             "ending": ending,
-            "data": data_facts(reviews, trained[0].validation.size),
+            "data": data | split_sizes(reviews, trained[0].validation.size),
             "engine": engine,
-            "environment": runner.environment(),
+            "environment": environment,
             "seconds": round(time.perf_counter() - start, 1),
             "runs": [one.to_dict() for one in trained],
             "saved_seed": best.seed,
@@ -96,36 +107,47 @@ def run(settings: Settings, command: str) -> Path:
             "baselines": [result.to_dict() for result in baselines],
         }
         with runner.ctrl_c_ignored():
-            write_run(folder, settings, reviews, vocabulary, trained, best, metrics)
+            write_run(folder, config, reviews, vocabulary, trained, best, metrics)
+            if not ending:
+                forget(folder)
     print(sentiment_report.text(metrics, path))
     return path
 
 
-def train_all(settings: Settings, reviews, input_dim: int) -> tuple[list[Trained], str]:
+def train_all(
+    settings: Settings, reviews, input_dim: int, kept: Path
+) -> tuple[list[Trained], str]:
     """Train one model for each seed.
+
+    Args:
+        settings: Of the run.
+        reviews: The data.
+        input_dim: Number of ids.
+        kept: The folder where the trainings are kept, and gone on with.
 
     Returns:
         What was trained, at least one, and a sentence on how it ended early, empty if
-        it did not: Ctrl-C ends the training that is running, and that or a training
-        that diverges leaves out the seeds after it.
+        it did not: an interruption ends the training that is running, and that or a
+        training that diverges leaves out the seeds after it.
     """
     train = examples(reviews.train, settings, input_dim)
     test = examples(reviews.test, settings, input_dim)
     trained = []
     seeds = range(settings.seed, settings.seed + settings.seeds)
     for seed in seeds:
+        file = training.Kept(kept / f"seed-{seed}.npz", settings.checkpoint_seconds)
         try:
-            trained.append(train_one(settings, train, test, input_dim, seed))
+            trained.append(train_one(settings, train, test, input_dim, seed, file))
         except (KeyboardInterrupt, training.DivergedError) as error:
             if not trained:
                 raise
             what = f"Seed {seed} diverged: {error}"
             if isinstance(error, KeyboardInterrupt):  # twice, or not while it learns
-                what = f"Ctrl-C ended seed {seed}"
+                what = f"Seed {seed} was interrupted"
             return trained, f"{what}; it and any after it are left out."
         if trained[-1].fit.interrupted:
             epoch = len(trained[-1].fit.history["loss"])
-            what = f"Ctrl-C ended the training of seed {seed} in epoch {epoch}"
+            what = f"The training of seed {seed} was interrupted in epoch {epoch}"
             rest = "; later seeds are left out" if seed < seeds[-1] else ""
             return trained, f"{what}{rest}."
     return trained, ""
@@ -140,8 +162,8 @@ def evaluate_baselines(settings: Settings, reviews, quick: bool) -> tuple[list, 
         quick: Leave out what has to be trained: somebody wants to see the end.
 
     Returns:
-        The results, and a sentence on how they ended early, empty if they did not:
-        Ctrl-C leaves out the rest.
+        The results, and a sentence on how they ended early, empty if they did not: an
+        interruption leaves out the rest.
     """
     from lstm_keras.evaluation import majority_baseline, tfidf_baseline
 
@@ -170,7 +192,7 @@ def evaluate_baselines(settings: Settings, reviews, quick: bool) -> tuple[list, 
                     train_texts, train.labels, test_texts, test.labels, **options
                 )
         except KeyboardInterrupt:
-            return results, "Ctrl-C ended the baselines; the rest of them is left out."
+            return results, "The baselines were interrupted; the rest is left out."
         name = f"TF-IDF + logistic regression, {name}"
         results.append(dataclasses.replace(result, name=name))
     return results, ""
@@ -188,12 +210,11 @@ def summary(trained: Sequence[Trained]) -> dict:
 
 
 def write_run(
-    folder: Path, settings: Settings, reviews, vocabulary, trained, best, metrics
+    folder: Path, config: dict, reviews, vocabulary, trained, best, metrics
 ) -> None:
     """Write every file of the run into the folder."""
     from lstm_keras.evaluation import confident_mistakes
 
-    config = {"experiment": EXPERIMENT, **dataclasses.asdict(settings)}
     write_json(folder / "config.json", config)
     write_json(folder / "metrics.json", metrics)
     write_csv(folder / "history.csv", history_rows(trained))
@@ -201,7 +222,7 @@ def write_run(
     vocabulary.save(folder / "vocabulary.json")
     test, probabilities = reviews.test, best.test_probabilities
     figures = sentiment_report.figures(
-        best.fit, best.test, test, probabilities, settings.maxlen
+        best.fit, best.test, test, probabilities, config["maxlen"]
     )
     pictures = report.save_figures(folder, figures)
     mistakes = confident_mistakes(test.texts, test.labels, probabilities)

@@ -1,31 +1,40 @@
 """What can a recurrent layer remember, and for how long? SimpleRNN, GRU and LSTM."""
 
-import dataclasses
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from experiments import (
+    earlier,
     memory_grid,
     memory_report,
     memory_training,
+    memory_worker,
     recurrent,
     report,
     runner,
+    training,
 )
+from experiments.jobs import jobs_option, ray_option
 from experiments.memory_grid import Grid, Outcomes, Progress
 from experiments.memory_tasks import TASKS
+from experiments.reproducible import (
+    deterministic_option,
+    fingerprint,
+    make_deterministic,
+)
 from experiments.run_folder import (
     RunFolder,
+    begin,
+    forget,
     name_option,
     output_option,
     overwrite_option,
     run_path,
-    write_csv,
-    write_json,
 )
-from experiments.runner import option
+from experiments.runner import configuration, option
+from experiments.whole_files import write_csv, write_json
 
 EXPERIMENT = "memory"
 
@@ -39,13 +48,14 @@ that need memory over growing lags, and report the longest lag that each solves:
 
   python -m experiments.memory --quick                     a first picture
   python -m experiments.memory --name grid                 the whole grid: hours
-  python -m experiments.memory --name grid --resume        go on after Ctrl-C
+  python -m experiments.memory --resume runs/memory/grid   go on after a stop
 """
 
 EPILOG = """\
 Everything goes to OUTPUT/memory/NAME: config.json, metrics.json, results.csv,
-figures/*.png and report.html. Until the grid is finished, the result of each training
-is kept in OUTPUT/memory/.NAME.progress, from where --resume goes on.
+figures/*.png and report.html. Ctrl-C or SIGTERM ends the grid after the current step
+and still reports on the trainings that are done; --resume goes on with it, also after a
+kill or a power cut.
 """
 
 # What `--quick` changes among the defaults.
@@ -57,9 +67,6 @@ QUICK = {
     "steps": 1500,
     "give_up_after": 1,
 }
-
-# What says where results go, not what they are.
-PLACES = ("output", "name", "overwrite", "resume", "quick")
 
 
 @dataclass(frozen=True)
@@ -128,12 +135,13 @@ class Settings:
     output: str = output_option()
     name: str | None = name_option("tasks and time")
     overwrite: bool = overwrite_option()
-    resume: bool = option(
-        False,
-        "go on with the run of that name, which was interrupted, with the same options",
-        group="output",
-    )
+    resume: str | None = earlier.resume_option()
+    repeat: str | None = earlier.repeat_option()
+    checkpoint_seconds: float = earlier.checkpoint_option()
+    jobs: int = jobs_option()
+    ray: str | None = ray_option()
     engine: str = recurrent.engine_option()
+    deterministic: bool = deterministic_option()
 
 
 def main(argv: Sequence[str]) -> None:
@@ -146,31 +154,34 @@ def main(argv: Sequence[str]) -> None:
         named_after="tasks",
         description=DESCRIPTION,
         epilog=EPILOG,
+        preset="quick",
+        recipes={False: {}, True: QUICK},
     )
 
 
 def run(settings: Settings, command: str) -> Path:
     """Make the trainings that are missing, write the run folder, return its path."""
-    if settings.quick:
-        settings = dataclasses.replace(settings, **quick_choices(settings))
     grid = Grid.read(settings)
     path = run_path(settings.output, EXPERIMENT, settings.name)
-    kept = path.with_name(f".{path.name}.progress")
-    memory_grid.check_begin(kept, settings.resume, settings.overwrite)
-    with RunFolder(path, settings.overwrite) as folder:
+    with RunFolder(path, settings.overwrite, settings.resume is not None) as folder:
         with runner.stage("Loading Keras"):
+            if settings.deterministic:
+                make_deterministic()
             environment = runner.environment()
         engines = {layer: engine(settings, layer) for layer in grid.layers}
         print(*engines.values(), sep="\n")
-        progress = Progress(kept, origin(settings, environment))
-        outcomes = progress.begin(settings.resume)
-        train_all(settings, grid, progress, outcomes, command)
+        config, data = configuration(EXPERIMENT, settings), data_facts(settings, grid)
+        kept = begin(folder, config, command, environment, data)
+        progress = Progress(kept)
+        outcomes = progress.outcomes()
+        ending = train_all(settings, grid, progress, outcomes)
         metrics = {
             "experiment": EXPERIMENT,
             "name": settings.name,
-            # Who does it again begins anew.
-            "command": " ".join(w for w in command.split(" ") if w != "--resume"),
-            "data": data_facts(settings),
+            "command": command,
+            "interrupted": bool(ending),
+            "ending": ending,
+            "data": data,
             "engine": engines,
             "environment": environment,
             # Of all trainings, those before an interruption among them.
@@ -178,20 +189,11 @@ def run(settings: Settings, command: str) -> Path:
             **memory_report.results(grid, outcomes, settings.units),
         }
         with runner.ctrl_c_ignored():
-            write_run(folder, settings, metrics, outcomes)
-    progress.remove()
-    print(memory_report.text(metrics, dataclasses.asdict(settings), path))
+            write_run(folder, config, metrics, outcomes)
+            if not ending:
+                forget(folder)
+    print(memory_report.text(metrics, config, path))
     return path
-
-
-def quick_choices(settings: Settings) -> dict:
-    """Return the settings that `--quick` changes: those that were left as they are."""
-    defaults = Settings()
-    return {
-        name: value
-        for name, value in QUICK.items()
-        if getattr(settings, name) == getattr(defaults, name)
-    }
 
 
 def engine(settings: Settings, layer: str) -> str:
@@ -200,50 +202,44 @@ def engine(settings: Settings, layer: str) -> str:
     return recurrent.described(facts).removeprefix("Layer: ")
 
 
-def origin(settings: Settings, environment: dict) -> dict:
-    """Return what the outcomes depend on."""
-    decisive = {
-        f"--{name.replace('_', '-')}": value
-        for name, value in dataclasses.asdict(settings).items()
-        if name not in PLACES
-    }
-    return {**decisive, "backend": environment["backend"], **environment["versions"]}
-
-
 def train_all(
-    settings: Settings,
-    grid: Grid,
-    progress: Progress,
-    outcomes: Outcomes,
-    command: str,
-) -> None:
-    """Make all trainings that are missing; Ctrl-C keeps what is done.
+    settings: Settings, grid: Grid, progress: Progress, outcomes: Outcomes
+) -> str:
+    """Make all trainings that are missing.
 
     Args:
         settings: Of each training.
         grid: Which trainings there are.
         progress: Where they are kept.
         outcomes: Those that there are; the others are added.
-        command: What to type again after Ctrl-C.
+
+    Returns:
+        A sentence on how it ended early, empty if it did not.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C came before any training was done.
     """
     if outcomes:
         print(f"Going on: {len(outcomes)} trainings are there already.")
-    train = memory_training.Trainer(settings).train
     try:
-        memory_grid.run(grid, train, progress, outcomes, memory_report.line)
+        if settings.jobs > 1 or settings.ray is not None:
+            died = memory_grid.run_in_processes(
+                *(grid, memory_worker.command(progress), progress, outcomes),
+                *(memory_report.line, settings.jobs, settings.ray),
+            )
+            return f"Some trainings are missing: {'; '.join(died)}." if died else ""
+        with training.stop_on_interrupt() as interrupt:
+            train = memory_worker.trainer(settings, progress, interrupt)
+            memory_grid.run(grid, train, progress, outcomes, memory_report.line)
     except KeyboardInterrupt:
-        again = command if "--resume" in command else f"{command} --resume"
-        if "--name" not in command:
-            again += f" --name {settings.name}"
-        print(
-            f"\ninterrupted: {len(outcomes)} finished trainings are kept in "
-            f"{progress.path}; go on with\n  {again}",
-            file=sys.stderr,
-        )
-        sys.exit(130)  # the shells' number for it
+        if not outcomes:
+            raise
+        left = len(grid.remaining(outcomes))
+        return f"Interrupted: up to {left} of the trainings are missing."
+    return ""
 
 
-def data_facts(settings: Settings) -> dict:
+def data_facts(settings: Settings, grid: Grid) -> dict:
     """Return what `metrics.json` says about the data."""
     return {
         "source": "made as needed by NumPy's default generator, seeded for each "
@@ -251,14 +247,17 @@ def data_facts(settings: Settings) -> dict:
         "training": f"at most {settings.steps * settings.batch_size:,} sequences",
         "validation": f"{settings.test_size:,} sequences",
         "test": f"{settings.test_size:,} sequences",
+        "fingerprint": fingerprint(
+            array
+            for task in grid.tasks
+            for lag in grid.lags
+            for array in memory_training.first_test_sequences(task, lag, settings.seed)
+        ),
     }
 
 
-def write_run(
-    folder: Path, settings: Settings, metrics: dict, outcomes: Outcomes
-) -> None:
+def write_run(folder: Path, config: dict, metrics: dict, outcomes: Outcomes) -> None:
     """Write every file of the run into the folder."""
-    config = {"experiment": EXPERIMENT, **dataclasses.asdict(settings)}
     write_json(folder / "config.json", config)
     write_json(folder / "metrics.json", metrics)
     write_csv(folder / "results.csv", memory_report.csv_rows(outcomes))

@@ -1,17 +1,15 @@
 """The grid of trainings: which are left, what is kept of each, how long it takes."""
 
 import dataclasses
-import json
-import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments import recurrent
+from experiments import jobs, recurrent
 from experiments.memory_tasks import LEAST_LAG, TASKS
 from experiments.memory_training import Job, Outcome
-from experiments.run_folder import write_json
+from experiments.whole_files import read_json, write_json
 
 Outcomes = dict[Job, Outcome]
 
@@ -78,6 +76,30 @@ class Grid:
             if job not in outcomes
         ]
 
+    def ready(
+        self, outcomes: Outcomes, lost: Set[Job] = frozenset()
+    ) -> list[list[Job]]:
+        """Return the trainings that are needed, whatever each other's outcomes are.
+
+        Args:
+            outcomes: Of those that are done.
+            lost: Those that could not be done, and what comes after them in their task
+                and layer, is left out.
+
+        Returns:
+            Groups that differ in the seed alone.
+        """
+        groups: dict[tuple[str, str], list[Job]] = {}
+        for job in self.remaining(outcomes):
+            group = groups.setdefault((job.task, job.layer), [job])
+            if (
+                dataclasses.replace(job, seed=0)
+                == dataclasses.replace(group[0], seed=0)
+                and job not in group
+            ):
+                group.append(job)
+        return [group for group in groups.values() if not lost.intersection(group)]
+
     def chosen(
         self, outcomes: Outcomes, task: str, lag: int, layer: str
     ) -> tuple[float, list[Outcome]] | None:
@@ -130,85 +152,33 @@ class Grid:
 
 
 class Progress:
-    """The outcomes of a grid that is not finished, a file for each.
+    """The outcomes of a grid, a file for each, and the training that is going on.
 
     A file is there whole or not at all, whenever the program ends.
 
     Args:
-        path: Their folder.
-        origin: What every outcome depends on: settings and versions, as JSON has them.
+        folder: That of the run's checkpoint.
     """
 
-    def __init__(self, path: Path, origin: dict):
-        self.path = path
-        self._origin = origin
+    def __init__(self, folder: Path):
+        self.path = folder / "jobs"
+        self.path.mkdir(exist_ok=True)
 
-    def begin(self, resume: bool) -> Outcomes:
-        """Go on with the folder, or make a new one in its place.
-
-        Returns:
-            The outcomes that it holds, the oldest first.
-
-        Raises:
-            ValueError: It was begun with other settings or versions.
-        """
-        if resume:
-            self._check_origin(_read_json(self.path / "origin.json"))
-            files = list((self.path / "jobs").glob("*.json"))
-            files.sort(key=lambda file: file.stat().st_mtime)
-            return dict(map(_read, files))
-        if self.path.exists():
-            shutil.rmtree(self.path)
-        (self.path / "jobs").mkdir(parents=True)
-        _write_whole(self.path / "origin.json", self._origin)
-        return {}
+    def outcomes(self) -> Outcomes:
+        """Return the outcomes that there are, the oldest first."""
+        files = list(self.path.glob("*.json"))
+        files.sort(key=lambda file: file.stat().st_mtime)
+        return dict(map(_read, files))
 
     def keep(self, job: Job, outcome: Outcome) -> None:
-        """Write an outcome."""
-        name = "-".join(map(str, dataclasses.astuple(job)))
+        """Write an outcome; the training itself need not be kept any longer."""
         content = {"job": dataclasses.asdict(job), **dataclasses.asdict(outcome)}
-        _write_whole(self.path / "jobs" / f"{name}.json", content)
+        write_json(self.path / f"{job.name}.json", content)
+        self.training(job).unlink(missing_ok=True)
 
-    def remove(self) -> None:
-        """Remove the folder: the grid is finished, and its results are elsewhere."""
-        shutil.rmtree(self.path)
-
-    def _check_origin(self, begun: dict) -> None:
-        differ = [
-            f"{key} {self._origin.get(key)!r} instead of {begun.get(key)!r}"
-            for key in {**begun, **self._origin}
-            if begun.get(key) != self._origin.get(key)
-        ]
-        if differ:
-            raise ValueError(
-                f"expected the settings and versions with which {self.path} was begun; "
-                f"received {', '.join(differ)}"
-            )
-
-
-def check_begin(path: Path, resume: bool, overwrite: bool) -> None:
-    """Refuse to go on with nothing, or to lose what was done.
-
-    Args:
-        path: The folder of a `Progress`.
-        resume: Whether to go on with it.
-        overwrite: Whether, if not, it may be replaced.
-
-    Raises:
-        FileExistsError: It is there, and is to be neither gone on with nor replaced.
-        FileNotFoundError: There is nothing to go on with.
-    """
-    begun = (path / "origin.json").is_file()
-    if resume and not begun:
-        raise FileNotFoundError(
-            f"expected an unfinished run to go on with; there is no {path} "
-            "(--name says which run)"
-        )
-    if begun and not (resume or overwrite):
-        raise FileExistsError(
-            f"expected a run that was not begun yet; {path} holds what was done of it "
-            "(go on with --resume, or begin anew with --overwrite)"
-        )
+    def training(self, job: Job) -> Path:
+        """Return where a training is kept while it goes on."""
+        return self.path / f"{job.name}.npz"
 
 
 def run(
@@ -233,6 +203,49 @@ def run(
         progress.keep(job, outcome)
         outcomes[job] = outcome
         show(described(job, outcome), outcomes, grid.remaining(outcomes))
+
+
+def run_in_processes(
+    grid: Grid,
+    command: Callable[[Sequence[Job]], Sequence[str]],
+    progress: Progress,
+    outcomes: Outcomes,
+    described: Callable[[Job, Outcome], str],
+    count: int,
+    ray: str | None,
+) -> list[str]:
+    """Do what `run` does by processes of their own, so many at a time.
+
+    Args:
+        grid: See `run`.
+        command: What makes some trainings that differ in the seed alone, and keeps
+            their outcomes; see `jobs.run_all`.
+        progress: See `run`.
+        outcomes: See `run`.
+        described: See `run`.
+        count: How many at a time.
+        ray: See `jobs.run_all`.
+
+    Returns:
+        A sentence for each process that died; its trainings are left out.
+    """
+    died, lost = [], set()
+    while groups := grid.ready(outcomes, lost):
+        commands = {group[0].label: command(group) for group in groups}
+        by_name = {group[0].label: group for group in groups}
+        for ended in jobs.run_all(commands, count, ray):
+            found = progress.outcomes()
+            for job in by_name[ended.name]:
+                if job in found:
+                    outcomes[job] = found[job]
+                    left = grid.remaining(outcomes)
+                    show(described(job, found[job]), outcomes, left)
+                else:
+                    lost.add(job)
+            if ended.status:
+                died.append(f"{ended.name} {ended.how}")
+                print(f"\n{died[-1]}", file=sys.stderr)
+    return died
 
 
 def show(text: str, outcomes: Outcomes, left: Sequence[Job]) -> None:
@@ -274,18 +287,8 @@ def duration(seconds: float) -> str:
 
 
 def _read(path: Path) -> tuple[Job, Outcome]:
-    content = _read_json(path)
+    content = read_json(path)
     return Job(**content.pop("job")), Outcome(**content)
-
-
-def _read_json(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _write_whole(path: Path, content: dict) -> None:
-    partial = path.with_suffix(".partial")
-    write_json(partial, content)
-    partial.replace(path)
 
 
 def _names(text: str, allowed: tuple[str, ...], what: str) -> tuple[str, ...]:

@@ -55,9 +55,10 @@ def results(grid: Grid, outcomes: Outcomes, lstm_units: int) -> dict:
 def line(job: Job, outcome: Outcome) -> str:
     """Return a training in one line."""
     solved = "solved" if outcome.solved else "not solved"
+    if outcome.diverged:
+        solved += f", diverged at step {outcome.steps} (try a lower rate)"
     return (
-        f"{job.task}, lag {job.lag}, {LAYERS[job.layer]}, rate {job.rate:g}, seed "
-        f"{job.seed}: error {significant(outcome.test)}, {solved}, "
+        f"{job.label}, seed {job.seed}: error {significant(outcome.test)}, {solved}, "
         f"{outcome.steps:,} steps, {outcome.seconds:.1f} s"
     )
 
@@ -269,7 +270,8 @@ def page(metrics: dict, settings: dict, pictures: Sequence) -> str:
         pictures: PNG bytes and caption of each of `figures`, in that order.
     """
     first, *others = pictures
-    parts = [
+    parts = [report.note(metrics["ending"])] if metrics["ending"] else []
+    parts += [
         report.heading("The longest lag that each layer solves"),
         report.paragraph(explanation(settings)),
         report.table(*longest_table(metrics)),
@@ -318,7 +320,8 @@ def explanation(settings: dict) -> str:
 def text(metrics: dict, settings: dict, path: Path) -> str:
     """Return what the terminal shows at the end."""
     header, rows = longest_table(metrics)
-    lines = [
+    lines = ["", metrics["ending"]] if metrics["ending"] else []
+    lines += [
         "",
         "The longest lag that each layer solves",
         *report.aligned([header, *rows]),

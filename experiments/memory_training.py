@@ -2,13 +2,15 @@
 
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
 from types import SimpleNamespace
 
 import numpy as np
 
 from experiments import recurrent
 from experiments.memory_tasks import TASKS, Task
+from experiments.training import DivergedError, Kept
 
 # How many kernels a layer has, each with a recurrent one, and how many biases to each:
 # Keras's GRU has two (reset_after=True).
@@ -32,6 +34,16 @@ class Job:
     rate: float
     seed: int
 
+    @property
+    def name(self) -> str:
+        """A name for its files."""
+        return "-".join(map(str, astuple(self)))
+
+    @property
+    def label(self) -> str:
+        """What it is, but for the seed."""
+        return f"{self.task}, lag {self.lag}, {self.layer}, rate {self.rate:g}"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -43,6 +55,7 @@ class Outcome:
         goal: The error under which the task counts as solved.
         steps: Training steps that were made.
         seconds: How long it took, compiling included.
+        diverged: Whether an error that was NaN or infinite ended it.
     """
 
     validation: float
@@ -50,6 +63,7 @@ class Outcome:
     goal: float
     steps: int
     seconds: float
+    diverged: bool = False
 
     @property
     def learned(self) -> bool:
@@ -101,6 +115,54 @@ def build(settings, job: Job):
     )
 
 
+@dataclass
+class _Moment:
+    """Where a training is.
+
+    Attributes:
+        best: The weights at the check with the lowest error.
+        lowest: That error.
+        passed: Checks in a row that found the task solved.
+        step: Steps that are done.
+        seconds: How long they took.
+    """
+
+    best: list[np.ndarray]
+    lowest: float = math.inf
+    passed: int = 0
+    step: int = 0
+    seconds: float = 0.0
+
+    def look(self, error: float, goal: float, model) -> None:
+        """Note the error of a check."""
+        if error < self.lowest:
+            self.lowest, self.best = error, model.get_weights()
+        self.passed = self.passed + 1 if error < goal else 0
+
+    def state(self, model, batches: np.random.Generator):
+        """Return all of it as a `checkpoint.State`."""
+        from experiments import checkpoint
+
+        facts = {name: getattr(self, name) for name in _FACTS}
+        facts["generator"] = batches.bit_generator.state
+        state = checkpoint.capture(model, facts, metrics=False)
+        state.best = self.best
+        return state
+
+    @classmethod
+    def restored(cls, model, batches: np.random.Generator, state) -> "_Moment":
+        """Bring a training to the moment of a state."""
+        from experiments import checkpoint
+
+        checkpoint.check(model, state, {*_FACTS, "generator"})
+        checkpoint.restore(model, state)
+        batches.bit_generator.state = state.facts["generator"]
+        return cls(state.best, **{name: state.facts[name] for name in _FACTS})
+
+
+_FACTS = ("lowest", "passed", "step", "seconds")
+
+
 class Trainer:
     """Trains the jobs of a grid, each as if it were the only one.
 
@@ -115,27 +177,63 @@ class Trainer:
         self._settings = settings
         self._compiled_for = self._model = self._optimizer_start = None
 
-    def train(self, job: Job) -> Outcome:
-        """Train until the task is solved or the steps are used up, then test."""
-        start = time.perf_counter()
+    def train(
+        self,
+        job: Job,
+        kept: Kept | None = None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Outcome:
+        """Train until the task is solved or the steps are used up, then test.
+
+        Args:
+            job: Which training.
+            kept: Where it is kept while it goes on, and from where it goes on.
+            stop: Whether to stop after the step; asked after each.
+
+        Raises:
+            KeyboardInterrupt: It was stopped; up to then it is kept.
+            DivergedError: The error was NaN or infinite from the beginning.
+        """
+        from experiments import checkpoint
+
+        start = written = time.perf_counter()
         model, goal = self._new_model(job), TASKS[job.task].goal(job.lag)
         held_out = self._held_out(job, VALIDATION)
         batches = generator(job, TRAINING)
-        step, passed, best, weights = 0, 0, math.inf, model.get_weights()
+        now = _Moment(best=model.get_weights())
+        if kept and kept.path.exists():
+            now = _Moment.restored(model, batches, checkpoint.read(kept.path))
+            start -= now.seconds
         while True:
-            error = self._error(job, held_out)
-            if error < best:
-                best, weights = error, model.get_weights()
-            passed = passed + 1 if error < goal else 0
-            left = self._settings.steps - step
-            if passed == CHECKS_PASSED or not left or not math.isfinite(error):
-                break
-            count = min(self._settings.check_every, left)
-            self._learn(job, batches, count)
-            step += count
-        model.set_weights(weights)
+            if self._look_at(now.step):
+                error = self._error(job, held_out)
+                now.look(error, goal, model)
+                over = now.passed == CHECKS_PASSED or now.step == self._settings.steps
+                if over or not math.isfinite(error):
+                    break
+            self._learn(job, batches)
+            now.step += 1
+            stopped = stop()
+            late = kept and time.perf_counter() - written >= kept.seconds
+            if kept and (stopped or late):
+                now.seconds = time.perf_counter() - start
+                checkpoint.write(kept.path, now.state(model, batches))
+                written = time.perf_counter()
+            if stopped:
+                raise KeyboardInterrupt
+        if not math.isfinite(now.lowest):
+            raise DivergedError(
+                f"expected a finite error of {job} before its first step; received "
+                f"{error}"
+            )
+        model.set_weights(now.best)
         test = self._error(job, self._held_out(job, TEST))
-        return Outcome(best, test, goal, step, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        diverged = not math.isfinite(error)
+        return Outcome(now.lowest, test, goal, now.step, seconds, diverged)
+
+    def _look_at(self, step: int) -> bool:
+        return step % self._settings.check_every == 0 or step == self._settings.steps
 
     def _new_model(self, job: Job):
         """Return a compiled model with new weights, and an optimizer that did nothing.
@@ -166,10 +264,9 @@ class Trainer:
         rng = generator(job, purpose)
         return TASKS[job.task].sample(job.lag, self._settings.test_size, rng)
 
-    def _learn(self, job: Job, batches: np.random.Generator, count: int) -> None:
-        for _ in range(count):
-            batch = TASKS[job.task].sample(job.lag, self._settings.batch_size, batches)
-            self._model.train_on_batch(*batch)
+    def _learn(self, job: Job, batches: np.random.Generator) -> None:
+        batch = TASKS[job.task].sample(job.lag, self._settings.batch_size, batches)
+        self._model.train_on_batch(*batch)
 
     def _error(self, job: Job, examples: tuple[np.ndarray, np.ndarray]) -> float:
         inputs, targets = examples
@@ -187,3 +284,9 @@ def generator(job: Job, purpose: int) -> np.random.Generator:
     return np.random.default_rng(
         [job.seed, purpose, job.lag, list(TASKS).index(job.task)]
     )
+
+
+def first_test_sequences(task: str, lag: int, seed: int) -> tuple[np.ndarray, ...]:
+    """Return some sequences, to tell whether they are those of another run."""
+    rng = generator(Job(task, lag, "custom", 0.0, seed), TEST)
+    return TASKS[task].sample(lag, 10, rng)

@@ -9,17 +9,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments import next_word_report, recurrent, report, runner, training
+from experiments import (
+    earlier,
+    next_word_report,
+    recurrent,
+    report,
+    runner,
+    training,
+)
+from experiments.reproducible import (
+    deterministic_option,
+    fingerprint,
+    make_deterministic,
+)
 from experiments.run_folder import (
     RunFolder,
+    begin,
+    forget,
     name_option,
     output_option,
     overwrite_option,
     run_path,
-    write_csv,
-    write_json,
 )
-from experiments.runner import option
+from experiments.runner import configuration, option
+from experiments.whole_files import write_csv, write_json
 
 if TYPE_CHECKING:
     from lstm_keras.corpora import Corpus
@@ -36,6 +49,7 @@ with n-grams on the same split, and write a report.
 
   python -m experiments.next_word                          train with the defaults
   python -m experiments.next_word --text book.txt          learn a text of yours
+  python -m experiments.next_word --resume RUN             go on with a stopped run
   python -m experiments.next_word generate RUN "prompt"    let a trained model write
 """
 
@@ -43,8 +57,9 @@ USAGE = "%(prog)s [options]\n       %(prog)s generate RUN PROMPT [options]"
 
 EPILOG = """\
 Everything goes to OUTPUT/next_word/NAME: config.json, metrics.json, history.csv,
-model.keras, vocabulary.json, figures/*.png and report.html. Ctrl-C ends the training
-after the current batch and still writes the report.
+model.keras, vocabulary.json, figures/*.png and report.html. Ctrl-C or SIGTERM ends the
+training after the current step and still writes the report; --resume goes on with it,
+also after a kill or a power cut.
 """
 
 # What a plateau multiplies the learning rate by, as in PyTorch's word_language_model.
@@ -236,7 +251,11 @@ class Settings:
     name: str | None = name_option("layer and time")
     overwrite: bool = overwrite_option()
     baselines: bool = option(True, "fit the n-grams, too", group="output")
+    resume: str | None = earlier.resume_option()
+    repeat: str | None = earlier.repeat_option()
+    checkpoint_seconds: float = earlier.checkpoint_option()
     engine: str = recurrent.engine_option()
+    deterministic: bool = deterministic_option()
     jit: bool = recurrent.jit_option()
     dtype: str = option(
         "float32",
@@ -282,9 +301,11 @@ def run(settings: Settings, command: str) -> Path:
     """Load the text, train, evaluate, and write the run folder; return its path."""
     check(settings)
     path = run_path(settings.output, EXPERIMENT, settings.name)
-    with RunFolder(path, settings.overwrite) as folder:
+    with RunFolder(path, settings.overwrite, settings.resume is not None) as folder:
         start = time.perf_counter()
         with runner.stage("Loading Keras"):
+            if settings.deterministic:
+                make_deterministic()
             import keras
 
             from lstm_keras.corpora import load_text
@@ -304,23 +325,26 @@ def run(settings: Settings, command: str) -> Path:
                 seed=settings.seed,
             )
         describe(corpus)
-        parts, fitted = train(settings, corpus)
+        config, data = configuration(EXPERIMENT, settings), data_facts(settings, corpus)
+        environment = runner.environment()
+        kept = begin(folder, config, command, environment, data)
+        parts, fitted = train(settings, corpus, kept)
         with runner.ctrl_c_ignored():  # what was trained is not to be lost now
             trained = Trained(parts, fitted, *score(settings, corpus, parts))
             results = evaluate(settings, corpus, trained)
             ending = ""
             if fitted.interrupted:
                 epoch = len(fitted.history["perplexity"])
-                ending = f"Ctrl-C ended the training in epoch {epoch}."
+                ending = f"The training was interrupted in epoch {epoch}."
             metrics = {
                 "experiment": EXPERIMENT,
                 "name": settings.name,
                 "command": command,
                 "interrupted": fitted.interrupted,
                 "ending": ending,
-                "data": data_facts(settings, corpus),
+                "data": data,
                 "engine": engine,
-                "environment": runner.environment(),
+                "environment": environment,
                 "seconds": round(time.perf_counter() - start, 1),
                 "sampled_softmax": settings.sampled_softmax,
                 "parameters": parts.model.count_params(),
@@ -329,7 +353,9 @@ def run(settings: Settings, command: str) -> Path:
                 "training_seconds": round(fitted.seconds, 1),
                 "results": results,
             }
-            write_run(folder, settings, corpus, trained, metrics)
+            write_run(folder, config, corpus, trained, metrics)
+            if not fitted.interrupted:
+                forget(folder)
     print(next_word_report.text(metrics, path))
     return path
 
@@ -371,11 +397,20 @@ def data_facts(settings: Settings, corpus: "Corpus") -> dict:
         "tokens": settings.tokens,
         "split": settings.split,
         **corpus.facts,
+        "fingerprint": fingerprint((corpus.train, corpus.held_out)),
     }
 
 
-def train(settings: Settings, corpus: "Corpus") -> tuple["LanguageModel", training.Fit]:
-    """Train, and leave the model with the weights of the best epoch."""
+def train(
+    settings: Settings, corpus: "Corpus", kept: Path
+) -> tuple["LanguageModel", training.Fit]:
+    """Train, and leave the model with the weights of the best epoch.
+
+    Args:
+        settings: Of the run.
+        corpus: The text.
+        kept: The folder where the training is kept, and gone on with.
+    """
     import keras
     import numpy as np
 
@@ -415,6 +450,7 @@ def train(settings: Settings, corpus: "Corpus") -> tuple["LanguageModel", traini
         patience=settings.patience,
         monitor=monitor,
         callbacks=callbacks,
+        kept=training.Kept(kept / "training.npz", settings.checkpoint_seconds),
     )
     # Keras weighs batches by their rows there, perplexity by their tokens.
     history = {
@@ -450,8 +486,6 @@ def train_sample(settings: Settings, corpus: "Corpus"):
 
 def training_data(settings: Settings, corpus: "Corpus") -> tuple:
     """Return batches to train on, and batches to evaluate on or `None`."""
-    import numpy as np
-
     from experiments.next_word_training import (
         EVALUATION_BATCH,
         PrefixBatches,
@@ -460,7 +494,6 @@ def training_data(settings: Settings, corpus: "Corpus") -> tuple:
     )
     from lstm_keras.next_word import sentences
 
-    rng = np.random.default_rng(settings.seed)
     size = settings.batch_size
     if settings.stream:
         batches, held_out = (
@@ -469,7 +502,7 @@ def training_data(settings: Settings, corpus: "Corpus") -> tuple:
         )
         return batches, held_out
     kind = PrefixBatches if settings.examples == "prefixes" else SentenceBatches
-    batches = kind(sentences(corpus.train), size, rng)
+    batches = kind(sentences(corpus.train), size, settings.seed)
     if not len(corpus.held_out):
         return batches, None
     return batches, SentenceBatches(sentences(corpus.held_out), EVALUATION_BATCH)
@@ -552,10 +585,9 @@ def evaluate(settings: Settings, corpus: "Corpus", trained: Trained) -> list[dic
 
 
 def write_run(
-    folder: Path, settings: Settings, corpus: "Corpus", trained: Trained, metrics: dict
+    folder: Path, config: dict, corpus: "Corpus", trained: Trained, metrics: dict
 ) -> None:
     """Write every file of the run into the folder."""
-    config = {"experiment": EXPERIMENT, **dataclasses.asdict(settings)}
     write_json(folder / "config.json", config)
     write_json(folder / "metrics.json", metrics)
     write_csv(folder / "history.csv", training.history_rows(trained.fit))

@@ -8,14 +8,15 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from experiments.batches import EpochBatches, shuffled_rows
 from lstm_keras.language_evaluation import TokenScores
 from lstm_keras.language_model import LanguageModel, zero_states
 from lstm_keras.next_word import (
+    Streams,
     length_batches,
     prefixes,
     sentences,
     shift,
-    streams,
 )
 from lstm_keras.preprocessing import pad
 
@@ -29,7 +30,7 @@ LENGTH_STEP = 8
 MAX_PREFIX_IDS = 500_000_000  # 2 GB
 
 
-class SentenceBatches(keras.utils.PyDataset):
+class SentenceBatches(EpochBatches):
     """One pass per sentence: inputs and targets `(batch, time)`, padded at the end.
 
     A word's loss depends on the words before it alone, so one pass gives the losses of
@@ -39,60 +40,49 @@ class SentenceBatches(keras.utils.PyDataset):
     Args:
         texts: Sentences of ids, each with its `END`.
         batch_size: Sentences per batch, of similar length.
-        rng: Draws the batches anew for each epoch; `None` keeps the order.
+        seed: Draws other batches for each epoch; `None` keeps the order.
     """
 
     def __init__(
-        self,
-        texts: Sequence[np.ndarray],
-        batch_size: int,
-        rng: np.random.Generator | None = None,
+        self, texts: Sequence[np.ndarray], batch_size: int, seed: int | None = None
     ):
-        super().__init__()
         self._pairs = [shift(text) for text in texts]
         self._lengths = [len(text) for text in texts]
         self._batch_size = batch_size
-        self._rng = rng
-        self.on_epoch_end()
+        self._seed = seed
+        super().__init__()
 
-    def on_epoch_end(self):
-        """Draw the next epoch's batches."""
-        batches = length_batches(self._lengths, self._batch_size, self._rng)
-        # Keras takes the length of the first two batches for that of all, unless they
-        # differ: the shortest and the longest come first.
+    def order(self, epoch):
+        """Return the sentences of each batch, the shortest and the longest first."""
+        rng = None if self._seed is None else np.random.default_rng([self._seed, epoch])
+        batches = length_batches(self._lengths, self._batch_size, rng)
+        # See `batches.WARM_UP`.
         longest = [max(self._lengths[i] for i in chosen) for chosen in batches]
-        first = int(np.argmin(longest))
-        last = int(np.argmax(longest))
-        self.batches = [batches.pop(i) for i in sorted({first, last}, reverse=True)]
-        self.batches += batches
+        ends = {int(np.argmin(longest)), int(np.argmax(longest))}
+        first = [batches.pop(i) for i in sorted(ends, reverse=True)]
+        return first + batches
 
-    def __len__(self):
-        return len(self.batches)
-
-    def __getitem__(self, index):
-        chosen = self.batches[index]
+    def batch(self, chosen):
+        """Return some sentences, padded."""
         longest = max(self._lengths[i] for i in chosen)
         length = -(-longest // LENGTH_STEP) * LENGTH_STEP
         inputs, targets = zip(*(self._pairs[i] for i in chosen), strict=True)
         return tuple(pad(ids, length, padding="post") for ids in (inputs, targets))
 
 
-class PrefixBatches(keras.utils.PyDataset):
+class PrefixBatches(EpochBatches):
     """The usual tutorial's examples: a prefix, padded before it, and the next token.
 
     Args:
         texts: Sentences of ids, each with its `END`.
         batch_size: Prefixes per batch.
-        rng: Draws the batches anew for each epoch.
+        seed: Draws other batches for each epoch.
 
     Raises:
         ValueError: The expansion would not fit into memory.
     """
 
-    def __init__(
-        self, texts: Sequence[np.ndarray], batch_size: int, rng: np.random.Generator
-    ):
-        super().__init__()
+    def __init__(self, texts: Sequence[np.ndarray], batch_size: int, seed: int):
         size = sum(map(len, texts)) * max(map(len, texts))
         if size > MAX_PREFIX_IDS:
             raise ValueError(
@@ -100,24 +90,19 @@ class PrefixBatches(keras.utils.PyDataset):
                 f"prefixes (one pass per sentence needs none); received {size:,}"
             )
         self._inputs, self._targets = prefixes(texts)
-        self._batch_size = batch_size
-        self._rng = rng
-        self.on_epoch_end()
+        self._batch_size, self._seed = batch_size, seed
+        super().__init__()
 
-    def on_epoch_end(self):
-        """Draw the next epoch's batches."""
-        self._order = self._rng.permutation(len(self._targets))
+    def order(self, epoch):
+        """Return the prefixes of each batch."""
+        return shuffled_rows(len(self._targets), self._batch_size, self._seed, epoch)
 
-    def __len__(self):
-        return -(-len(self._targets) // self._batch_size)
-
-    def __getitem__(self, index):
-        start = index * self._batch_size
-        chosen = self._order[start : start + self._batch_size]
+    def batch(self, chosen):
+        """Return some prefixes, and the token after each."""
         return self._inputs[chosen], self._targets[chosen, None]
 
 
-class StreamWindows(keras.utils.PyDataset):
+class StreamWindows(EpochBatches):
     """Continuous text in parallel streams, cut into windows for truncated BPTT.
 
     Batch `w` holds window `w` of every stream, `(batch, steps)`, so that a stateful
@@ -126,14 +111,16 @@ class StreamWindows(keras.utils.PyDataset):
     """
 
     def __init__(self, ids: np.ndarray, batch_size: int, steps: int):
+        self._windows = Streams(ids, batch_size, steps)
         super().__init__()
-        self.inputs, self.targets = streams(ids, batch_size, steps)
 
-    def __len__(self):
-        return len(self.inputs)
+    def order(self, epoch):
+        """Return the windows, in their order."""
+        return range(len(self._windows))
 
-    def __getitem__(self, index):
-        return self.inputs[index], self.targets[index]
+    def batch(self, chosen):
+        """Return one window of every stream."""
+        return self._windows[chosen]
 
 
 class ResetStates(keras.callbacks.Callback):
@@ -170,7 +157,7 @@ def _of_sentences(parts: LanguageModel, ids: np.ndarray) -> np.ndarray:
     texts = sentences(ids)
     batches = SentenceBatches(texts, EVALUATION_BATCH)
     scores = [np.empty(0)] * len(texts)
-    for chosen, (inputs, targets) in zip(batches.batches, batches, strict=True):
+    for chosen, (inputs, targets) in zip(batches.order(0), batches, strict=True):
         states = zero_states(parts.carry, len(chosen))
         rows, *_ = parts.scorer.predict_on_batch([inputs, targets, *states])
         for i, row in zip(chosen, rows, strict=True):

@@ -12,6 +12,7 @@ import os
 import platform
 import shlex
 import signal
+import subprocess
 import sys
 import time
 import types
@@ -22,6 +23,8 @@ from pathlib import Path
 # TensorFlow logs much about CUDA and oneDNN when it starts, and a little even so.
 # Errors still come through as exceptions. Set it to 0 to read everything.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+INTERRUPTED = 130  # exit status: the shells' number for Ctrl-C
 
 
 def option(
@@ -66,7 +69,8 @@ def parse(
     description: str,
     usage: str = "%(prog)s [options]",
     epilog: str = "",
-    recipes: dict[str, dict] | None = None,
+    preset: str = "recipe",
+    recipes: dict | None = None,
 ):
     """Read the command line into a settings dataclass.
 
@@ -77,8 +81,9 @@ def parse(
         description: Shown at the top of `--help`.
         usage: The forms of the command.
         epilog: Shown at its end.
-        recipes: For a field named `recipe`: what each of its values changes among the
-            defaults. Options that are given win over the recipe.
+        preset: The field that `recipes` are for.
+        recipes: What each of its values changes among the defaults. Options that are
+            given win over it.
 
     Returns:
         An instance of `settings`. A bad option ends the program with exit status 2.
@@ -90,15 +95,44 @@ def parse(
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    groups = {}
-    for field in dataclasses.fields(settings):
-        title = field.metadata["group"]
-        groups.setdefault(title, parser.add_argument_group(title))
-        _add_option(groups[title], field)
+    _add_options(parser, settings)
     if recipes:
         chosen = parser.parse_known_args([a for a in argv if a not in ("-h", "--help")])
-        parser.set_defaults(**recipes[chosen[0].recipe])
+        parser.set_defaults(**recipes[getattr(chosen[0], preset)])
     return settings(**vars(parser.parse_args(argv)))
+
+
+def given(settings: type, argv: Sequence[str]) -> set[str]:
+    """Return the names of the options that a command line, which is right, holds."""
+    parser, absent = argparse.ArgumentParser(), object()
+    _add_options(parser, settings)
+    found = argparse.Namespace(**dict.fromkeys(_names(settings), absent))
+    parser.parse_args(argv, found)
+    return {name for name, value in vars(found).items() if value is not absent}
+
+
+def arguments(settings: type, values: dict) -> list[str]:
+    """Return the command line that gives an experiment all its options.
+
+    Args:
+        settings: See `parse`.
+        values: Of its fields; others are left out.
+    """
+    words = []
+    for name in _names(settings):
+        flag, value = "--" + name.replace("_", "-"), values.get(name)
+        if isinstance(value, bool):
+            words.append(flag if value else flag.replace("--", "--no-", 1))
+        elif value is not None:
+            words.append(f"{flag}={value}")
+    return words
+
+
+def configuration(experiment: str, settings) -> dict:
+    """Return what `config.json` says: the settings that make a run what it is."""
+    chosen = dataclasses.asdict(settings).items()
+    kept = {name: value for name, value in chosen if name not in ("resume", "repeat")}
+    return {"experiment": experiment, **kept}
 
 
 def start(
@@ -128,8 +162,28 @@ def start(
         if named_after is not None:
             name = f"{getattr(chosen, named_after)}-{name}"
         chosen = dataclasses.replace(chosen, name=name)
-    with readable_errors():
-        run(chosen, command_line(experiment, argv))
+    with sigterm_as_ctrl_c(), readable_errors():
+        from experiments import earlier
+
+        command = command_line(experiment, argv)
+        if getattr(chosen, "resume", None):
+            chosen, command = earlier.resumed(chosen, argv, experiment)
+        elif getattr(chosen, "repeat", None):
+            chosen, command = earlier.repeated(chosen, argv, experiment)
+        path = run(chosen, command)
+        earlier.end(path, getattr(chosen, "repeat", None))
+
+
+def _names(settings: type) -> list[str]:
+    return [field.name for field in dataclasses.fields(settings)]
+
+
+def _add_options(parser: argparse.ArgumentParser, settings: type) -> None:
+    groups = {}
+    for field in dataclasses.fields(settings):
+        title = field.metadata["group"]
+        groups.setdefault(title, parser.add_argument_group(title))
+        _add_option(groups[title], field)
 
 
 def _add_option(group, field: dataclasses.Field) -> None:
@@ -200,8 +254,8 @@ def readable_errors() -> Iterator[None]:
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        print("\ninterrupted: nothing was written", file=sys.stderr)
-        sys.exit(130)  # the shells' number for it
+        print("\ninterrupted: no report was written", file=sys.stderr)
+        sys.exit(INTERRUPTED)
 
 
 def command_line(module: str, argv: Sequence[str]) -> str:
@@ -227,8 +281,31 @@ def environment() -> dict:
         "python": platform.python_version(),
         "backend": backend,
         "versions": {name: version(name) for name in sorted(packages)},
-        "machine": {"cpu": _cpu_model(), "cores": os.cpu_count()},
+        "machine": {
+            "cpu": _cpu_model(),
+            "cores": os.cpu_count(),
+            "platform": platform.platform(),
+        },
+        "git_commit": _git_commit(),
     }
+
+
+def _git_commit() -> str | None:
+    """Return the commit of this checkout, and whether files differ from it."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        commit, changes = (
+            subprocess.run(
+                [*git, *words], capture_output=True, text=True, check=True, timeout=10
+            ).stdout.strip()
+            for words in (
+                ("rev-parse", "HEAD"),
+                ("status", "--porcelain", "--untracked-files=no"),
+            )
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit + ("+changes" if changes else "")
 
 
 def _cpu_model() -> str:
@@ -237,6 +314,18 @@ def _cpu_model() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+@contextlib.contextmanager
+def sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM, by which others end a program, do what Ctrl-C does."""
+    previous = signal.signal(
+        signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)
+    )
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments import recurrent, training
+from experiments import earlier, recurrent, training
+from experiments.reproducible import deterministic_option, fingerprint
 from experiments.run_folder import name_option, output_option, overwrite_option
 from experiments.runner import option
 
@@ -142,7 +143,11 @@ class Settings:
     name: str | None = name_option("layer and time")
     overwrite: bool = overwrite_option()
     baselines: bool = option(True, "train the TF-IDF baselines, too", group="output")
+    resume: str | None = earlier.resume_option()
+    repeat: str | None = earlier.repeat_option()
+    checkpoint_seconds: float = earlier.checkpoint_option()
     engine: str = recurrent.engine_option()
+    deterministic: bool = deterministic_option()
     jit: bool = recurrent.jit_option()
     dtype: str = option(
         "float32",
@@ -207,7 +212,7 @@ def describe(reviews) -> None:
         print(reviews.note)
 
 
-def data_facts(reviews, validation: int) -> dict:
+def data_facts(reviews) -> dict:
     """Return what `metrics.json` says about the data."""
     return {
         "name": reviews.name,
@@ -215,10 +220,21 @@ def data_facts(reviews, validation: int) -> dict:
         "real": reviews.real,
         "note": reviews.note,
         "tokenizer": reviews.vocabulary.tokenizer,
+        "words": len(reviews.vocabulary.words),
+        "fingerprint": fingerprint(
+            array
+            for split in (reviews.train, reviews.test)
+            for array in (*split.ids, split.labels)
+        ),
+    }
+
+
+def split_sizes(reviews, validation: int) -> dict:
+    """Return how many reviews are for what, if so many of the training's validate."""
+    return {
         "train": len(reviews.train) - validation,
         "validation": validation,
         "test": len(reviews.test),
-        "words": len(reviews.vocabulary.words),
     }
 
 
@@ -281,12 +297,18 @@ def examples(split, settings: Settings, input_dim: int) -> Examples:
 
 
 def train_one(
-    settings: Settings, train: Examples, test: Examples, input_dim: int, seed: int
+    settings: Settings,
+    train: Examples,
+    test: Examples,
+    input_dim: int,
+    seed: int,
+    kept: training.Kept | None = None,
 ) -> Trained:
     """Train, keep the weights of the best epoch, and only then look at the test set."""
     import keras
     import numpy as np
 
+    from experiments.batches import ExampleBatches
     from lstm_keras.evaluation import evaluate_classification
 
     keras.utils.set_random_seed(seed)
@@ -298,18 +320,20 @@ def train_one(
             "expected a --validation-split that leaves reviews on both sides; received "
             f"{settings.validation_split} of {len(order)} reviews"
         )
-    steps = settings.epochs * -(-len(used) // settings.batch_size)
-    model = build_model(settings, input_dim, steps)
+    size = settings.batch_size
+    batches = ExampleBatches(train.ids[used], train.labels[used], size, seed)
+    validation = ExampleBatches(train.ids[held_out], train.labels[held_out], size)
+    model = build_model(settings, input_dim, settings.epochs * len(batches))
     print(f"\nTraining {recurrent.layer_name(settings)} with seed {seed}:")
     if seed == settings.seed:
         model.summary(print_fn=print)
     fitted = training.fit(
         model,
-        (train.ids[used], train.labels[used]),
-        (train.ids[held_out], train.labels[held_out]),
+        batches,
+        validation,
         epochs=settings.epochs,
-        batch_size=settings.batch_size,
         patience=settings.patience,
+        kept=kept,
     )
     held_out_probabilities = model.predict(train.ids[held_out], verbose=0)
     test_probabilities = model.predict(test.ids, verbose=0)[:, 0]

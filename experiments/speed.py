@@ -22,10 +22,9 @@ from experiments.run_folder import (
     output_option,
     overwrite_option,
     run_path,
-    write_csv,
-    write_json,
 )
-from experiments.runner import option
+from experiments.runner import configuration, option
+from experiments.whole_files import write_csv, write_json
 
 EXPERIMENT = "speed"
 
@@ -184,7 +183,7 @@ def check(settings: Settings) -> None:
 
 def write_run(folder: Path, settings: Settings, metrics: dict) -> None:
     """Write every file of the run into the folder."""
-    config = {"experiment": EXPERIMENT, **dataclasses.asdict(settings)}
+    config = configuration(EXPERIMENT, settings)
     write_json(folder / "config.json", config)
     write_json(folder / "metrics.json", metrics)
     if settings.measure == "layers":

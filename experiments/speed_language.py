@@ -134,12 +134,13 @@ def measure_learning(corpus, form: str, goal: float, epochs: int, seed: int) -> 
     rate = LEARNING_RATES[form]
     trainer.compile(keras.optimizers.Adam(rate, global_clipnorm=1.0))
     batches = {"prefixes": PrefixBatches, "passes": SentenceBatches}[form](
-        sentences(corpus.train), BATCH_SIZE, np.random.default_rng(seed)
+        sentences(corpus.train), BATCH_SIZE, seed
     )
     seconds, accuracies = [], []
 
     class Look(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
+            batches.enter(epoch)
             self.start = time.perf_counter()
 
         def on_epoch_end(self, epoch, logs=None):

@@ -1,11 +1,11 @@
-"""Training: fit, keep the best epoch, end cleanly at Ctrl-C."""
+"""Training: fit, keep the best epoch, end cleanly, and go on where it was stopped."""
 
 import contextlib
 import signal
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -15,13 +15,26 @@ class Fit:
     Attributes:
         history: The values after each epoch, by Keras's names (`loss`, `val_loss`, …).
         best_epoch: The epoch whose weights the model has now, counted from 1.
-        interrupted: Whether Ctrl-C ended it.
+        interrupted: Whether Ctrl-C or SIGTERM ended it.
         seconds: How long it took, validation included.
     """
 
     history: dict[str, list[float]]
     best_epoch: int
     interrupted: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where a training is kept while it goes on.
+
+    Attributes:
+        path: The file; if it is there, the training goes on from it.
+        seconds: The training is kept after each epoch, and within one so often.
+    """
+
+    path: Path
     seconds: float
 
 
@@ -36,31 +49,33 @@ def fit(
     *,
     epochs: int,
     patience: int | None,
-    batch_size: int | None = None,
     monitor: str = "val_loss",
     callbacks: Sequence = (),
+    kept: Kept | None = None,
 ) -> Fit:
     """Train a compiled model and leave it with the weights of its best epoch.
 
     Args:
         model: A compiled `keras.Model`.
-        train: A tuple of inputs and targets, shuffled for each epoch; or batches that
-            `Model.fit` takes as x, such as a `keras.utils.PyDataset`, whose order is
-            kept.
+        train: `batches.EpochBatches`.
         validation: The same to validate on, or `None`.
         epochs: Most epochs.
         patience: Stop after so many epochs without a lower value of `monitor`; `None`
             goes on to the last.
-        batch_size: Examples per step; `None` if `train` comes in batches.
         monitor: What chooses the epoch, by its name in the history; lower is better.
         callbacks: More `keras.callbacks.Callback`s, called before those of `fit`.
+        kept: Where the training is kept. One that is there already goes on, to the end
+            that it would have had without a stop.
 
     Raises:
         DivergedError: The loss became NaN or infinite, or `monitor` was never finite.
-        ValueError: There is nothing to monitor.
+        ValueError: There is nothing to monitor, or what is kept is of another model.
+        OSError: The training cannot be kept.
     """
     import keras
     import numpy as np
+
+    from experiments.keeper import Keeper
 
     if validation is None and monitor.startswith("val_"):
         raise ValueError(
@@ -70,36 +85,31 @@ def fit(
     keep_best = keras.callbacks.EarlyStopping(
         monitor, patience=patience or epochs, mode="min", restore_best_weights=True
     )
-    # Keras would shuffle a PyDataset's batches, too, even those of a running text.
-    in_batches = not isinstance(train, tuple)
-    start = time.perf_counter()
+    followed = [*callbacks, keep_best]
     with stop_on_interrupt() as interrupt:
-        fitted = model.fit(
-            *((train,) if in_batches else train),
-            validation_data=validation,
-            batch_size=batch_size,
-            epochs=epochs,
-            shuffle=not in_batches,
-            callbacks=[
-                *callbacks,
-                keep_best,
-                interrupt,
-                keras.callbacks.TerminateOnNaN(),
-            ],
-            verbose=progress_verbosity(),
-        )
-    for name, finite in (("loss", np.all), (monitor, np.any)):
-        values = fitted.history[name]
-        if not finite(np.isfinite(values)):
-            raise DivergedError(
-                f"expected a finite {name} in training; received {values[-1]} in epoch "
-                f"{len(values)} (try a lower learning rate)"
+        keeper = Keeper(model, train, followed, interrupt, kept)
+        while keeper.epoch < epochs and not (keeper.ended or interrupt.interrupted):
+            train.enter(keeper.epoch, keeper.step)
+            model.fit(
+                train,
+                validation_data=validation,
+                initial_epoch=keeper.epoch,
+                # Keras asks once how many batches an epoch has: one that is entered in
+                # its midst has a fit of its own.
+                epochs=keeper.epoch + 1 if keeper.step else epochs,
+                shuffle=False,
+                callbacks=[*followed, keeper, interrupt],
+                verbose=progress_verbosity(),
             )
+        keeper.finish()
+    values = keeper.history[monitor]
+    if not np.any(np.isfinite(values)):
+        raise DivergedError(
+            f"expected a finite {monitor} in training; received {values[-1]} in epoch "
+            f"{len(values)} (try a lower learning rate)"
+        )
     return Fit(
-        fitted.history,
-        keep_best.best_epoch + 1,
-        interrupt.interrupted,
-        time.perf_counter() - start,
+        keeper.history, keep_best.best_epoch + 1, interrupt.interrupted, keeper.seconds
     )
 
 
@@ -125,27 +135,27 @@ def stop_on_interrupt() -> Iterator:
 
     The first Ctrl-C stops after the current batch: the epoch is validated and counted,
     and what the caller does after `Model.fit` still happens. A second one is a
-    `KeyboardInterrupt`. The callback's `interrupted` tells whether it happened.
+    `KeyboardInterrupt`. The callback's `asked` tells whether there was one,
+    `interrupted` whether it ended the training; while `held`, batches do not count.
     """
     import keras
 
     class StopOnInterrupt(keras.callbacks.Callback):
-        interrupted = False
-        _asked_to_stop = False
+        asked = interrupted = held = False
 
         def on_signal(self, signum, frame):
-            if self._asked_to_stop:
+            if self.asked:
                 raise KeyboardInterrupt
-            self._asked_to_stop = True
-            print("\nCtrl-C: stopping after this batch; again to give up at once.")
+            self.asked = True
+            print("\nInterrupted: stopping after this step; again to give up at once.")
 
         def on_train_batch_end(self, batch, logs=None):
-            if self._asked_to_stop:
+            if self.asked and not self.held:
                 self._stop()
 
         def on_epoch_end(self, epoch, logs=None):
             # Asked to during the validation. After the last, nothing is left to stop.
-            if self._asked_to_stop and epoch + 1 < self.params["epochs"]:
+            if self.asked and epoch + 1 < self.params["epochs"]:
                 self._stop()
 
         def _stop(self):

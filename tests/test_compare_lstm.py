@@ -293,7 +293,7 @@ def test_ctrl_c_leaves_out_the_seed_that_was_training(monkeypatch):
     monkeypatch.setattr(sentiment, "train_one", train_one)
     settings = compare_lstm.Settings(limit=60, seeds=3)
     found = compare_training.parity(settings)
-    assert found["ending"] == "Ctrl-C left out seed 1 and any after it."
+    assert found["ending"] == "Interrupted: seed 1 and any after it are left out."
     assert len(found["runs"]) == 2
     assert {one["seeds"] for one in found["differences"].values()} == {1}
 

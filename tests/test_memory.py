@@ -6,16 +6,23 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from experiments import memory, memory_grid, memory_report, memory_training
+from experiments import (
+    checkpoint,
+    memory,
+    memory_grid,
+    memory_report,
+    memory_training,
+    memory_worker,
+)
 from experiments.memory_grid import Grid
 from experiments.memory_tasks import TASKS
 from experiments.memory_training import Job, Outcome, Trainer
+from experiments.training import Kept
 
 LAYERS = ("simple_rnn", "gru", "builtin", "custom")
 SETTINGS = memory.Settings(
@@ -68,7 +75,7 @@ def made_up(monkeypatch):
     """Replaces trainings by outcomes; `jobs` are made until Ctrl-C comes after `at`."""
     found = SimpleNamespace(jobs=[], at=None)
 
-    def train(self, job):
+    def train(self, job, kept, stop):
         if len(found.jobs) == found.at:
             raise KeyboardInterrupt
         found.jobs.append(job)
@@ -270,71 +277,92 @@ def test_the_longest_lag_is_solved_by_more_than_half_the_seeds():
 # Interrupted, and gone on with.
 
 
-def test_an_interrupted_grid_that_resumes_gives_the_same_results(
+def test_an_interrupted_grid_reports_what_is_done_and_resumes_to_the_same_results(
     start, tmp_path, monkeypatch, capsys
 ):
-    one_lag = ("--lags", "4")
+    one_lag = ("--lags", "4", "--learning-rates", "0.01,0.003")
     whole = numbers(start(*one_lag))
     capsys.readouterr()
     train, made = Trainer.train, []
 
-    def interrupted(self, job):
+    def interrupted(self, job, kept, stop):
         if len(made) == 3:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         made.append(job)
-        return train(self, job)
+        return train(self, job, kept, stop)
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "train", interrupted)
         with pytest.raises(SystemExit) as ended:
             start(*one_lag, "--overwrite")
     assert ended.value.code == 130
-    said = capsys.readouterr().err
-    assert "3 finished trainings are kept" in said
-    assert "python -m experiments.memory" in said and said.rstrip().endswith("--resume")
-    assert len(list(tmp_path.glob("memory/.run.progress/jobs/*.json"))) == 3
-    monkeypatch.setattr(
-        Trainer, "train", lambda self, job: made.append(job) or train(self, job)
-    )
-    folder = start(*one_lag, "--overwrite", "--resume")
+    folder = tmp_path / "memory" / "run"
+    said = "Interrupted: up to 5 of the trainings are missing."
+    out = capsys.readouterr().out
+    assert said in out and f"python -m experiments.memory --resume {folder}" in out
+    assert said in (folder / "report.html").read_text()
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["interrupted"] and metrics["trainings"] == 3
+    memory.main(["--resume", str(folder)])
     assert numbers(folder) == whole
-    assert len(made) == len(set(made)) == 4  # none was made again
     assert [path.name for path in (tmp_path / "memory").iterdir()] == ["run"]
     assert (
         "--resume" not in json.loads((folder / "metrics.json").read_text())["command"]
     )
+    assert not (folder / "checkpoint").exists()
 
 
-def test_a_killed_grid_resumes(start, tmp_path):
-    command = [sys.executable, "-m", "experiments.memory", *SMALL]
-    one_layer = ("--layers", "simple_rnn")
-    process = subprocess.Popen(
-        [*command, *one_layer, "--output", str(tmp_path)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    while not list(tmp_path.glob("memory/.run.progress/jobs/*.json")):
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    killed = numbers(start(*one_layer, "--resume"))
-    assert killed == numbers(start(*one_layer, "--overwrite"))
+def test_a_training_that_is_stopped_at_some_steps_ends_as_if_it_was_not(tmp_path):
+    one, kept = job(6, layer="custom"), Kept(tmp_path / "training.npz", seconds=60)
+    whole = Trainer(SETTINGS).train(one)
+    for steps, done in ((1, 1), (2, 3), (1, 4)):
+        more = iter([False] * (steps - 1))
+        with pytest.raises(KeyboardInterrupt):
+            Trainer(SETTINGS).train(one, kept, lambda more=more: next(more, True))
+        assert checkpoint.read(kept.path).facts["step"] == done
+    found = Trainer(SETTINGS).train(one, kept)
+    assert dataclasses.replace(found, seconds=whole.seconds) == whole
 
 
-def test_only_what_is_missing_is_made_and_other_settings_are_refused(
-    start, made_up, tmp_path
+def test_processes_give_the_same_results(start, tmp_path):
+    one_lag = ("--lags", "4")
+    alone = numbers(start(*one_lag))
+    assert numbers(start(*one_lag, "--jobs", "2", "--overwrite")) == alone
+
+
+def test_a_process_that_dies_is_reported_and_does_not_take_the_others_along(
+    start, monkeypatch, capsys
 ):
+    command = memory_worker.command
+
+    def one_dies(progress):
+        def of(group):
+            if group[0].layer == "custom":
+                return ("timeit", "-s", "import os", "os.kill(os.getpid(), 9)")
+            return command(progress)(group)
+
+        return of
+
+    with monkeypatch.context() as patch:
+        patch.setattr(memory_worker, "command", one_dies)
+        with pytest.raises(SystemExit) as ended:
+            start("--lags", "4,6", "--jobs", "2")
+    assert ended.value.code == 130
+    printed = capsys.readouterr()
+    said = "adding, lag 4, custom, rate 0.01 was killed by SIGKILL"
+    assert said in printed.err and f"Some trainings are missing: {said}." in printed.out
+    assert "4/8" in printed.out  # both lags of the other layer
+
+
+def test_only_what_is_missing_is_made(start, made_up, tmp_path):
     made_up.at = 3
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit, match="130"):
         start()
     made_up.at = None
-    with pytest.raises(SystemExit, match=r"not begun yet.*--resume, or .*--overwrite"):
+    with pytest.raises(SystemExit, match="exists already"):
         start()
-    with pytest.raises(SystemExit, match=r"expected the settings.*received --steps 5 "):
-        start("--resume", "--steps", "5")
     assert len(made_up.jobs) == 3
-    start("--resume")
+    memory.main(["--resume", str(tmp_path / "memory" / "run")])
     assert len(made_up.jobs) == len(set(made_up.jobs)) == 8
 
 
@@ -345,14 +373,6 @@ def test_overwrite_begins_anew(start, made_up):
     made_up.at = None
     start("--overwrite", "--steps", "5")
     assert len(made_up.jobs) == 3 + 8
-
-
-def test_there_must_be_something_to_resume(start, made_up, tmp_path):
-    with pytest.raises(
-        SystemExit, match=r"expected an unfinished run.*\.run\.progress"
-    ):
-        start("--resume")
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_finished_run_is_not_replaced_unless_asked_to(start, made_up):
@@ -409,10 +429,14 @@ def test_a_run_holds_tables_figures_and_what_computed_them(start, made_up, capsy
     assert "<script" not in page and "http" not in page
 
 
-def test_quick_asks_for_less_and_keeps_what_was_chosen():
-    choices = memory.quick_choices(dataclasses.replace(SETTINGS, steps=7))
-    assert choices == {k: v for k, v in memory.QUICK.items() if k != "steps"}
-    Grid.read(dataclasses.replace(SETTINGS, **choices))
+def test_quick_asks_for_less_and_keeps_what_was_chosen(start, made_up):
+    folder = start("--quick", "--lags", "4", "--steps", "3000", "--give-up-after", "2")
+    config = json.loads((folder / "config.json").read_text())
+    # 3000 steps and 2 are the defaults without --quick.
+    assert (config["steps"], config["give_up_after"]) == (3000, 2)
+    memory.main(["--quick", "--output", str(folder.parent.parent), "--name", "quick"])
+    quick = json.loads((folder.parent / "quick" / "config.json").read_text())
+    assert quick.items() >= memory.QUICK.items()
 
 
 def test_a_terminal_gets_a_bar_that_moves(monkeypatch, capsys):

@@ -3,12 +3,7 @@
 import csv
 import html
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
 from types import SimpleNamespace
 
 import keras
@@ -402,28 +397,6 @@ def test_generate_refuses_a_run_of_sentiment(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("lstm_keras.load_run", lambda path: sentiment)
     with pytest.raises(SystemExit, match="expected a run of next_word; received one"):
         generate(capsys, "one", "text")
-
-
-def test_ctrl_c_leaves_a_whole_run_marked_as_interrupted(tmp_path, text):
-    command = [
-        *(sys.executable, "-u", "-m", "experiments.next_word", "--text", str(text)),
-        *(*SMALL, "--epochs", "100000", "--output", str(tmp_path), "--name", "one"),
-    ]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    for line in process.stdout:
-        if line.startswith("Epoch 3/"):
-            break
-    time.sleep(0.2)
-    os.kill(process.pid, signal.SIGINT)
-    rest, _ = process.communicate(timeout=120)
-    assert process.returncode == 0
-    assert "Ctrl-C ended the training" in rest
-    folder = tmp_path / "next_word" / "one"
-    assert {path.name for path in folder.iterdir()} == FILES
-    assert metrics_of(folder)["interrupted"] is True
-    assert load_run(folder).generate("the cat").text
 
 
 @pytest.mark.real

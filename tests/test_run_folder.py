@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.run_folder import RunFolder, run_path, write_csv, write_json
+from experiments.run_folder import RunFolder, run_path
+from experiments.whole_files import write_csv, write_json
 
 
 def everything_under(folder: Path) -> set[str]:
@@ -75,7 +76,7 @@ def test_the_old_run_comes_back_if_the_new_one_cannot_take_its_name(
     rename = Path.rename
 
     def refuse_the_new_one(self, target):
-        if self.name.startswith(".one."):
+        if self.name == ".one.partial":
             raise OSError("no")
         return rename(self, target)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from experiments import training
+from experiments.batches import ExampleBatches
 
 
 def line_model():
@@ -16,29 +17,25 @@ def line_model():
     return model
 
 
-def line(size=32):
+def line(factor=3, size=32):
     x = np.random.default_rng(0).normal(size=(size, 1)).astype("float32")
-    return x, 3 * x
+    return ExampleBatches(x, factor * x, 8, seed=0)
 
 
 def test_the_weights_of_the_best_epoch_are_kept():
-    x, y = line()
     # Validation that wants the opposite gets worse from epoch to epoch.
     model = line_model()
-    fit = training.fit(model, (x, y), (x, -y), epochs=4, batch_size=8, patience=None)
+    fit = training.fit(model, line(), line(-3), epochs=4, patience=None)
     losses = fit.history["val_loss"]
     assert len(losses) == 4
     assert fit.best_epoch == 1 + int(np.argmin(losses))
-    kept = model.evaluate(x, -y, verbose=0)
+    kept = model.evaluate(line(-3), verbose=0)
     assert kept == pytest.approx(min(losses), rel=1e-5)
     assert not fit.interrupted
 
 
 def test_patience_ends_a_training_that_gets_no_better():
-    x, y = line()
-    fit = training.fit(
-        line_model(), (x, y), (x, -y), epochs=50, batch_size=8, patience=2
-    )
+    fit = training.fit(line_model(), line(), line(-3), epochs=50, patience=2)
     assert len(fit.history["loss"]) == fit.best_epoch + 2
 
 
@@ -48,41 +45,30 @@ class DivergeInTheSecondEpoch(keras.callbacks.Callback):
             self.model.set_weights([np.full((1, 1), np.inf), np.zeros(1)])
 
 
-def test_a_diverging_training_is_an_error_that_names_the_epoch():
-    x, y = line()
-    with pytest.raises(
-        training.DivergedError, match=r"expected a finite .* in epoch 2 "
-    ):
+def test_a_diverging_training_is_an_error_that_names_step_and_learning_rate():
+    message = r"finite loss .* (inf|nan) in epoch 2, step 1 of 4, at a .* rate of 0\.1 "
+    with pytest.raises(training.DivergedError, match=message):
         training.fit(
             line_model(),
-            (x, y),
-            (x, y),
+            line(),
+            line(),
             epochs=5,
-            batch_size=8,
             patience=None,
             callbacks=[DivergeInTheSecondEpoch()],
         )
 
 
 def test_another_value_than_the_validation_loss_chooses_the_best_epoch():
-    x, y = line()
     fit = training.fit(
-        line_model(),
-        (x, y),
-        (x, -y),
-        epochs=4,
-        batch_size=8,
-        patience=None,
-        monitor="loss",
+        line_model(), line(), line(-3), epochs=4, patience=None, monitor="loss"
     )
     assert np.argmin(fit.history["val_loss"]) == 0
     assert fit.best_epoch == 1 + int(np.argmin(fit.history["loss"])) > 1
 
 
 def test_a_training_without_validation_keeps_the_epoch_of_the_lowest_loss():
-    x, y = line()
     fit = training.fit(
-        line_model(), (x, y), None, epochs=3, patience=None, monitor="loss"
+        line_model(), line(), None, epochs=3, patience=None, monitor="loss"
     )
     assert set(fit.history) == {"loss"}
     assert fit.best_epoch == 1 + int(np.argmin(fit.history["loss"])) > 1
@@ -93,33 +79,17 @@ def test_a_validation_loss_needs_something_to_validate_on():
         training.fit(line_model(), line(), None, epochs=1, patience=None)
 
 
-def test_the_batches_of_a_dataset_are_read_in_their_order():
-    seen = []
+def test_the_epochs_are_entered_one_after_the_other():
+    entered = []
 
-    class Windows(keras.utils.PyDataset):
-        def __len__(self):
-            return 20
+    class Line(ExampleBatches):
+        def enter(self, epoch, step=0):
+            entered.append(epoch)
+            super().enter(epoch, step)
 
-        def __getitem__(self, index):
-            return np.full((2, 1), index), np.zeros((2, 1))
-
-    class Order(keras.Model):
-        def __init__(self):
-            super().__init__()
-            self.dense = keras.layers.Dense(1)
-
-        def call(self, x):
-            seen.append(float(x[0, 0]))
-            return self.dense(x)
-
-    model = Order()
-    model.compile("sgd", "mse", run_eagerly=True)
-    model(np.zeros((1, 1)))
-    seen.clear()
-    training.fit(
-        *(model, Windows(), Windows()), epochs=2, patience=None, monitor="loss"
-    )
-    assert seen == [*range(20)] * 4
+    x = np.ones((4, 1))
+    training.fit(line_model(), Line(x, x, 2), line(), epochs=3, patience=None)
+    assert list(dict.fromkeys(entered)) == [0, 1, 2]
 
 
 def test_a_history_row_names_its_epoch_and_every_value():
@@ -131,7 +101,6 @@ def test_a_history_row_names_its_epoch_and_every_value():
 
 
 def test_ctrl_c_ends_after_the_batch_and_restores_the_handler():
-    x, y = line()
     before = signal.getsignal(signal.SIGINT)
     seen = []
 
@@ -143,8 +112,7 @@ def test_ctrl_c_ends_after_the_batch_and_restores_the_handler():
 
     with training.stop_on_interrupt() as interrupt:
         line_model().fit(
-            *(x, y),
-            batch_size=4,
+            line(),
             epochs=9,
             verbose=0,
             callbacks=[PressCtrlC(), interrupt],
@@ -158,7 +126,6 @@ def test_ctrl_c_ends_after_the_batch_and_restores_the_handler():
 def test_ctrl_c_during_a_validation_interrupts_only_if_epochs_remain(
     epochs, interrupted
 ):
-    x, y = line()
 
     class PressCtrlC(keras.callbacks.Callback):
         def on_test_begin(self, logs=None):
@@ -166,8 +133,8 @@ def test_ctrl_c_during_a_validation_interrupts_only_if_epochs_remain(
 
     with training.stop_on_interrupt() as interrupt:
         fitted = line_model().fit(
-            *(x, y),
-            validation_data=(x, y),
+            line(),
+            validation_data=line(),
             epochs=epochs,
             verbose=0,
             callbacks=[PressCtrlC(), interrupt],
@@ -187,14 +154,12 @@ def test_a_second_ctrl_c_gives_up_at_once_and_restores_the_handler():
 
 def test_a_training_that_fails_leaves_ctrl_c_as_it_was():
     before = signal.getsignal(signal.SIGINT)
-    x, y = line()
     with pytest.raises(Exception, match="shape"):
         training.fit(
             line_model(),
-            (np.ones((8, 3, 5)), y[:8]),
-            (x, y),
+            ExampleBatches(np.ones((8, 3, 5)), np.ones((8, 1)), 8),
+            line(),
             epochs=1,
-            batch_size=8,
             patience=None,
         )
     assert signal.getsignal(signal.SIGINT) is before
@@ -211,14 +176,12 @@ def test_a_monitored_value_that_is_never_finite_is_a_divergence():
     def perplexity(wanted, predicted):
         return keras.ops.exp(1000 + 0 * predicted)
 
-    x, y = line()
     model = line_model()
     model.compile("sgd", "mse", metrics=[perplexity])
     with pytest.raises(training.DivergedError, match="expected a finite val_perplex"):
         training.fit(
-            *(model, (x, y), (x, y)),
+            *(model, line(), line()),
             epochs=2,
-            batch_size=8,
             patience=None,
             monitor="val_perplexity",
         )

@@ -1,0 +1,145 @@
+"""Commands as processes of their own, several at a time; none takes others along."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from experiments.runner import option
+
+# Of what a job wrote on standard error the end is shown if it failed.
+SHOWN = 2000
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a job ended: its exit status, and the end of what it wrote as errors."""
+
+    name: str
+    status: int
+    errors: str
+
+    @property
+    def how(self) -> str:
+        """The end in words."""
+        if self.status < 0:
+            return f"was killed by {signal.Signals(-self.status).name}"
+        lines = self.errors.strip().splitlines() or ["no message"]
+        return f"ended with status {self.status}: {lines[-1]}"
+
+
+def jobs_option():
+    """Declare `--jobs`, a field of an experiment's settings."""
+    return option(
+        1,
+        "so many trainings at a time, each in a process of its own, which takes some "
+        "seconds to start; more than there are cores gain nothing",
+        group="jobs",
+        least=1,
+        most=1024,
+    )
+
+
+def ray_option():
+    """Declare `--ray`, likewise."""
+    return option(
+        None,
+        "address of a Ray cluster, or auto, whose machines run the jobs; they must see "
+        "the same folders (needs `pip install ray`)",
+        group="jobs",
+    )
+
+
+def run_all(
+    commands: Mapping[str, Sequence[str]], jobs: int, ray: str | None = None
+) -> Iterator[Ended]:
+    """Run commands, and yield each as it ends.
+
+    Ctrl-C asks those that run to end, as SIGTERM does; a second one kills them.
+
+    Args:
+        commands: By name, what follows `python -m`.
+        jobs: So many at a time.
+        ray: The address of a Ray cluster to run them on.
+
+    Raises:
+        KeyboardInterrupt: After Ctrl-C, when all have ended.
+        ValueError: Ray is asked for and not installed.
+    """
+    from joblib import Parallel, delayed, parallel_config
+
+    if ray is not None:
+        _connect(ray)
+        run, backend = _run, "ray"
+    else:
+        run, backend = _Running().run, "threading"
+    with contextlib.ExitStack() as stack:
+        if ray is None:
+            stack.enter_context(run.__self__.ended_by_ctrl_c())
+        stack.enter_context(parallel_config(backend=backend, n_jobs=jobs))
+        ended = Parallel(return_as="generator_unordered")(
+            delayed(run)(name, tuple(command)) for name, command in commands.items()
+        )
+        yield from (one for one in ended if one is not None)
+        if ray is None and run.__self__.asked:
+            raise KeyboardInterrupt
+
+
+def _run(name: str, command: Sequence[str], begun=lambda process: None) -> Ended:
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,  # Ctrl-C reaches it through us alone
+    )
+    begun(process)
+    _, errors = process.communicate()
+    return Ended(name, process.returncode, errors[-SHOWN:])
+
+
+@dataclass
+class _Running:
+    """The processes of this machine that run now."""
+
+    asked: bool = False
+    processes: dict[str, subprocess.Popen] = field(default_factory=dict)
+
+    def run(self, name: str, command: Sequence[str]) -> Ended | None:
+        if self.asked:
+            return None
+        try:
+            return _run(name, command, lambda p: self.processes.__setitem__(name, p))
+        finally:
+            self.processes.pop(name, None)
+
+    @contextlib.contextmanager
+    def ended_by_ctrl_c(self) -> Iterator[None]:
+        previous = signal.signal(signal.SIGINT, self._end)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, previous)
+
+    def _end(self, signum, frame) -> None:
+        if not self.asked:
+            print("\nInterrupted: the jobs end after their step; again to kill them.")
+        for process in list(self.processes.values()):
+            process.kill() if self.asked else process.terminate()
+        self.asked = True
+
+
+def _connect(address: str) -> None:
+    try:
+        import ray
+        from ray.util.joblib import register_ray
+    except ImportError as error:
+        raise ValueError(
+            f"expected Ray for --ray (pip install ray); received {error}"
+        ) from error
+    ray.init(address=None if address == "local" else address, ignore_reinit_error=True)
+    register_ray()
