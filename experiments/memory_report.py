@@ -167,6 +167,12 @@ def _longest(metrics: dict, task: str, layer: str) -> str:
     return f"{lag} ({cell['solved']} of {cell['seeds']})"
 
 
+def tried(metrics: dict) -> list[str]:
+    """Return the tasks of which something is known: of an interrupted run not all."""
+    known = {cell["task"] for cell in metrics["cells"]}
+    return [task for task in metrics["longest"] if task in known]
+
+
 def size_rows(metrics: dict) -> list[list[str]]:
     """Return the rows of the table of sizes."""
     return [
@@ -231,7 +237,7 @@ def figures(metrics: dict) -> dict:
             "of the seeds solve the task.",
         )
     }
-    for task in metrics["longest"]:
+    for task in tried(metrics):
         found[f"error_{task}"] = (
             plots.plot_error_by_lag(
                 TASKS[task].title,
@@ -277,7 +283,7 @@ def page(metrics: dict, settings: dict, pictures: Sequence) -> str:
         report.table(*longest_table(metrics)),
         report.figure(*first),
     ]
-    for task, picture in zip(metrics["longest"], others, strict=True):
+    for task, picture in zip(tried(metrics), others, strict=True):
         parts += [
             report.heading(TASKS[task].title),
             report.paragraph(TASKS[task].description),
@@ -326,7 +332,7 @@ def text(metrics: dict, settings: dict, path: Path) -> str:
         "The longest lag that each layer solves",
         *report.aligned([header, *rows]),
     ]
-    for task in metrics["longest"]:
+    for task in tried(metrics):
         title = f"{TASKS[task].title}: {TASKS[task].measure}"
         lines += ["", title, *report.aligned([CELL_HEADER, *cell_rows(metrics, task)])]
     lines += ["", explanation(settings)]

@@ -35,10 +35,8 @@ def whole_file(path: Path, mode: str = "w", **options) -> Iterator:
         sync(path.parent)
     except OSError as error:
         _remove(partial)
-        raise OSError(
-            error.errno,
-            f"expected to write {path}; received: {error.strerror or error}",
-        ) from error
+        reason = error.strerror or error
+        raise OSError(f"expected to write {path}; received: {reason}") from error
     except BaseException:
         _remove(partial)
         raise

@@ -70,7 +70,11 @@ def _main(name: str, argv: tuple[str, ...], errors: Path) -> None:
     # Without buffers: what a process that is killed has said is there.
     with Path(os.devnull).open("w") as nowhere, errors.open("w", buffering=1) as file:
         sys.stdout, sys.stderr = nowhere, file
-        importlib.import_module(f"experiments.{name}").main(list(argv))
+        try:
+            importlib.import_module(f"experiments.{name}").main(list(argv))
+        except SystemExit as end:  # Python itself prints its message too late
+            print(end.code, file=file)
+            raise
 
 
 def metrics_of(folder: Path) -> dict:

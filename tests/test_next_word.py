@@ -274,7 +274,7 @@ def test_every_option_of_the_training_is_heeded(monkeypatch, text, tmp_path):
     trainer, batches, held_out = call.arguments
     assert trainer.samples == 6
     assert trainer.jit_compile is True
-    assert batches.inputs.shape[1:] == held_out.inputs.shape[1:] == (3, 4)
+    assert batches[0][0].shape == held_out[0][0].shape == (3, 4)
     assert call.options["epochs"] == 7
     assert call.options["patience"] == 2
     assert call.options["monitor"] == "val_perplexity"

@@ -1,13 +1,10 @@
 """A run folder is there whole, or not at all."""
 
-import csv
-import json
 from pathlib import Path
 
 import pytest
 
-from experiments.run_folder import RunFolder, run_path
-from experiments.whole_files import write_csv, write_json
+from experiments.run_folder import RunFolder, begin, forget, origin_of, run_path
 
 
 def everything_under(folder: Path) -> set[str]:
@@ -148,19 +145,133 @@ def test_a_run_lies_in_the_folder_of_its_experiment():
     assert run_path("runs", "speed", "one") == Path("runs/speed/one")
 
 
-def test_json_is_read_back_as_written(tmp_path):
-    content = {"text": "naïve 😀", "numbers": [1, 0.5, None]}
-    write_json(tmp_path / "a.json", content)
-    assert json.loads((tmp_path / "a.json").read_text("utf-8")) == content
+# Two at once, and what a kill leaves.
 
 
-def test_json_that_other_readers_would_refuse_is_refused(tmp_path):
-    with pytest.raises(ValueError):
-        write_json(tmp_path / "a.json", {"loss": float("nan")})
+def work(folder):
+    """What a training keeps."""
+    kept = begin(folder, {"units": 3}, "command", ENVIRONMENT, {"rows": 5})
+    (kept / "training.npz").write_text("half")
+    return kept
 
 
-def test_csv_is_read_back_as_written(tmp_path):
-    rows = [{"epoch": "1", "note": "a, b"}, {"epoch": "2", "note": 'say "c"'}]
-    write_csv(tmp_path / "a.csv", rows)
-    with (tmp_path / "a.csv").open(newline="") as file:
-        assert list(csv.DictReader(file)) == rows
+ENVIRONMENT = {"backend": "tensorflow", "versions": {"keras": "3"}}
+
+
+@pytest.mark.parametrize("options", [{}, {"overwrite": True}, {"resume": True}])
+def test_only_one_at_a_time_makes_a_run(tmp_path, options):
+    path = tmp_path / "one"
+    with RunFolder(path) as folder:
+        work(folder)
+        with pytest.raises(BlockingIOError, match="one is being made by another"):
+            RunFolder(path, **options).__enter__()
+        assert (folder / "checkpoint" / "training.npz").read_text() == "half"
+    assert (path / "checkpoint" / "training.npz").exists()
+
+
+def test_a_failed_block_leaves_what_was_trained_and_says_so(tmp_path, capsys):
+    path = tmp_path / "one"
+    with pytest.raises(KeyError), RunFolder(path) as folder:
+        work(folder)
+        raise KeyError
+    assert f"go on with --resume {path}" in capsys.readouterr().err
+    with pytest.raises(FileExistsError, match=r"go on with --resume .*--overwrite"):
+        RunFolder(path).__enter__()
+    with RunFolder(path, resume=True) as folder:
+        assert (folder / "checkpoint" / "training.npz").read_text() == "half"
+        forget(folder)
+    assert everything_under(tmp_path) == {"one"}
+
+
+def test_a_new_run_can_be_begun_in_place_of_an_unfinished_one(tmp_path):
+    path = tmp_path / "one"
+    with pytest.raises(KeyError), RunFolder(path) as folder:
+        work(folder)
+        raise KeyError
+    with RunFolder(path, overwrite=True) as folder:
+        assert everything_under(folder) == {"lock"}
+
+
+def test_a_run_that_was_only_begun_leaves_nothing(tmp_path):
+    path = tmp_path / "one"
+    with pytest.raises(KeyError), RunFolder(path) as folder:
+        begin(folder, {}, "command", ENVIRONMENT, {})
+        raise KeyError
+    assert everything_under(tmp_path) == set()
+
+
+def test_an_interrupted_run_stays_until_the_resumed_one_is_finished(tmp_path):
+    path = tmp_path / "one"
+    with RunFolder(path) as folder:
+        work(folder)
+        (folder / "report.html").write_text("interrupted")
+    with RunFolder(path, resume=True) as folder:
+        assert (path / "report.html").read_text() == "interrupted"
+        assert everything_under(folder) == {
+            *("lock", "checkpoint", "checkpoint/origin.json"),
+            "checkpoint/training.npz",
+        }
+        forget(folder)
+        (folder / "report.html").write_text("finished")
+    assert (path / "report.html").read_text() == "finished"
+    assert everything_under(tmp_path) == {"one", "one/report.html"}
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_there_must_be_something_to_resume(tmp_path, finished):
+    path = tmp_path / "one"
+    if finished:
+        path.mkdir()
+        (path / "metrics.json").write_text("{}")
+    message = "one is finished" if finished else "there is none at .*one"
+    with pytest.raises(FileNotFoundError, match=message):
+        RunFolder(path, resume=True).__enter__()
+    with pytest.raises(FileNotFoundError, match=message):
+        origin_of(path)
+    assert path.exists() == finished
+
+
+@pytest.mark.parametrize("renamed", [0, 1, 2])
+def test_a_kill_while_the_folder_takes_its_name_loses_no_run(tmp_path, renamed):
+    """The old run and the new one stay, whichever rename was the last."""
+    path = tmp_path / "one"
+    path.mkdir()
+    (path / "metrics.json").write_text("old")
+    partial, old = tmp_path / ".one.partial", tmp_path / ".one.old"
+    with pytest.raises(KeyError), RunFolder(path, overwrite=True) as folder:
+        work(folder)
+        raise KeyError
+    if renamed:
+        path.rename(old)
+    if renamed == 2:
+        partial.rename(path)
+    if renamed < 2:
+        with RunFolder(path, resume=True) as folder:
+            assert (path / "metrics.json").read_text() == "old"
+            assert (folder / "checkpoint" / "training.npz").read_text() == "half"
+    else:
+        with pytest.raises(FileExistsError):
+            RunFolder(path).__enter__()
+    assert (path / "checkpoint" / "training.npz").read_text() == "half"
+    assert not old.exists()
+
+
+@pytest.mark.parametrize(
+    ("environment", "data", "message"),
+    [
+        (ENVIRONMENT | {"backend": "jax"}, {"rows": 5}, "backend 'jax' instead of 'te"),
+        (ENVIRONMENT, {"rows": 6}, "data: rows 6 instead of 5"),
+    ],
+)
+def test_a_run_goes_on_with_the_same_versions_and_data_only(
+    tmp_path, environment, data, message
+):
+    with pytest.raises(KeyError), RunFolder(tmp_path / "one") as folder:
+        work(folder)
+        raise KeyError
+    with (
+        pytest.raises(ValueError, match=message),
+        RunFolder(tmp_path / "one", resume=True) as folder,
+    ):
+        begin(folder, {}, "", environment, data)
+    assert origin_of(tmp_path / "one")["settings"] == {"units": 3}

@@ -1,0 +1,91 @@
+"""Commands as processes: what they end with, how many run, and how they are ended."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from experiments import jobs
+
+
+def python(code):
+    """A command that runs Python code."""
+    return ("timeit", "-n", "1", "-r", "1", "-s", code, "pass")
+
+
+def ended(commands, count=2):
+    return {one.name: one for one in jobs.run_all(commands, count)}
+
+
+def test_each_command_ends_by_itself_and_none_takes_others_along():
+    found = ended(
+        {
+            "fine": python("pass"),
+            "fails": python("raise ValueError('no, thanks')"),
+            "dies": python("import os; os.kill(os.getpid(), 9)"),
+            "leaves": python("import os; os._exit(3)"),
+            "last": python("pass"),
+        }
+    )
+    assert {name: one.status for name, one in found.items()} == {
+        **{"fine": 0, "fails": 1, "dies": -signal.SIGKILL},
+        **{"leaves": 3, "last": 0},
+    }
+    assert found["dies"].how == "was killed by SIGKILL"
+    assert found["fails"].how == "ended with status 1: ValueError: no, thanks"
+    assert found["leaves"].how == "ended with status 3: no message"
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_so_many_run_at_a_time(tmp_path, count):
+    """Each notes how many there are while it runs, itself included."""
+    code = f"""
+import os, pathlib, time
+folder = pathlib.Path({str(tmp_path)!r})
+mine = folder / f"{{os.getpid()}}.running"
+mine.touch()
+for _ in range(30):
+    time.sleep(0.01)
+    running = len(list(folder.glob("*.running")))
+    (folder / f"{{os.getpid()}}-{{running}}.seen").touch()
+mine.unlink()
+"""
+    found = ended({str(i): python(code) for i in range(5)}, count)
+    assert {one.status for one in found.values()} == {0}, found
+    seen = {int(path.stem.split("-")[1]) for path in tmp_path.glob("*.seen")}
+    assert max(seen) == count
+
+
+@pytest.mark.parametrize(("presses", "status"), [(1, 7), (2, -signal.SIGKILL)])
+def test_ctrl_c_asks_them_to_end_and_a_second_one_kills_them(tmp_path, presses, status):
+    wait = "time.sleep(60)" if presses == 2 else "os._exit(7)"
+    code = f"""
+import os, pathlib, signal, time
+def end(*_):
+    pathlib.Path({str(tmp_path)!r}, "asked").touch()
+    {wait}
+signal.signal(signal.SIGTERM, end)
+pathlib.Path({str(tmp_path)!r}, "there").touch()
+time.sleep(60)
+"""
+
+    def press():
+        for name in ("there", "asked")[:presses]:
+            while not (tmp_path / name).exists():
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before, found = signal.getsignal(signal.SIGINT), []
+    threading.Thread(target=press, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        found.extend(jobs.run_all({"one": python(code), "two": python(code)}, 1))
+    assert [(one.name, one.status) for one in found] == [("one", status)]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_ray_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(ValueError, match=r"expected Ray for --ray \(pip install ray\)"):
+        list(jobs.run_all({"one": python("pass")}, 1, "auto"))

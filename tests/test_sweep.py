@@ -1,0 +1,90 @@
+"""Recipes times seeds: a run for each, only what is missing, one table."""
+
+import json
+
+import pytest
+
+from experiments import jobs, next_word, sweep
+
+COMMON = (
+    *("--limit", "400", "--epochs", "1", "--embedding", "4", "--units", "5"),
+    *("--batch-size", "8", "--no-baselines"),
+)
+
+
+def start(output, *argv, common=COMMON):
+    options = ("--name", "s", "--seeds", "2", "--output", str(output))
+    sweep.main(["next_word", *options, *argv, "--", *common])
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Runs jobs in this process; gives their names. Those in `dying` die."""
+    found, dying = [], set()
+
+    def run_all(commands, count, ray):
+        for name, (module, *argv) in commands.items():
+            assert module == "experiments.next_word"
+            found.append(name)
+            if name in dying:
+                yield jobs.Ended(name, -9, "")
+                continue
+            next_word.main(argv)
+            yield jobs.Ended(name, 0, "")
+
+    monkeypatch.setattr(jobs, "run_all", run_all)
+    return found, dying
+
+
+def test_every_recipe_and_seed_is_a_run_in_a_process_of_its_own(tmp_path, capsys):
+    start(tmp_path, "--seeds", "1", "--recipes", "plain,by_heart", "--jobs", "2")
+    configs = [
+        json.loads((tmp_path / "next_word" / name / "config.json").read_text())
+        for name in ("s-plain-0", "s-by_heart-0")
+    ]
+    assert [config["recipe"] for config in configs] == ["plain", "by_heart"]
+    assert [config["dropout"] for config in configs] == [0.5, 0]
+    assert all(config["units"] == 5 for config in configs)
+    said = capsys.readouterr().out
+    assert "2/2" in said and "by_heart" in said.split("2/2")[1]
+
+
+def test_what_dies_is_reported_and_made_by_the_same_command(tmp_path, here, capsys):
+    made, dying = here
+    dying.add("s-plain-0")
+    with pytest.raises(SystemExit, match="1"):
+        start(tmp_path)
+    said = capsys.readouterr().out
+    assert "1/2  s-plain-0 was killed by SIGKILL" in said and "2/2  s-plain-1" in said
+    assert "Not finished: s-plain-0; the same command goes on with them." in said
+    dying.clear()
+    start(tmp_path)
+    assert "2 runs, 1 are there already" in capsys.readouterr().out
+    assert made == ["s-plain-0", "s-plain-1", "s-plain-0"]
+    start(tmp_path)
+    assert len(made) == 3
+
+
+def test_a_run_with_other_options_is_not_taken_for_one_of_the_sweep(tmp_path, here):
+    start(tmp_path, "--seeds", "1")
+    with pytest.raises(SystemExit, match=r"received one with another units "):
+        start(tmp_path, common=(*COMMON, "--units", "6"))
+    assert here[0] == ["s-plain-0"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["memory", "--name", "s"], "expected one of imdb_sentiment, next_word"),
+        (["next_word"], "and --name; received next_word and None"),
+        (["next_word", "--name", "s", "--recipes", "best"], "received best"),
+        (["next_word", "--name", "s", "--", "--seed", "3"], "received seed"),
+        (["next_word", "--name", "s", "--", "--units", "0"], "2"),
+        (["next_word", "--name", "s", "--jobs", "0"], "2"),
+        (["next_word", "--name", "../s"], "expected a plain folder name"),
+    ],
+)
+def test_what_can_not_be_is_refused_before_any_run(argv, message, here, tmp_path):
+    with pytest.raises(SystemExit, match=message):
+        sweep.main(argv)
+    assert not here[0]
