@@ -29,7 +29,8 @@ OPTIONS = {
         --batch-size 4 --epochs 4 --limit 3000 --sampled-softmax 40 --schedule plateau
         --no-baselines""",
     "memory": """--tasks order --lags 5 --layers custom,gru --seeds 2 --units 3
-        --steps 120 --check-every 20 --batch-size 8 --test-size 20 --learning-rates 0.01""",
+        --steps 120 --check-every 20 --batch-size 8 --test-size 20
+        --learning-rates 0.01""",
 }
 
 
