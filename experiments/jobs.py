@@ -55,7 +55,7 @@ def ray_option():
 def run_all(
     commands: Mapping[str, Sequence[str]], jobs: int, ray: str | None = None
 ) -> Iterator[Ended]:
-    """Run commands, and yield each as it ends.
+    """Run commands, and yield each as it ends; Ray's all at the end.
 
     Ctrl-C asks those that run to end, as SIGTERM does; a second one kills them.
 
@@ -70,21 +70,20 @@ def run_all(
     """
     from joblib import Parallel, delayed, parallel_config
 
+    jobs_of = [(name, tuple(command)) for name, command in commands.items()]
     if ray is not None:
         _connect(ray)
-        run, backend = _run, "ray"
-    else:
-        run, backend = _Running().run, "threading"
-    with contextlib.ExitStack() as stack:
-        if ray is None:
-            stack.enter_context(run.__self__.ended_by_ctrl_c())
-        stack.enter_context(parallel_config(backend=backend, n_jobs=jobs))
+        with parallel_config(backend="ray", n_jobs=jobs):  # which has no generators
+            yield from Parallel()(delayed(_run)(*job) for job in jobs_of)
+        return
+    running = _Running()
+    with running.ended_by_ctrl_c(), parallel_config(backend="threading", n_jobs=jobs):
         ended = Parallel(return_as="generator_unordered")(
-            delayed(run)(name, tuple(command)) for name, command in commands.items()
+            delayed(running.run)(*job) for job in jobs_of
         )
-        yield from (one for one in ended if one is not None)
-        if ray is None and run.__self__.asked:
-            raise KeyboardInterrupt
+        yield from filter(None, ended)
+    if running.asked:
+        raise KeyboardInterrupt
 
 
 def _run(name: str, command: Sequence[str], begun=lambda process: None) -> Ended:

@@ -7,9 +7,9 @@ import re
 import sys
 from array import array
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain, count
 from pathlib import Path
 
@@ -29,13 +29,21 @@ _BREAK = re.compile(r"\s*<br\s*/?>\s*", re.IGNORECASE)
 
 SPLITS = ("lines", "paragraphs", "stream")
 
+# A text may take most of the memory there is: it is held once, and what NumPy needs
+# several times as much for (int64 to count, masks) is done in pieces of so many tokens.
+PIECE = 1 << 20
+
+# `load_text` tells how far it is after each so many tokens.
+PROGRESS_STEP = 20_000_000
+
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
     """A text to learn from, a held-out one, and the vocabulary of the first.
 
     Both are the ids of the words of each segment (a line or a paragraph) and `END`
-    after it, all in one array. No id is `PADDING` or `START`.
+    after it, all in one array. No id is `PADDING` or `START`. The parts of a stream are
+    views of one array.
 
     Attributes:
         name: The text in words, such as "text (novel.txt)".
@@ -60,18 +68,26 @@ class Corpus:
         """Whether the segments are one continuous text, not texts of their own."""
         return self.split == "stream"
 
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """How often each id occurs in `train`, int64 (vocabulary,)."""
+        return _count(self.train, len(self.vocabulary))
+
     @property
     def facts(self) -> dict:
         """Sizes: of each part its tokens (`END` among them), segments and OOV rate."""
-        parts = {"train": self.train, "held_out": self.held_out}
-        facts = {
-            name: {
-                "tokens": len(ids),
-                "segments": int(np.count_nonzero(ids == END)),
-                "oov_rate": float(np.mean(ids == OOV)) if len(ids) else None,
-            }
-            for name, ids in parts.items()
+        parts = {
+            "train": self.counts,
+            "held_out": _count(self.held_out, len(self.vocabulary)),
         }
+        facts = {}
+        for name, counts in parts.items():
+            tokens = int(counts.sum())
+            facts[name] = {
+                "tokens": tokens,
+                "segments": int(counts[END]),
+                "oov_rate": float(counts[OOV] / tokens) if tokens else None,
+            }
         return {**facts, "vocabulary": len(self.vocabulary)}
 
 
@@ -86,8 +102,12 @@ def load_text(
     max_vocab: int | None = None,
     limit: int | None = None,
     seed: int = 0,
+    progress: Callable[[int], None] | None = None,
 ) -> Corpus:
     """Loads a text as ids.
+
+    Memory is needed for four bytes a token and for the distinct words; held-out
+    segments that `seed` chooses take some more.
 
     The text is split before its words are counted: a word that only the held-out part
     has, as one that is too rare, is `OOV`. Words are ranked by their count in the
@@ -108,6 +128,8 @@ def load_text(
         max_vocab: Most ids, the `FIRST_WORD` special ones included.
         limit: Most words read of a source; the rest is left out.
         seed: Chooses the held-out segments.
+        progress: Is called with the number of tokens read of a source after each
+            `PROGRESS_STEP`.
 
     Raises:
         FileNotFoundError: There is no such source.
@@ -115,9 +137,16 @@ def load_text(
     """
     _check_options(held_out, split, tokenizer, min_count, max_vocab, limit, seed)
     words: dict[str, int] = defaultdict(count(FIRST_WORD).__next__)
-    read = partial(_read, words=words, split=split, tokenizer=tokenizer, limit=limit)
+    read = partial(
+        _read,
+        words=words,
+        split=split,
+        tokenizer=tokenizer,
+        limit=limit,
+        progress=progress,
+    )
     name, train = read(source)
-    if np.count_nonzero(train != END) < 2:
+    if len(train) - _segments(train) < 2:
         raise ValueError(f"expected a text of two words or more; received {name}")
     if held_out_source is None:
         train, rest = _divide(train, held_out, seed, block=split == "stream")
@@ -132,11 +161,13 @@ def load_text(
             f"expected words with a count of {min_count} or more in the training part; "
             f"received {name}"
         )
+    for ids in chain(_pieces(train), _pieces(rest)):
+        ids[:] = new_ids[ids]
     return Corpus(
         name=name,
         source=str(source),
-        train=new_ids[train],
-        held_out=new_ids[rest],
+        train=train,
+        held_out=rest,
         vocabulary=Vocabulary(train_words, tokenizer),
         split=split,
         note=_EMBEDDED_NOTE if source == "embedded" else "",
@@ -167,6 +198,7 @@ def _read(
     split: str,
     tokenizer: str,
     limit: int | None,
+    progress: Callable[[int], None] | None,
 ) -> tuple[str, np.ndarray]:
     """Name and ids of a source; a new word gets the next free id in `words`."""
     name, segments = _open(source)
@@ -174,15 +206,19 @@ def _read(
         segments = paragraphs(segments)
     ids = array("i")
     left = sys.maxsize if limit is None else limit
+    told = 0
     for segment in segments:
         tokens = TOKENIZERS[tokenizer](segment)[:left]
         if tokens or split == "stream":
             ids.extend(map(words.__getitem__, tokens))
             ids.append(END)
         left -= len(tokens)
+        if progress and len(ids) // PROGRESS_STEP > told:
+            told = len(ids) // PROGRESS_STEP
+            progress(len(ids))
         if not left:
             break
-    return name, np.array(ids, np.int32)
+    return name, np.asarray(ids)  # the same memory
 
 
 def _open(source: str | Path) -> tuple[str, Iterator[str]]:
@@ -207,31 +243,65 @@ def _divide(
 
     Of a block that is one segment it is the last tokens.
     """
-    ends = np.flatnonzero(ids == END)
-    if block and share and len(ends) == 1:  # a text without line ends
+    segments = _segments(ids)
+    if block and share and segments == 1:  # a text without line ends
         start = round((1 - share) * len(ids))
         return ids[:start], ids[start:]
-    chosen = round(share * len(ends))
-    if share and not 0 < chosen < len(ends):
+    chosen = round(share * segments)
+    if share and not 0 < chosen < segments:
         raise ValueError(
             f"expected segments enough to hold out a share of {share}; received "
-            f"{len(ends)}"
+            f"{segments}"
         )
-    held_out = np.arange(len(ends)) >= len(ends) - chosen
-    if not block:
-        held_out = np.random.default_rng(seed).permutation(held_out)
-    mask = np.repeat(held_out, np.diff(ends, prepend=-1))
+    if block:
+        start = _start_after(ids, segments - chosen)
+        return ids[:start], ids[start:]
+    held_out = np.arange(segments) >= segments - chosen
+    held_out = np.random.default_rng(seed).permutation(held_out)
+    mask = np.repeat(held_out, np.diff(np.flatnonzero(ids == END), prepend=-1))
     return ids[~mask], ids[mask]
+
+
+def _pieces(ids: np.ndarray) -> Iterator[np.ndarray]:
+    """Views of at most `PIECE` tokens."""
+    return (ids[start : start + PIECE] for start in range(0, len(ids), PIECE))
+
+
+def _segments(ids: np.ndarray) -> int:
+    """How many `END` there are."""
+    return sum(np.count_nonzero(piece == END) for piece in _pieces(ids))
+
+
+def _start_after(ids: np.ndarray, segments: int) -> int:
+    """Where the text goes on after its first so many segments."""
+    start = 0
+    for piece in _pieces(ids):
+        ends = np.flatnonzero(piece == END)
+        if segments <= len(ends):
+            return start + int(ends[segments - 1]) + 1
+        segments -= len(ends)
+        start += len(piece)
+    raise AssertionError("a text of fewer segments than it has")
+
+
+def _count(ids: np.ndarray, size: int) -> np.ndarray:
+    """How often each id below `size` occurs, int64 (size,)."""
+    counts = np.zeros(size, np.int64)
+    for piece in _pieces(ids):
+        counts += np.bincount(piece, minlength=size)
+    return counts
 
 
 def _rank(
     train: np.ndarray, words: list[str], min_count: int, max_vocab: int | None
 ) -> tuple[list[str], np.ndarray]:
     """The vocabulary's words, and the new id of each id that `_read` gave."""
-    counts = np.bincount(train, minlength=FIRST_WORD + len(words))
+    counts = _count(train, FIRST_WORD + len(words))
     counts[END] = 0
     first = np.zeros(len(counts), np.int64)
-    first[train[::-1]] = np.arange(len(train))[::-1]  # the last one assigned stays
+    for start in reversed(range(0, len(train), PIECE)):
+        piece = train[start : start + PIECE][::-1]  # of equal ids the last one stays
+        first[piece] = np.arange(start, start + len(piece))[::-1]
     ranked = np.lexsort((first, -counts))
     kept = ranked[: np.count_nonzero(counts >= min_count)]
     kept = kept[: None if max_vocab is None else max_vocab - FIRST_WORD]

@@ -5,6 +5,7 @@ Analysis" (2011): https://ai.stanford.edu/~amaas/data/sentiment/.
 """
 
 import http.client
+import numbers
 import os
 import socket
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from lstm_keras.embedded_reviews import generate_reviews
-from lstm_keras.preprocessing import FIRST_WORD, TOKENIZERS, Vocabulary
+from lstm_keras.preprocessing import FIRST_WORD, Vocabulary, check_whole
 from lstm_keras.review_files import (
     OPENERS,
     Texts,
@@ -24,6 +25,7 @@ from lstm_keras.review_files import (
     read_folder,
     read_unlabelled,
 )
+from lstm_keras.tokenizers import check_tokenizer
 
 DOWNLOAD_TIMEOUT = 15.0  # seconds without an answer
 SITE = "https://ai.stanford.edu/~amaas/data/sentiment/"
@@ -116,6 +118,7 @@ def load_reviews(
         ConnectionError: `data` is "keras" and the download fails.
         ValueError: A bad argument, or a source that is broken or empty.
     """
+    _check_options(tokenizer, test_fraction, seed, limit)
     options = {"tokenizer": tokenizer, "seed": seed, "limit": limit}
     if data == "embedded":
         return load_embedded(**options)
@@ -241,18 +244,15 @@ def load_unlabelled() -> tuple[str, Iterator[str]]:
 
 
 def _check_options(tokenizer, test_fraction, seed, limit) -> None:
-    if tokenizer is not None and tokenizer not in TOKENIZERS:
-        raise ValueError(
-            f"expected a tokenizer of {sorted(TOKENIZERS)}; received {tokenizer!r}"
-        )
-    if not 0 < test_fraction < 1:
+    if tokenizer is not None:
+        check_tokenizer(tokenizer)
+    if not isinstance(test_fraction, numbers.Real) or not 0 < test_fraction < 1:
         raise ValueError(
             f"expected a test_fraction between 0 and 1; received {test_fraction!r}"
         )
-    if not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"expected a seed of at least 0; received {seed!r}")
-    if limit is not None and (not isinstance(limit, int) or limit < 2):
-        raise ValueError(f"expected a limit of at least 2; received {limit!r}")
+    check_whole("seed", seed, 0)
+    if limit is not None:
+        check_whole("limit", limit, 2)
 
 
 def _find_local() -> Path | None:

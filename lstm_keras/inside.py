@@ -109,7 +109,8 @@ def intercepted(model: keras.Layer, layers: dict, on_call: Callable) -> Iterator
             if isinstance(layer, keras.layers.Bidirectional):
                 # Or Keras may compute both directions in one operator of its own.
                 for one in (layer.forward_layer, layer.backward_layer):
-                    stack.enter_context(replaced(one, use_cudnn=False))
+                    if isinstance(one, (keras.layers.LSTM, keras.layers.GRU)):
+                        stack.enter_context(replaced(one, use_cudnn=False))
         yield
 
 

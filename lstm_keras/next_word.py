@@ -82,10 +82,11 @@ def length_batches(
     return [order[start : start + batch_size] for start in starts]
 
 
-def streams(
-    ids: np.ndarray, batch_size: int, steps: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts one continuous text into parallel streams, and these into windows.
+class Streams(Sequence):
+    """One continuous text in parallel streams, which are cut into windows.
+
+    Window `w` is inputs and targets, int32 (batch_size, steps), with `PADDING` in both
+    where a stream has ended. It is cut out of the text when it is asked for.
 
     Row k of window w goes on where row k of window w - 1 ended, so that a stateful
     model reads `batch_size` parts of the text at once (Zaremba et al., "Recurrent
@@ -98,22 +99,28 @@ def streams(
         batch_size: Number of streams, all of ceil(tokens / batch_size) tokens but the
             last ones, which are filled up.
         steps: Length of a window.
-
-    Returns:
-        Inputs and targets, int32 (windows, batch_size, steps), `PADDING` in both where
-        a stream has ended.
     """
-    check_whole("batch_size", batch_size, 1)
-    check_whole("steps", steps, 1)
-    length = -(-len(ids) // batch_size)
-    windows = -(-length // steps)
 
-    def cut(tokens: np.ndarray) -> np.ndarray:
-        rows = np.pad(tokens, (0, batch_size * length - len(ids)))  # with PADDING, 0
-        rows = rows.reshape(batch_size, length)
-        rows = np.pad(rows, ((0, 0), (0, windows * steps - length)))
-        rows = rows.reshape(batch_size, windows, steps)
-        return np.ascontiguousarray(rows.swapaxes(0, 1), np.int32)
+    def __init__(self, ids: np.ndarray, batch_size: int, steps: int):
+        check_whole("batch_size", batch_size, 1)
+        check_whole("steps", steps, 1)
+        self._ids = np.asarray(ids, np.int32)
+        self._steps = steps
+        self._length = -(-len(ids) // batch_size)
+        self._starts = self._length * np.arange(batch_size)[:, None]
 
-    inputs, targets = shift(ids)
-    return cut(inputs), cut(targets)
+    def __len__(self) -> int:
+        return -(-self._length // self._steps)
+
+    def __getitem__(self, window: int) -> tuple[np.ndarray, np.ndarray]:
+        window = range(len(self))[window]  # counts from the end; ends an iteration
+        steps = window * self._steps + np.arange(self._steps)
+        places = self._starts + steps
+        there = (steps < self._length) & (places < len(self._ids))
+        inputs, targets = (
+            np.where(there, self._ids.take(wanted, mode="clip"), PADDING)
+            for wanted in (places - 1, places)
+        )
+        if window == 0:
+            inputs[0, 0] = START
+        return inputs, targets

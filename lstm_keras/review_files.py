@@ -58,10 +58,6 @@ class _TarStream:
         return self.last
 
 
-class _RefusedError(ValueError):
-    """A source that can be read but must not be taken."""
-
-
 def read_archive(path: Path) -> Texts:
     """Reads the labelled reviews of the official archive, in memory.
 
@@ -118,43 +114,39 @@ def _read_members(path: Path, pattern: re.Pattern) -> Iterator[Review]:
                     if match:
                         _check_review(member, where)
                         if match.groups() in seen:
-                            raise _RefusedError(f"{where}: received it twice")
+                            raise ValueError(f"{where}: received it twice")
                         seen.add(match.groups())
                         data = tar.extractfile(member).read()
                         yield match.groups(), _decode(data, where)
             # tarfile takes a damaged header for the end.
             if stream.last != bytes(tarfile.BLOCKSIZE):
-                raise _RefusedError(f"{path}: damaged or truncated: no end mark")
+                raise ValueError(f"{path}: damaged or truncated: no end mark")
             while file.read(1 << 16):  # up to the checksum
                 if file.tell() > MAX_ARCHIVE_BYTES:
-                    raise _RefusedError(
-                        f"{path}: longer than {MAX_ARCHIVE_BYTES} bytes"
-                    )
-    except _RefusedError:
-        raise
+                    raise ValueError(f"{path}: longer than {MAX_ARCHIVE_BYTES} bytes")
     except (
         *(tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError),
         *(ValueError, OverflowError, RecursionError),  # of malformed headers
     ) as error:
+        if str(error).startswith(str(path)):  # a refusal of ours
+            raise
         raise ValueError(f"{path} is not a whole tar archive: {error}") from error
 
 
 def _check_member(member: tarfile.TarInfo, number: int, where: str) -> None:
     if member.name.startswith("/") or ".." in member.name.split("/"):
-        raise _RefusedError(f"{where}: expected a name inside the archive")
+        raise ValueError(f"{where}: expected a name inside the archive")
     if number >= MAX_MEMBERS:
-        raise _RefusedError(f"{where}: expected at most {MAX_MEMBERS} members")
+        raise ValueError(f"{where}: expected at most {MAX_MEMBERS} members")
     if not 0 <= member.size <= MAX_ARCHIVE_BYTES - member.offset_data:
-        raise _RefusedError(
-            f"{where}: expected at most {MAX_ARCHIVE_BYTES} bytes in all"
-        )
+        raise ValueError(f"{where}: expected at most {MAX_ARCHIVE_BYTES} bytes in all")
 
 
 def _check_review(member: tarfile.TarInfo, where: str) -> None:
     if not member.isreg():
-        raise _RefusedError(f"{where}: expected a regular file")
+        raise ValueError(f"{where}: expected a regular file")
     if member.size > MAX_REVIEW_BYTES:
-        raise _RefusedError(f"{where}: expected at most {MAX_REVIEW_BYTES} bytes")
+        raise ValueError(f"{where}: expected at most {MAX_REVIEW_BYTES} bytes")
 
 
 def _read_files(path: Path, pattern: re.Pattern) -> Iterator[Review]:
@@ -174,7 +166,7 @@ def _decode(data: bytes, where: str) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _RefusedError(f"{where}: expected UTF-8; {error}") from error
+        raise ValueError(f"{where}: expected UTF-8; {error}") from error
 
 
 def _by_split(found_reviews: Iterable[Review], path: Path) -> Texts:

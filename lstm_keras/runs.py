@@ -32,6 +32,15 @@ from lstm_keras.tokenizers import tokenize
 
 START_NAME = "[START]"
 
+# What Keras writes, and nothing more: of a file with more members than these it unpacks
+# all into a temporary folder.
+_MODEL_FILES = ["config.json", "metadata.json", "model.weights.h5"]
+# Keras does not compress. A small file and one that was packed again get by, a bomb
+# does not.
+MAX_MODEL_BYTES = 4 << 30
+MAX_EXPANSION = 10
+_SMALL_MODEL_BYTES = 16 << 20
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -97,14 +106,18 @@ class SentimentRun:
 
         Raises:
             TypeError: `texts` is one string, or holds something else than strings.
+            ValueError: `batch_size` is no whole number of at least 1.
         """
+        check_whole("batch_size", batch_size, 1)
         texts = texts if isinstance(texts, str) else list(texts)
         sequences = self.vocabulary.encode_all(texts)
         if not sequences:
             return []
         maxlen = self.config["maxlen"]
         probabilities = self.model.predict(
-            pad(sequences, maxlen), batch_size=batch_size, verbose=0
+            pad(sequences, maxlen),
+            batch_size=min(batch_size, len(sequences)),
+            verbose=0,
         )[:, 0]
         return [
             Prediction(
@@ -313,7 +326,11 @@ def load_run(path: str | Path) -> SentimentRun | NextWordRun:
     model = _load_model(path / "model.keras")
     if config["experiment"] == "next_word":
         _check_fit(model, vocabulary, None, (None, None, len(vocabulary)), path)
-        return NextWordRun(path, config, vocabulary, model, Stepper(model))
+        try:
+            stepper = Stepper(model)
+        except ValueError as error:
+            raise ValueError(f"{error}, in {path}") from error
+        return NextWordRun(path, config, vocabulary, model, stepper)
     _check_fit(model, vocabulary, config["maxlen"], (None, 1), path)
     return SentimentRun(path, config, vocabulary, model)
 
@@ -321,7 +338,7 @@ def load_run(path: str | Path) -> SentimentRun | NextWordRun:
 def _load_config(path: Path) -> dict:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # nested beyond what the parser takes
         raise ValueError(f"expected JSON in {path}; received {error}") from error
     if not isinstance(config, dict):
         raise ValueError(f"expected settings in {path}; received {config!r:.80}")
@@ -348,14 +365,32 @@ def _load_config(path: Path) -> dict:
 
 
 def _load_model(path: Path) -> keras.Model:
-    if not zipfile.is_zipfile(path):  # Keras would say that there is no such file
-        raise ValueError(
-            f"expected a Keras model in {path}; received no whole zip file"
-        )
+    # Keras and h5py document no errors; for damaged or made-up parts they raise many
+    # kinds.
     try:
-        return keras.models.load_model(path, compile=False)
-    except (ValueError, TypeError, OSError) as error:
+        _check_model_file(path)
+        model = keras.models.load_model(path, compile=False)
+    except Exception as error:
         raise ValueError(f"expected a Keras model in {path}; {error}") from error
+    if not isinstance(model, keras.Model) or not model.built:
+        raise ValueError(
+            f"expected a built Keras model in {path}; received {model!r:.80}"
+        )
+    return model
+
+
+def _check_model_file(path: Path) -> None:
+    """Refuses what is no `.keras` file by the directory of the zip file alone."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    names = sorted(member.filename for member in members)
+    if names != _MODEL_FILES:
+        raise ValueError(f"expected the files {_MODEL_FILES}; received {names!s:.200}")
+    size = sum(member.file_size for member in members)
+    most = max(_SMALL_MODEL_BYTES, MAX_EXPANSION * path.stat().st_size)
+    most = min(most, MAX_MODEL_BYTES)
+    if size > most:
+        raise ValueError(f"expected at most {most} bytes in all; received {size}")
 
 
 def _check_fit(

@@ -49,7 +49,8 @@ _SILENT = (
 )
 _SIGN = rf"\.++|-++|!++|\?++|\*++|=++|~++|'++|`++|[^\w\s{_SILENT}]"
 _URL = rf"""(?i:https?://|www\.)[^\s<>"{_SILENT}]*[^\s<>"{_SILENT}.,;:!?)\]}}']"""
-_ABBREVIATION = r"(?:[^\W\d_]\.){2,}+(?!\w)"  # "e.g.", "U.S."
+# "e.g.", "U.S."; one letter, "İ", has two in lower case.
+_ABBREVIATION = r"(?:[^\W\d_]\u0307?\.){2,}+(?!\w)"
 _CAPITAL = "A-ZÀ-ÖØ-ÞΑ-ΩЀ-Я"
 _DOT = rf"\.(?:(?![{_CAPITAL}])|(?<=[{_CAPITAL}]\.))"  # not that of "end.The"
 
@@ -82,10 +83,13 @@ def _split_words(text: str) -> list[str]:
         text = _ENTITY.sub(lambda entity: html.unescape(entity.group()), text)
     text = _TAG.sub(" ", text)
     if text.isascii():
-        token = _ASCII_TOKEN
-    else:
-        token, text = _TOKEN, _normalized(text)
-    return token.findall(text.replace("`", "'").replace("_", " ").lower())
+        return _ASCII_TOKEN.findall(_plain(text))
+    # Lower case takes some letters apart.
+    return _TOKEN.findall(unicodedata.normalize("NFC", _plain(_normalized(text))))
+
+
+def _plain(text: str) -> str:
+    return text.replace("`", "'").replace("_", " ").lower()
 
 
 def _split_cased(text: str) -> list[str]:
@@ -128,7 +132,7 @@ _STARTING = re.compile(r"[^\W\d_](?:[^\W_]|['-])*")  # what a capital suits
 
 def check_tokenizer(tokenizer: str) -> None:
     """Raises a `ValueError` for what is no name of `TOKENIZERS`."""
-    if tokenizer not in TOKENIZERS:
+    if tokenizer not in [*TOKENIZERS]:  # of what can't be hashed, too
         raise ValueError(
             f"expected a tokenizer of {sorted(TOKENIZERS)}; received {tokenizer!r}"
         )

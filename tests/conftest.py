@@ -1,6 +1,7 @@
 """What several test files share."""
 
 import os
+import random
 import sys
 from pathlib import Path
 
@@ -9,6 +10,34 @@ import pytest
 # Linux lets a process map 65,530 pieces of memory, and each program that JAX compiles
 # takes some: past the limit it dies.
 MOST_MAPPINGS = 15_000
+
+
+@pytest.hookimpl(tryfirst=True)  # before Hypothesis's own, which reads the option
+def pytest_configure(config):
+    """Choose the seed of all random examples here, to be able to name it."""
+    if config.getoption("--hypothesis-seed") is None:
+        given = getattr(config, "workerinput", {}).get("seed")
+        config.option.hypothesis_seed = given or random.getrandbits(32)
+
+
+@pytest.hookimpl(optionalhook=True)  # of xdist
+def pytest_configure_node(node):
+    """Give its worker processes the same seed."""
+    node.workerinput["seed"] = node.config.option.hypothesis_seed
+
+
+def pytest_report_header(config):
+    """Say how a failure can be repeated."""
+    return f"random examples: --hypothesis-seed={config.option.hypothesis_seed}"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _full_float32():
+    """Let no GPU round factors to TensorFloat-32, which has 10 bits."""
+    if "jax" in sys.modules:
+        sys.modules["jax"].config.update("jax_default_matmul_precision", "highest")
+    if "torch" in sys.modules:
+        sys.modules["torch"].backends.cudnn.allow_tf32 = False
 
 
 @pytest.fixture(autouse=True)

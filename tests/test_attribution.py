@@ -5,7 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
-from equality import normal, randomize_weights
+from equality import TOLERANCES, normal, randomize_weights
 from keras import layers, ops
 from test_inside import assert_same_attributes, attributes
 
@@ -168,8 +168,8 @@ def test_integrated_gradients_are_those_of_the_reference(make, mask_zero):
     )
     ends = lstm_forward(np.stack([start, end]), *weights, mask=np.stack([mask] * 2))
     baseline, output = (ends.h_last @ kernel)[:, 0] + bias
-    assert found.baseline == pytest.approx(baseline, rel=1e-5)
-    assert found.output == pytest.approx(output, rel=1e-5)
+    assert found.baseline == pytest.approx(baseline, rel=TOLERANCES["float32"])
+    assert found.output == pytest.approx(output, rel=TOLERANCES["float32"])
     assert abs(found.rest) <= 0.01 * abs(found.output - found.baseline)
     assert_sums_up(found)
 

@@ -7,10 +7,12 @@ import tarfile
 import tracemalloc
 from collections import Counter
 from io import BytesIO
+from itertools import chain
 
 import numpy as np
 import pytest
 
+from lstm_keras import corpora
 from lstm_keras.corpora import load_text
 from lstm_keras.next_word import sentences
 from lstm_keras.preprocessing import END, FIRST_WORD, OOV, PADDING, START
@@ -143,23 +145,54 @@ def test_facts_count_what_is_there(text):
             "segments": len(parts),
             "oov_rate": pytest.approx(unknown / tokens),
         }
+    words = Counter(chain.from_iterable(segments(corpus, corpus.train)))
+    by_id = [words[word] for word in corpus.vocabulary.words]
+    assert corpus.counts.tolist() == [0, 0, words[None], 30, *by_id]
     assert facts["vocabulary"] == len(corpus.vocabulary)
     nothing = load_text(text, held_out=0).facts["held_out"]
     assert nothing == {"tokens": 0, "segments": 0, "oov_rate": None}
 
 
-def test_the_text_is_not_held_in_memory(tmp_path):
+@pytest.mark.parametrize(("split", "least"), [("stream", 4), ("lines", 8)])
+def test_the_text_is_held_once_and_as_four_bytes_a_token(
+    tmp_path, monkeypatch, split, least
+):
+    """Only segments that are chosen here and there must be copied."""
+    monkeypatch.setattr(corpora, "PIECE", 1000)
     path = tmp_path / "a.txt"
     path.write_text("one two three four five six seven eight\n" * 50_000)
     load_text(path, limit=100)  # what is loaded once and for all
     tracemalloc.start()
     try:
-        tokens = load_text(path).facts["train"]["tokens"]
+        facts = load_text(path, split=split).facts
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert tokens == 45_000 * 9
-    assert peak < 16 * tokens  # bytes; 8 more for its lines, or for a list of words
+    assert [facts[key]["tokens"] for key in KEYS] == [45_000 * 9, 5_000 * 9]
+    assert least <= peak / (50_000 * 9) < 1.5 * least
+
+
+@pytest.mark.parametrize("split", ["lines", "stream"])
+def test_the_pieces_in_which_a_text_is_worked_on_make_no_difference(
+    text, monkeypatch, split
+):
+    whole = load_text(text, split=split, min_count=2, held_out=0.3)
+    for size in (1, 7, 40):
+        monkeypatch.setattr(corpora, "PIECE", size)
+        pieces = load_text(text, split=split, min_count=2, held_out=0.3)
+        for key in KEYS:
+            np.testing.assert_array_equal(getattr(pieces, key), getattr(whole, key))
+        assert pieces.vocabulary.words == whole.vocabulary.words
+        assert pieces.facts == whole.facts
+
+
+def test_a_long_reading_tells_how_far_it_is(text, monkeypatch):
+    monkeypatch.setattr(corpora, "PROGRESS_STEP", 50)
+    told = []
+    corpus = load_text(text, progress=told.append, held_out=0)
+    tokens = len(corpus.train)
+    assert [count // 50 for count in told] == list(range(1, tokens // 50 + 1))
+    assert all(count % 50 < len(LINES[0].split()) + 1 for count in told)
 
 
 # The sources with a name

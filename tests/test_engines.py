@@ -16,6 +16,7 @@ from equality import (
     BACKEND,
     ENGINES,
     FEATURES,
+    HAS_CUDNN,
     TIME,
     UNITS,
     assert_all_close,
@@ -40,6 +41,10 @@ every_engine = pytest.mark.parametrize("engine", ENGINES)
 only_tensorflow = pytest.mark.skipif(
     BACKEND != "tensorflow", reason="how TensorFlow compiles"
 )
+ON_GPU = "cpu" not in str(ops.zeros(()).device).lower()
+with_cudnn = pytest.mark.skipif(not HAS_CUDNN, reason="there is no cuDNN")
+without_cudnn = pytest.mark.skipif(HAS_CUDNN, reason="there is cuDNN")
+not_on_jax = pytest.mark.skipif(BACKEND == "jax", reason="cudnn is not for JAX")
 linux = pytest.mark.skipif(
     not Path("/proc/self/status").exists(), reason="reads /proc/self/status"
 )
@@ -89,16 +94,25 @@ def padded_ids(rows, time, seed=0):
 # The choice.
 
 
-@every_engine
-def test_auto_takes_the_engine_of_the_backend(engine):
+def test_auto_takes_the_first_engine_that_can():
     choice = LSTM(UNITS).explain_engine()
-    assert choice.engine == engine
-    assert set(choice.passed_over) == {*engines.BACKENDS, "loop"} - {engine}
-    assert "needs a GPU" in choice.passed_over["cudnn"]
+    taken, *others = ENGINES
+    assert choice.engine == taken
+    assert set(choice.passed_over) == {*engines.BACKENDS, "loop"} - {taken}
+    for name in (*others, "loop"):
+        assert choice.passed_over[name] == "an engine before it can do the same"
     for name, backends in engines.BACKENDS.items():
         if BACKEND not in backends:
             assert f"and this is {BACKEND}" in choice.passed_over[name]
-    assert str(choice).startswith(f"{engine}\nnot cudnn: it needs a GPU")
+    assert str(choice).startswith(f"{taken}\nnot ")
+
+
+@without_cudnn
+@not_on_jax
+def test_without_a_gpu_cudnn_is_passed_over():
+    choice = LSTM(UNITS).explain_engine()
+    reason = "it needs a GPU, and the backend sees none"
+    assert choice.passed_over["cudnn"] == reason
 
 
 class OtherCell(lstm_keras.LSTMCell):
@@ -141,10 +155,9 @@ def test_the_loop_does_what_engines_cannot_and_the_reason_is_given(make, asked, 
     assert all(reason in choice.passed_over[engine] for engine in ENGINES)
 
 
-@every_engine
-def test_with_recurrent_dropout_an_engine_computes_all_but_training(engine):
+def test_with_recurrent_dropout_an_engine_computes_all_but_training():
     layer = LSTM(UNITS, recurrent_dropout=0.1)
-    assert layer.explain_engine(training=False).engine == engine
+    assert layer.explain_engine(training=False).engine == ENGINES[0]
 
 
 @every_engine
@@ -160,15 +173,15 @@ def test_an_engine_asked_for_by_name_that_cannot_is_an_error(engine):
 
 
 @pytest.mark.parametrize(
-    "engine", [name for name, backends in engines.BACKENDS.items() if name != "cudnn"]
+    "engine", [name for name, on in engines.BACKENDS.items() if BACKEND not in on]
 )
 def test_an_engine_of_another_backend_is_an_error(engine):
-    if engine in ENGINES:
-        pytest.skip("it is of this backend")
     with pytest.raises(ValueError, match=f"and this is {BACKEND}"):
         LSTM(UNITS, engine=engine)
 
 
+@without_cudnn
+@not_on_jax
 def test_cudnn_by_name_needs_a_gpu():
     with pytest.raises(ValueError, match="needs a GPU"):
         LSTM(UNITS, engine="cudnn")
@@ -182,7 +195,7 @@ def test_an_engine_must_have_one_of_the_names(engine):
         LSTM(UNITS, engine=engine)
 
 
-@every_engine
+@pytest.mark.parametrize("engine", sorted({*ENGINES} - {"cudnn"}))
 def test_use_cudnn_and_another_engine_exclude_each_other(engine):
     layer = LSTM(UNITS, use_cudnn=True)
     layer.engine = engine
@@ -224,27 +237,40 @@ def test_gradients_of_200_steps_are_those_of_the_reference(engine, masked):
             [x, h0, c0],
         ),
     )
+    expected = reference(layer, x, h0, c0, mask)
+    assert_all_close(results, expected[0])
+    assert_all_close(gradients, expected[1])
+
+
+def reference(layer, x, h0, c0, mask):
+    """What `outputs_and_gradients` returns of a layer that returns its states."""
     weights = [weight.astype("float64") for weight in layer.get_weights()]
-    forward = lstm_forward(x, *weights, h0=h0, c0=c0, mask=mask)
-    shown = forward.output_mask(False)
+    order = slice(None, None, -1 if layer.go_backwards else 1)
+    mask = None if mask is None else mask[:, order]
+    forward = lstm_forward(x[:, order], *weights, h0=h0, c0=c0, mask=mask)
+    shown = forward.output_mask()
     if BACKEND == "jax":  # which shows h0 before the first step
         shown = np.ones_like(shown)
+    output, w = forward.h * shown, loss_weights(forward.h.shape, 0)
+    if not layer.return_sequences:
+        output = output[:, -1]
+        w = np.zeros_like(w)
+        w[:, -1] = loss_weights(output.shape, 0)
     backward = lstm_backward(
         forward,
-        dh=loss_weights(forward.h.shape, 0) * shown,
+        dh=w * shown,
         dh_last=loss_weights(h0.shape, 1),
         dc_last=loss_weights(h0.shape, 2),
     )
-    assert_all_close(results, [forward.h * shown, forward.h_last, forward.c_last])
-    expected = [
+    gradients = [
         backward.kernel,
         backward.recurrent_kernel,
         backward.bias,
-        backward.x,
+        backward.x[:, order],
         backward.h0,
         backward.c0,
     ]
-    assert_all_close(gradients, expected, tolerance=1e-5)
+    return [output, forward.h_last, forward.c_last], gradients
 
 
 @st.composite
@@ -396,9 +422,13 @@ def test_a_first_layer_trains_in_a_compiled_torch_model():
     assert losses[-1] < losses[0]
 
 
+# cuDNN.
+
+
+@not_on_jax
 @pytest.mark.parametrize("masked", [False, True])
 def test_keras_computes_what_the_cudnn_engine_hands_to_it(masked):
-    # Without a GPU, Keras's layer takes its loop, with the same arguments and results.
+    # Without a GPU Keras's layer takes its loop, with the same arguments and results.
     _, loop = layer_pair("auto", return_sequences=True, return_state=True)
     arrays = inputs_and_states()
     x, h, c = (ops.convert_to_tensor(a, "float32") for a in arrays)
@@ -407,6 +437,80 @@ def test_keras_computes_what_the_cudnn_engine_hands_to_it(masked):
     hidden, states = cudnn.run(x, mask, [h, c], *weights, True)
     assert_all_close([hidden, *states], loop(x, initial_state=[h, c], mask=mask))
     assert cudnn.run(x, mask, [h, c], *weights, False)[0] is None
+
+
+@with_cudnn
+@pytest.mark.skipif(BACKEND != "torch", reason="reads the names of torch's functions")
+def test_cudnn_computes_what_is_asked_of_the_engine():
+    def names(function):
+        for before, _ in function.next_functions:
+            if before is not None:
+                yield before.name()
+                yield from names(before)
+
+    layer, loop = layer_pair("cudnn")
+    x = ops.convert_to_tensor(inputs_and_states()[0], "float32")
+    assert "CudnnRnnBackward0" in names(layer(x).grad_fn)
+    assert "CudnnRnnBackward0" not in names(loop(x).grad_fn)
+
+
+# As many rows as lengths, from 0 on.
+LENGTHS = np.linspace(0, 50, 33).astype(int)[:, np.newaxis]
+STEPS = np.arange(50)
+MASKS = {
+    "none": None,
+    "left": STEPS >= 50 - LENGTHS,
+    "right": STEPS < LENGTHS,
+    "holes": (STEPS < LENGTHS) & (STEPS * (LENGTHS + 3) % 7 > 2),
+}
+
+
+@with_cudnn
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("go_backwards", [False, True])
+@pytest.mark.parametrize("return_sequences", [False, True])
+@pytest.mark.parametrize("units", [64, 256])  # cuDNN has a kernel for small layers
+def test_cudnn_at_the_size_of_a_real_layer_computes_the_reference(
+    units, return_sequences, go_backwards, mask
+):
+    mask = MASKS[mask]
+    x = normal(len(LENGTHS), len(STEPS), 32, seed=1)
+    h0, c0 = (normal(len(LENGTHS), units, seed=seed) for seed in (2, 3))
+    layer = LSTM(
+        units,
+        engine="cudnn",
+        return_sequences=return_sequences,
+        return_state=True,
+        go_backwards=go_backwards,
+    )
+    layer.build(x.shape)
+    randomize_weights(layer, scale=1 / np.sqrt(units))
+    found = outputs_and_gradients(
+        layer, lambda x, h, c: layer(x, initial_state=[h, c], mask=mask), [x, h0, c0]
+    )
+    for actual, expected in zip(found, reference(layer, x, h0, c0, mask), strict=True):
+        assert_all_close(actual, expected)
+
+
+@with_cudnn
+def test_use_cudnn_false_takes_nothing_that_calls_cudnn():
+    choice = LSTM(UNITS, use_cudnn=False).explain_engine()
+    assert choice.engine == {"tensorflow": "xla", "torch": "loop"}[BACKEND]
+    assert choice.passed_over["cudnn"] == "use_cudnn=False"
+    if BACKEND == "torch":
+        with pytest.raises(ValueError, match="on a GPU the operator calls cuDNN"):
+            LSTM(UNITS, use_cudnn=False, engine="aten")
+
+
+@with_cudnn
+def test_both_directions_by_cudnn_are_traced():
+    layer = LSTM(UNITS, engine="cudnn", return_sequences=True)
+    both = keras.layers.Bidirectional(layer)
+    model = keras.Sequential([keras.Input((TIME, FEATURES)), both])
+    x = inputs_and_states()[0]
+    forth, back = lstm_keras.trace_gates(model, x).values()
+    expected = np.concatenate([forth.h, back.h], axis=-1)
+    assert_all_close([model.predict(x, verbose=0)], [expected])
 
 
 # Derivatives beyond the first.
@@ -606,6 +710,7 @@ def test_memory_does_not_grow_in_2000_steps():
 
 
 @linux
+@pytest.mark.skipif(ON_GPU, reason="it is the GPU's memory")
 def test_memory_of_training_grows_linearly_with_time():
     program = MEMORY.format(units=64) + (
         "for time in (1000, 2000, 4000):\n"

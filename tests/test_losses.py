@@ -57,9 +57,7 @@ def gradients(function, arrays):
         import jax
 
         return jax.jit(jax.value_and_grad(function, argnums=(0, 1, 2)))(*arrays)
-    import torch
-
-    tensors = [torch.tensor(array, requires_grad=True) for array in arrays]
+    tensors = [ops.convert_to_tensor(array).requires_grad_() for array in arrays]
     loss = function(*tensors)
     loss.backward()
     return loss, [tensor.grad for tensor in tensors]

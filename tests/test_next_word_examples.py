@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstm_keras.next_word import length_batches, prefixes, sentences, shift, streams
+from lstm_keras.next_word import Streams, length_batches, prefixes, sentences, shift
 from lstm_keras.preprocessing import END, PADDING, START
 
 TEXTS = st.lists(st.integers(END, 9), max_size=40).map(lambda ids: np.int32(ids))
@@ -81,25 +81,31 @@ def test_shuffled_batches_differ_by_seed_and_not_otherwise():
 
 
 def test_streams_go_on_from_window_to_window():
-    inputs, targets = streams(np.arange(4, 15, dtype=np.int32), batch_size=2, steps=4)
-    assert targets.tolist() == [
-        [[4, 5, 6, 7], [10, 11, 12, 13]],
-        [[8, 9, 0, 0], [14, 0, 0, 0]],
-    ]
-    assert inputs.tolist() == [
-        [[START, 4, 5, 6], [9, 10, 11, 12]],
-        [[7, 8, 0, 0], [13, 0, 0, 0]],
-    ]
+    windows = Streams(np.arange(4, 15, dtype=np.int32), batch_size=2, steps=4)
+    (first_inputs, first_targets), (inputs, targets) = windows
+    assert first_targets.tolist() == [[4, 5, 6, 7], [10, 11, 12, 13]]
+    assert targets.tolist() == [[8, 9, 0, 0], [14, 0, 0, 0]]
+    assert first_inputs.tolist() == [[START, 4, 5, 6], [9, 10, 11, 12]]
+    assert inputs.tolist() == [[7, 8, 0, 0], [13, 0, 0, 0]]
     assert inputs.dtype == targets.dtype == np.int32
+    assert windows[-1][0].tolist() == windows[1][0].tolist() == inputs.tolist()
+    for index in (2, -3):
+        with pytest.raises(IndexError):
+            windows[index]
 
 
 @settings(max_examples=200, deadline=None)
 @given(TEXTS, st.integers(1, 8), st.integers(1, 8))
 def test_every_token_is_a_target_once_after_the_token_before_it(ids, batch_size, steps):
-    inputs, targets = streams(ids, batch_size, steps)
-    assert inputs.shape == targets.shape == (len(targets), batch_size, steps)
-    before = np.swapaxes(inputs, 0, 1).reshape(batch_size, -1)
-    after = np.swapaxes(targets, 0, 1).reshape(batch_size, -1)
+    windows = Streams(ids, batch_size, steps)
+    length = -(-len(ids) // batch_size)
+    assert len(windows) == -(-length // steps)
+    assert all(part.shape == (batch_size, steps) for pair in windows for part in pair)
+    nothing = np.empty((batch_size, 0), np.int32)
+    before, after = (
+        np.concatenate([nothing, *(pair[part] for pair in windows)], axis=1).ravel()
+        for part in (0, 1)
+    )
     assert after[after != PADDING].tolist() == ids.tolist()
     assert before[after != PADDING].tolist() == [START, *ids.tolist()][: len(ids)]
     assert not before[after == PADDING].any()
@@ -109,9 +115,9 @@ def test_every_token_is_a_target_once_after_the_token_before_it(ids, batch_size,
 def test_sizes_that_are_none_are_refused(value):
     ids = np.int32([4, END])
     with pytest.raises(ValueError, match="expected batch_size"):
-        streams(ids, value, 2)
+        Streams(ids, value, 2)
     with pytest.raises(ValueError, match="expected steps"):
-        streams(ids, 2, value)
+        Streams(ids, 2, value)
     with pytest.raises(ValueError, match="expected batch_size"):
         length_batches([1], value)
     with pytest.raises(ValueError, match="expected maxlen"):

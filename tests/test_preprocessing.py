@@ -4,7 +4,6 @@ Oracles: `keras.utils.pad_sequences`, the Keras tokenizer that TensorFlow still
 carries, and `collections.Counter`.
 """
 
-import json
 import time
 from collections import Counter
 
@@ -202,47 +201,6 @@ def test_failed_save_leaves_the_old_file_whole(tmp_path, monkeypatch):
         Vocabulary(["new"]).save(path)
     assert Vocabulary.load(path).words == ("old",)
     assert [file.name for file in tmp_path.iterdir()] == ["vocabulary.json"]
-
-
-GOOD = {
-    "format": "lstm_keras.vocabulary",
-    "version": 1,
-    "tokenizer": "words",
-    "words": ["a", "b"],
-}
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"{",
-        b"\xff\xfe",
-        b"[]",
-        b"null",
-        b"[" * 100_000,
-        json.dumps({**GOOD, "format": "other"}).encode(),
-        json.dumps({**GOOD, "version": 2}).encode(),
-        json.dumps({**GOOD, "tokenizer": "bpe"}).encode(),
-        json.dumps({**GOOD, "tokenizer": ["words"]}).encode(),
-        json.dumps({**GOOD, "words": "ab"}).encode(),
-        json.dumps({**GOOD, "words": []}).encode(),
-        json.dumps({**GOOD, "words": ["a", 1]}).encode(),
-        json.dumps({**GOOD, "words": ["a", ["b"]]}).encode(),
-        json.dumps({**GOOD, "words": ["a", "a"]}).encode(),
-        json.dumps({key: GOOD[key] for key in GOOD if key != "words"}).encode(),
-    ],
-)
-def test_broken_vocabulary_file_is_refused_by_name(tmp_path, content):
-    path = tmp_path / "broken.json"
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"broken\.json is not a vocabulary"):
-        Vocabulary.load(path)
-
-
-def test_missing_vocabulary_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none\.json"):
-        Vocabulary.load(tmp_path / "none.json")
 
 
 @pytest.mark.parametrize("padding", ["pre", "post"])

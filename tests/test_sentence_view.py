@@ -2,16 +2,11 @@
 
 import json
 import re
-import shutil
-import subprocess
-from urllib.parse import unquote
 
 import pytest
+from browser import browse, in_a_browser
 
 from experiments import report, sentence_view
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 
 HOSTILE = ["</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>", "a&b"]
 GATES = "ifogch"
@@ -47,48 +42,17 @@ def sentence(words, layers=2, units=3):
     }
 
 
-def browse(tmp_path, data, actions, *options):
-    """Open the page, do what `actions` says, and return what it collects in `seen`.
-
-    Also checks that the browser's console stays silent.
-    """
-    page = report.page("Test", [sentence_view.section(data)])
-    script = f"""<script>
+def browse_sentence(tmp_path, data, actions, *options):
+    """`browse` the page of a sentence, with a hand on its keys and menus."""
+    hand = """
       const byId = (id) => document.getElementById(id);
       const key = (name) => byId("words").dispatchEvent(
-        new KeyboardEvent("keydown", {{ key: name, bubbles: true }}));
-      const pick = (id, value) => {{ byId(id).value = value;
-        byId(id).dispatchEvent(new Event("change")); }};
-      const seen = [];
-      {actions}
-      const out = document.createElement("output");
-      out.id = "seen";
-      out.textContent = encodeURIComponent(JSON.stringify(seen));
-      document.body.append(out);
-    </script></body>"""
-    path = tmp_path / "page.html"
-    path.write_text(page.replace("</body>", script), encoding="utf-8")
-    done = subprocess.run(
-        [
-            CHROMIUM,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--no-first-run",
-            "--enable-logging=stderr",
-            f"--user-data-dir={tmp_path / 'profile'}",
-            *options,
-            "--dump-dom",
-            path.as_uri(),
-        ],
-        capture_output=True,
-        encoding="utf-8",
-        timeout=120,
-    )
-    said = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    assert not said, said
-    (found,) = re.findall(r'id="seen">(.*?)</output>', done.stdout)
-    return json.loads(unquote(found))
+        new KeyboardEvent("keydown", { key: name, bubbles: true }));
+      const pick = (id, value) => { byId(id).value = value;
+        byId(id).dispatchEvent(new Event("change")); };
+    """
+    page = report.page("Test", [sentence_view.section(data)])
+    return browse(tmp_path, page, hand + actions, *options)
 
 
 def test_words_and_names_stay_text():
@@ -129,7 +93,7 @@ def test_arrow_keys_choose_a_word_and_show_its_numbers(tmp_path):
       state(); key("Home"); state(); key("ArrowRight"); state();
       key("ArrowLeft"); key("ArrowLeft"); state(); key("End"); state();
     """
-    last, first, second, again, end = browse(
+    last, first, second, again, end = browse_sentence(
         tmp_path, sentence(["the", "film", "is", "good"]), actions
     )
     assert [state[0] for state in (last, first, second, again, end)] == [
@@ -151,7 +115,7 @@ def test_the_pointer_chooses_a_word(tmp_path):
       byId("word-1").dispatchEvent(new PointerEvent("pointerover", { bubbles: true }));
       seen.push(byId("detail").querySelector("h3").textContent);
     """
-    (title,) = browse(tmp_path, sentence(["the", "film", "is"]), actions)
+    (title,) = browse_sentence(tmp_path, sentence(["the", "film", "is"]), actions)
     assert title == "Word 2 of 3: “film”"
 
 
@@ -167,7 +131,7 @@ def test_layer_unit_and_method_can_be_chosen(tmp_path):
       pick("quantity", "f"); seen.push(byId("heat").getAttribute("aria-label"));
       seen.push(byId("chart").getAttribute("aria-label"));
     """
-    found = browse(tmp_path, sentence(["good", "film"]), actions)
+    found = browse_sentence(tmp_path, sentence(["good", "film"]), actions)
     for_it, against, layer, unit, mean, heat, chart = found
     assert "--blue" in for_it and "--orange" in against
     assert "layer_1, unit 2" in layer and "1.002" in layer
@@ -185,7 +149,7 @@ def test_a_click_on_the_heat_map_chooses_unit_and_word(tmp_path):
         clientX: box.left + 0.6 * box.width, clientY: box.top + 0.9 * box.height }));
       seen.push(byId("unit").value, byId("detail").querySelector("h3").textContent);
     """
-    unit, title = browse(tmp_path, sentence(["the", "film"]), actions)
+    unit, title = browse_sentence(tmp_path, sentence(["the", "film"]), actions)
     assert unit == "0"  # the order is 2, 1, 0
     assert title == "Word 2 of 2: “film”"
 
@@ -201,7 +165,7 @@ def test_hostile_words_do_nothing(tmp_path):
       }
       seen.push(document.querySelectorAll("#sentence img").length, alerted);
     """
-    *titles, images, alerted = browse(tmp_path, sentence(HOSTILE), actions)
+    *titles, images, alerted = browse_sentence(tmp_path, sentence(HOSTILE), actions)
     assert [title.split("“")[1][:-1] for title in titles] == HOSTILE
     assert images == alerted == 0
 
@@ -220,6 +184,6 @@ def test_a_long_text_needs_no_sideways_scrolling(tmp_path, width):
       seen.push(document.body.scrollWidth);
       seen.push(byId("words").getBoundingClientRect().height);
     """
-    whole, height = browse(tmp_path, data, actions, "--window-size=1300,900")
+    whole, height = browse_sentence(tmp_path, data, actions, "--window-size=1300,900")
     assert whole <= width
     assert height < 400

@@ -12,6 +12,7 @@ from equality import (
     BATCH,
     FEATURES,
     TIME,
+    TOLERANCES,
     UNITS,
     inputs_and_states,
     normal,
@@ -104,7 +105,7 @@ def read(layer, x, mask=None, h0=None, c0=None):
     )
 
 
-def assert_traced(trace, layer, forward, tolerance=1e-5):
+def assert_traced(trace, layer, forward, tolerance=TOLERANCES["float32"]):
     """Hold a layer's trace to the reference, all in the order of the input's time."""
     order = slice(None, None, -1 if layer.go_backwards else 1)
     expected = {name: getattr(forward, name)[:, order] for name in "ifgoch"}
@@ -327,7 +328,8 @@ def test_both_directions_are_traced(masked, return_sequences):
     outputs = model.predict(ids, verbose=0)
     # Where nothing was read yet, an output is zero on most backends.
     rows = slice(0, 1) if masked and return_sequences else slice(None)
-    np.testing.assert_allclose(outputs[rows], expected[rows], atol=1e-6)
+    tolerance = TOLERANCES["float32"]
+    np.testing.assert_allclose(outputs[rows], expected[rows], atol=tolerance)
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -552,7 +554,8 @@ def test_states_of_a_stateful_layer_go_on_from_batch_to_batch_and_are_kept(make)
 
 def test_states_of_other_stateful_layers_are_kept_and_changed_ones_are_seen():
     below = layers.GRU(UNITS, stateful=True, return_sequences=True)
-    layer = layers.LSTM(UNITS, stateful=True)
+    # Keras's cuDNN on JAX reads what comes from a loop in the wrong order.
+    layer = layers.LSTM(UNITS, stateful=True, use_cudnn=False)
     inputs = keras.Input(batch_shape=(2, TIME, FEATURES))
     model = randomized(keras.Model(inputs, layer(below(inputs))))
     x = normal(2, TIME, FEATURES)
@@ -603,8 +606,10 @@ def fragile_model():
     frames = keras.Input((2, TIME, FEATURES))
     both = layers.Bidirectional(lstm_keras.LSTM(UNITS), name="both")
     hidden = layers.TimeDistributed(both)(frames)
-    hidden = layers.LSTM(UNITS, zero_output_for_mask=True, name="after")(hidden)
-    outputs = layers.Dense(1)(Fragile()(hidden))
+    # Not layers.LSTM: its cuDNN on JAX reads what comes from a loop in the wrong order.
+    cell = layers.LSTMCell(UNITS)
+    after = layers.RNN(cell, zero_output_for_mask=True, name="after")
+    outputs = layers.Dense(1)(Fragile()(after(hidden)))
     model = randomized(keras.Model(frames, outputs))
     model.compile("sgd", "mse")
     return model

@@ -24,7 +24,7 @@ from keras import ops
 
 # The backends on which each engine runs, the preferred one first.
 BACKENDS = {
-    "cudnn": ("tensorflow", "jax", "torch"),
+    "cudnn": ("tensorflow", "torch"),
     "xla": ("tensorflow",),
     "aten": ("torch",),
     "scan": ("jax",),
@@ -129,7 +129,7 @@ def _refusal(name: str, call: Call) -> str | None:
         return "it can't drop the hidden state (recurrent_dropout, in training)"
     if call.unroll:
         return "unroll=True asks for the unrolled loop"
-    if name == "cudnn":
+    if name in ("cudnn", "aten"):
         return _module(name).refusal(call)
     return None
 

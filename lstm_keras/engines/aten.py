@@ -10,6 +10,13 @@ import torch
 from lstm_keras.engines.compaction import run_compacted
 
 
+def refusal(call):
+    """Return why the call can't be done, or None."""
+    if call.use_cudnn is False and torch.cuda.is_available():
+        return "use_cudnn=False, and on a GPU the operator calls cuDNN"
+    return None
+
+
 def run(sequences, mask, states, kernel, recurrent_kernel, bias, return_sequences):
     """Run over all steps; see `lstm_keras.engines`."""
     weights = kernel, recurrent_kernel, bias
