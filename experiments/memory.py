@@ -111,6 +111,7 @@ class Settings:
         "of an LSTM; the other layers get as many as make them equally large",
         group="training",
         least=1,
+        most=recurrent.MOST_UNITS,
     )
     steps: int = option(3000, "most steps of a training", group="training", least=1)
     batch_size: int = option(32, "sequences per step", group="training", least=1)

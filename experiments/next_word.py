@@ -159,9 +159,23 @@ class Settings:
         None, "a PATH to evaluate on instead", group="text"
     )
     layer: str = recurrent.layer_option()
-    embedding: int = option(100, "size of a word's vector", group="model", least=1)
-    units: int = option(150, "size of the recurrent state", group="model", least=1)
-    layers: int = option(1, "recurrent layers on each other", group="model", least=1)
+    embedding: int = option(
+        100,
+        "size of a word's vector",
+        group="model",
+        least=1,
+        most=recurrent.MOST_UNITS,
+    )
+    units: int = option(
+        150,
+        "size of the recurrent state",
+        group="model",
+        least=1,
+        most=recurrent.MOST_UNITS,
+    )
+    layers: int = option(
+        1, "recurrent layers on each other", group="model", least=1, most=100
+    )
     tied: bool = option(
         False,
         "embedding and logits share their weights; the last layer then has the "

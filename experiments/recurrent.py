@@ -6,6 +6,7 @@ from functools import partial
 from experiments.runner import option
 
 LAYERS = ("custom", "builtin", "gru", "simple_rnn")
+MOST_UNITS = 65_536  # beyond it no computer holds the weights
 ENGINES = ("auto", "loop", "cudnn", "xla", "aten", "scan")  # lstm_keras.engines.NAMES
 
 

@@ -219,7 +219,7 @@ def number(
 ):
     """Return a reader of numbers within bounds, for argparse."""
     bounds = [
-        f"{word} {bound:g}"
+        f"{word} {bound if isinstance(bound, int) else f'{bound:g}'}"
         for word, bound in (
             ("at least", least),
             ("at most", most),

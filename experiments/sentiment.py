@@ -56,7 +56,11 @@ class Settings:
         5000, "ids of the embedding: the most frequent words", group="data", least=5
     )
     maxlen: int = option(
-        200, "words read of each review, counted from its end", group="data", least=1
+        200,
+        "words read of each review, counted from its end",
+        group="data",
+        least=1,
+        most=1_000_000,
     )
     validation_split: float = option(
         0.2,
@@ -66,9 +70,19 @@ class Settings:
         below=1,
     )
     layer: str = recurrent.layer_option()
-    embedding: int = option(32, "size of a word's vector", group="model", least=1)
-    units: int = option(64, "size of the recurrent state", group="model", least=1)
-    layers: int = option(1, "recurrent layers on each other", group="model", least=1)
+    embedding: int = option(
+        32, "size of a word's vector", group="model", least=1, most=recurrent.MOST_UNITS
+    )
+    units: int = option(
+        64,
+        "size of the recurrent state",
+        group="model",
+        least=1,
+        most=recurrent.MOST_UNITS,
+    )
+    layers: int = option(
+        1, "recurrent layers on each other", group="model", least=1, most=100
+    )
     bidirectional: bool = option(False, "read in both directions", group="model")
     mask_padding: bool = option(
         False, "skip the padding instead of reading it as a word", group="model"
