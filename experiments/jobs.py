@@ -1,9 +1,11 @@
 """Commands as processes of their own, several at a time; none takes others along."""
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +13,8 @@ from experiments.runner import option
 
 # Of what a job wrote on standard error the end is shown if it failed.
 SHOWN = 2000
+
+IS_JOB = "LSTM_KERAS_JOB"  # says so in a job's environment
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,21 @@ class Ended:
             return f"was killed by {signal.Signals(-self.status).name}"
         lines = self.errors.strip().splitlines() or ["no message"]
         return f"ended with status {self.status}: {lines[-1]}"
+
+
+def end_with_starter() -> None:
+    """End this process, if it is a job, as SIGTERM does once its starter is gone."""
+    if IS_JOB not in os.environ:
+        return
+    # What a job starts in turn is none.
+    del os.environ[IS_JOB]
+
+    def wait():
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdin.buffer.read()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def jobs_option():
@@ -89,7 +108,8 @@ def run_all(
 def _run(name: str, command: Sequence[str], begun=lambda process: None) -> Ended:
     process = subprocess.Popen(
         [sys.executable, "-m", *command],
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,  # open as long as we live
+        env={**os.environ, IS_JOB: "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -97,8 +117,10 @@ def _run(name: str, command: Sequence[str], begun=lambda process: None) -> Ended
         start_new_session=True,  # Ctrl-C reaches it through us alone
     )
     begun(process)
-    _, errors = process.communicate()
-    return Ended(name, process.returncode, errors[-SHOWN:])
+    with process:
+        errors = process.stderr.read()
+        status = process.wait()
+    return Ended(name, status, errors[-SHOWN:])
 
 
 @dataclass

@@ -49,11 +49,12 @@ def main(argv: Sequence[str]) -> None:
     Args:
         argv: The folder of a run's checkpoint, and each training as JSON.
     """
-    from experiments import earlier
+    from experiments import earlier, jobs
     from experiments.memory import Settings
 
     folder = Path(argv[0])
     with runner.sigterm_as_ctrl_c(), runner.readable_errors():
+        jobs.end_with_starter()
         settings = earlier.settings_of(Settings, folder)
         if settings.deterministic:
             make_deterministic()

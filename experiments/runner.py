@@ -163,8 +163,9 @@ def start(
             name = f"{getattr(chosen, named_after)}-{name}"
         chosen = dataclasses.replace(chosen, name=name)
     with sigterm_as_ctrl_c(), readable_errors():
-        from experiments import earlier
+        from experiments import earlier, jobs
 
+        jobs.end_with_starter()
         command = command_line(experiment, argv)
         if getattr(chosen, "resume", None):
             chosen, command = earlier.resumed(chosen, argv, experiment)

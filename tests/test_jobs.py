@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -85,7 +87,31 @@ time.sleep(60)
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_job_ends_when_its_starter_is_killed(tmp_path):
+    job = f"""
+import pathlib, signal, time
+from experiments import jobs
+def end(*_):
+    pathlib.Path({str(tmp_path)!r}, "ended").touch()
+    raise SystemExit
+signal.signal(signal.SIGTERM, end)
+jobs.end_with_starter()
+pathlib.Path({str(tmp_path)!r}, "there").touch()
+time.sleep(60)
+"""
+    commands = {"one": python(job)}
+    code = f"from experiments import jobs; list(jobs.run_all({commands!r}, 1))"
+    starter = subprocess.Popen([sys.executable, "-c", code])
+    for name in ("there", "ended"):
+        end = time.monotonic() + 60
+        while not (tmp_path / name).exists():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        starter.kill()
+    starter.wait()
+
+
 def test_ray_that_is_not_installed_is_named(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ValueError, match=r"expected Ray for --ray \(pip install ray\)"):
         list(jobs.run_all({"one": python("pass")}, 1, "auto"))
