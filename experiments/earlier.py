@@ -12,6 +12,8 @@ from experiments.whole_files import read_json
 
 # What may differ between two runs of one command.
 PLACES = ("name", "output", "overwrite")
+# What may be chosen anew when a run goes on.
+WAYS = ("jobs", "ray", "checkpoint_seconds")
 PASSING = {
     *("name", "command", "environment", "seconds", "training_seconds", "ending"),
     "speed",
@@ -23,7 +25,7 @@ def resume_option():
     return option(
         None,
         "the folder of an interrupted or killed run, to go on with: its options hold, "
-        "and no other is given",
+        "but for --checkpoint-seconds and --jobs",
         group="earlier runs",
     )
 
@@ -60,11 +62,12 @@ def resumed(chosen, argv: Sequence[str], experiment: str) -> tuple:
         FileNotFoundError: There is no unfinished run.
         ValueError: It is no run of this experiment, or other options were given.
     """
-    _check_alone(chosen, argv, "resume", ())
+    given = _check_alone(chosen, argv, "resume", WAYS)
     path = _run_of(experiment, chosen.resume)
     origin = origin_of(path)
     settings = _settings(type(chosen), origin.get("settings"), path)
     places = {"output": str(path.parent.parent), "name": path.name}
+    places |= {name: getattr(chosen, name) for name in given}
     return (
         dataclasses.replace(settings, **places, resume=chosen.resume),
         origin["command"],
@@ -96,7 +99,12 @@ def repeated(chosen, argv: Sequence[str], experiment: str) -> tuple:
     """
     given = _check_alone(chosen, argv, "repeat", PLACES)
     path = _run_of(experiment, chosen.repeat)
-    config = read_json(path / "config.json")
+    config, metrics = (
+        read_json(path / f"{name}.json") for name in ("config", "metrics")
+    )
+    if metrics.get("interrupted"):
+        raise ValueError(f"expected a finished run to repeat; {path} was interrupted")
+    _check_backend(metrics)
     settings = _settings(type(chosen), config, path)
     places = {name: getattr(chosen, name) for name in given}
     places.setdefault("output", str(path.parent.parent))
@@ -119,13 +127,14 @@ def end(path: Path | None, repeated: str | None) -> None:
     if path is None:
         return
     metrics = read_json(path / "metrics.json")
-    if repeated is not None:
-        lines = compared(read_json(Path(repeated, "metrics.json")), metrics)
-        print(f"\nCompared with {repeated}:", *lines, sep="\n")
     if metrics.get("interrupted"):
         print(f"Go on with: {_resume_command(metrics, path)}")
         sys.exit(runner.INTERRUPTED)
-    if repeated is not None and len(lines) > 1:
+    lines = []
+    if repeated is not None:
+        lines = compared(read_json(Path(repeated, "metrics.json")), metrics)
+        print(f"\nCompared with {repeated}:", *lines, sep="\n")
+    if len(lines) > 1 or metrics.get("ending"):  # which also says what diverged
         sys.exit(1)
 
 
@@ -183,11 +192,24 @@ def _check_alone(chosen, argv, name: str, allowed: Sequence[str]) -> set[str]:
 
 def _run_of(experiment: str, run: str) -> Path:
     path = Path(run)
-    if path.resolve().parent.name != experiment:
+    if len(path.parts) < 2 or ".." in path.parts:
+        path = path.resolve()
+    if path.absolute().parent.name != experiment:
         raise ValueError(
             f"expected a run of {experiment}, OUTPUT/{experiment}/NAME; received {run}"
         )
     return path
+
+
+def _check_backend(metrics: dict) -> None:
+    import keras
+
+    backend = metrics["environment"]["backend"]
+    if backend != keras.backend.backend():
+        raise ValueError(
+            f"expected the backend of the run, KERAS_BACKEND={backend}; received "
+            f"{keras.backend.backend()}"
+        )
 
 
 def _settings(kind: type, values, path: Path):

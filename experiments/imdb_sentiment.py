@@ -9,7 +9,7 @@ from pathlib import Path
 
 from experiments import recurrent, report, runner, sentiment_report, training
 from experiments.reproducible import make_deterministic
-from experiments.run_folder import RunFolder, begin, forget, run_path
+from experiments.run_folder import RunFolder, begin, run_path
 from experiments.runner import configuration
 from experiments.sentiment import (
     RECIPES,
@@ -85,7 +85,7 @@ def run(settings: Settings, command: str) -> Path:
         config, data = configuration(EXPERIMENT, settings), data_facts(reviews)
         environment = runner.environment()
         kept = begin(folder, config, command, environment, data)
-        trained, ending = train_all(settings, reviews, len(vocabulary), kept)
+        trained, diverged, ending = train_all(settings, reviews, len(vocabulary), kept)
         baselines, baselines_ending = evaluate_baselines(
             settings, reviews, quick=bool(ending)
         )
@@ -96,7 +96,7 @@ def run(settings: Settings, command: str) -> Path:
             "name": settings.name,
             "command": command,
             "interrupted": bool(ending),
-            "ending": ending,
+            "ending": " ".join([*diverged, *filter(None, [ending])]),
             "data": data | split_sizes(reviews, trained[0].validation.size),
             "engine": engine,
             "environment": environment,
@@ -108,15 +108,13 @@ def run(settings: Settings, command: str) -> Path:
         }
         with runner.ctrl_c_ignored():
             write_run(folder, config, reviews, vocabulary, trained, best, metrics)
-            if not ending:
-                forget(folder)
     print(sentiment_report.text(metrics, path))
     return path
 
 
 def train_all(
     settings: Settings, reviews, input_dim: int, kept: Path
-) -> tuple[list[Trained], str]:
+) -> tuple[list[Trained], list[str], str]:
     """Train one model for each seed.
 
     Args:
@@ -126,31 +124,34 @@ def train_all(
         kept: The folder where the trainings are kept, and gone on with.
 
     Returns:
-        What was trained, at least one, and a sentence on how it ended early, empty if
-        it did not: an interruption ends the training that is running, and that or a
-        training that diverges leaves out the seeds after it.
+        What was trained, at least one; a sentence for each seed that diverged; and one
+        on how it ended early, empty if it did not: an interruption ends the training
+        that is running, and leaves out the seeds after it.
     """
     train = examples(reviews.train, settings, input_dim)
     test = examples(reviews.test, settings, input_dim)
-    trained = []
+    trained, diverged = [], []
     seeds = range(settings.seed, settings.seed + settings.seeds)
     for seed in seeds:
         file = training.Kept(kept / f"seed-{seed}.npz", settings.checkpoint_seconds)
         try:
             trained.append(train_one(settings, train, test, input_dim, seed, file))
-        except (KeyboardInterrupt, training.DivergedError) as error:
+        except training.DivergedError as error:
+            diverged.append(f"Seed {seed} diverged: {error}; it is left out.")
+            if seed == seeds[-1] and not trained:
+                raise
+            continue
+        except KeyboardInterrupt:  # twice, or not while it learns
             if not trained:
                 raise
-            what = f"Seed {seed} diverged: {error}"
-            if isinstance(error, KeyboardInterrupt):  # twice, or not while it learns
-                what = f"Seed {seed} was interrupted"
-            return trained, f"{what}; it and any after it are left out."
+            what = f"Seed {seed} was interrupted; it and any after it are left out."
+            return trained, diverged, what
         if trained[-1].fit.interrupted:
             epoch = len(trained[-1].fit.history["loss"])
             what = f"The training of seed {seed} was interrupted in epoch {epoch}"
             rest = "; later seeds are left out" if seed < seeds[-1] else ""
-            return trained, f"{what}{rest}."
-    return trained, ""
+            return trained, diverged, f"{what}{rest}."
+    return trained, diverged, ""
 
 
 def evaluate_baselines(settings: Settings, reviews, quick: bool) -> tuple[list, str]:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from experiments.runner import option
+from experiments.runner import INTERRUPTED, option
 
 # Of what a job wrote on standard error the end is shown if it failed.
 SHOWN = 2000
@@ -28,6 +28,8 @@ class Ended:
     @property
     def how(self) -> str:
         """The end in words."""
+        if self.status == INTERRUPTED:
+            return "was interrupted"
         if self.status < 0:
             return f"was killed by {signal.Signals(-self.status).name}"
         lines = self.errors.strip().splitlines() or ["no message"]
@@ -42,8 +44,10 @@ def end_with_starter() -> None:
     del os.environ[IS_JOB]
 
     def wait():
-        with contextlib.suppress(OSError, ValueError):
-            sys.stdin.buffer.read()
+        # Not sys.stdin, which Python wants to itself when it ends.
+        with contextlib.suppress(OSError):
+            while os.read(0, 1):
+                pass
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, daemon=True).start()
@@ -106,16 +110,19 @@ def run_all(
 
 
 def _run(name: str, command: Sequence[str], begun=lambda process: None) -> Ended:
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command],
-        stdin=subprocess.PIPE,  # open as long as we live
-        env={**os.environ, IS_JOB: "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,  # Ctrl-C reaches it through us alone
-    )
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            stdin=subprocess.PIPE,  # open as long as we live
+            env={**os.environ, IS_JOB: "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,  # Ctrl-C reaches it through us alone
+        )
+    except OSError as error:  # no memory for one more process
+        return Ended(name, 1, str(error))
     begun(process)
     with process:
         errors = process.stderr.read()
@@ -133,8 +140,14 @@ class _Running:
     def run(self, name: str, command: Sequence[str]) -> Ended | None:
         if self.asked:
             return None
+
+        def begun(process: subprocess.Popen) -> None:
+            self.processes[name] = process
+            if self.asked:  # while it was starting
+                process.terminate()
+
         try:
-            return _run(name, command, lambda p: self.processes.__setitem__(name, p))
+            return _run(name, command, begun)
         finally:
             self.processes.pop(name, None)
 

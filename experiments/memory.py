@@ -27,7 +27,6 @@ from experiments.reproducible import (
 from experiments.run_folder import (
     RunFolder,
     begin,
-    forget,
     name_option,
     output_option,
     overwrite_option,
@@ -191,8 +190,6 @@ def run(settings: Settings, command: str) -> Path:
         }
         with runner.ctrl_c_ignored():
             write_run(folder, config, metrics, outcomes)
-            if not ending:
-                forget(folder)
     print(memory_report.text(metrics, config, path))
     return path
 
@@ -228,6 +225,8 @@ def train_all(
                 *(grid, memory_worker.command(progress), progress, outcomes),
                 *(memory_report.line, settings.jobs, settings.ray),
             )
+            if died and not outcomes:
+                raise ValueError(f"no training could be made: {'; '.join(died)}")
             return f"Some trainings are missing: {'; '.join(died)}." if died else ""
         with training.stop_on_interrupt() as interrupt:
             train = memory_worker.trainer(settings, progress, interrupt)

@@ -239,7 +239,7 @@ def run_in_processes(
                 if job in found:
                     outcomes[job] = found[job]
                     left = grid.remaining(outcomes)
-                    show(described(job, found[job]), outcomes, left)
+                    show(described(job, found[job]), outcomes, left, count)
                 else:
                     lost.add(job)
             if ended.status:
@@ -248,13 +248,14 @@ def run_in_processes(
     return died
 
 
-def show(text: str, outcomes: Outcomes, left: Sequence[Job]) -> None:
+def show(text: str, outcomes: Outcomes, left: Sequence[Job], at_once: int = 1) -> None:
     """Print what was done, how much of the grid that is, and how long the rest takes.
 
     A terminal gets a bar below the lines, which moves on with them.
     """
     done, total = len(outcomes), len(outcomes) + len(left)
-    rest = f"about {duration(seconds_left(outcomes, left))} left" if left else "done"
+    seconds = seconds_left(outcomes, left) / at_once
+    rest = f"about {duration(seconds)} left" if left else "done"
     if not sys.stdout.isatty():
         print(f"{done}/{total}  {text}; {rest}", flush=True)
         return

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import filelock
+
 from experiments import runner, training
 from experiments.memory_grid import Progress
 from experiments.memory_training import Job, Outcome, Trainer
@@ -59,9 +61,12 @@ def main(argv: Sequence[str]) -> None:
         if settings.deterministic:
             make_deterministic()
         progress = Progress(folder)
-        with training.stop_on_interrupt() as interrupt:
+        wanted = [Job(**json.loads(text)) for text in argv[1:]]
+        # What a killed run has left may need a moment to notice it.
+        lock = filelock.FileLock(progress.path / f".{wanted[0].name}.lock", timeout=300)
+        with lock, training.stop_on_interrupt() as interrupt:
             train = trainer(settings, progress, interrupt)
-            for job in (Job(**json.loads(text)) for text in argv[1:]):
+            for job in wanted:
                 progress.keep(job, train(job))
 
 

@@ -25,7 +25,6 @@ from experiments.reproducible import (
 from experiments.run_folder import (
     RunFolder,
     begin,
-    forget,
     name_option,
     output_option,
     overwrite_option,
@@ -343,33 +342,31 @@ def run(settings: Settings, command: str) -> Path:
         environment = runner.environment()
         kept = begin(folder, config, command, environment, data)
         parts, fitted = train(settings, corpus, kept)
-        with runner.ctrl_c_ignored():  # what was trained is not to be lost now
-            trained = Trained(parts, fitted, *score(settings, corpus, parts))
-            results = evaluate(settings, corpus, trained)
-            ending = ""
-            if fitted.interrupted:
-                epoch = len(fitted.history["perplexity"])
-                ending = f"The training was interrupted in epoch {epoch}."
-            metrics = {
-                "experiment": EXPERIMENT,
-                "name": settings.name,
-                "command": command,
-                "interrupted": fitted.interrupted,
-                "ending": ending,
-                "data": data,
-                "engine": engine,
-                "environment": environment,
-                "seconds": round(time.perf_counter() - start, 1),
-                "sampled_softmax": settings.sampled_softmax,
-                "parameters": parts.model.count_params(),
-                "epochs": len(fitted.history["perplexity"]),
-                "best_epoch": fitted.best_epoch,
-                "training_seconds": round(fitted.seconds, 1),
-                "results": results,
-            }
+        trained = Trained(parts, fitted, *score(settings, corpus, parts))
+        results = evaluate(settings, corpus, trained)
+        ending = ""
+        if fitted.interrupted:
+            epoch = len(fitted.history["perplexity"])
+            ending = f"The training was interrupted in epoch {epoch}."
+        metrics = {
+            "experiment": EXPERIMENT,
+            "name": settings.name,
+            "command": command,
+            "interrupted": fitted.interrupted,
+            "ending": ending,
+            "data": data,
+            "engine": engine,
+            "environment": environment,
+            "seconds": round(time.perf_counter() - start, 1),
+            "sampled_softmax": settings.sampled_softmax,
+            "parameters": parts.model.count_params(),
+            "epochs": len(fitted.history["perplexity"]),
+            "best_epoch": fitted.best_epoch,
+            "training_seconds": round(fitted.seconds, 1),
+            "results": results,
+        }
+        with runner.ctrl_c_ignored():
             write_run(folder, config, corpus, trained, metrics)
-            if not fitted.interrupted:
-                forget(folder)
     print(next_word_report.text(metrics, path))
     return path
 
@@ -581,7 +578,8 @@ def evaluate(settings: Settings, corpus: "Corpus", trained: Trained) -> list[dic
     name = recurrent.layer_name(settings)
     results = [result(name, trained.train_scores, trained.held_out_scores)]
     models = {"Kneser-Ney trigram": KneserNeyTrigram, "Unigram": UnigramModel}
-    if not settings.baselines:
+    # Who interrupts wants to see the end.
+    if trained.fit.interrupted or not settings.baselines:
         return results
     sample = train_sample(settings, corpus)
     for name, kind in models.items():

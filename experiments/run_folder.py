@@ -14,7 +14,8 @@ from pathlib import Path
 
 import filelock
 
-from experiments.runner import option
+from experiments.runner import ctrl_c_ignored, option
+from experiments.training import DivergedError
 from experiments.whole_files import read_json, sync, write_json
 
 CHECKPOINT = "checkpoint"
@@ -89,13 +90,11 @@ class RunFolder:
         if error is not None:
             self._give_up()
             if _holds_work(self._partial):
-                print(
-                    f"\nWhat was done is kept; go on with --resume {self.path}",
-                    file=sys.stderr,
-                )
+                print(f"\n{self._what_is_kept(error)}", file=sys.stderr)
             return
         try:
-            self._take_name()
+            with ctrl_c_ignored():
+                self._take_name()
         except OSError as error:
             raise OSError(
                 f"expected to name the finished run {self.path}; it lies in "
@@ -179,6 +178,11 @@ class RunFolder:
                 shutil.rmtree(self._partial)
         self._lock.release()
 
+    def _what_is_kept(self, error: BaseException) -> str:
+        if isinstance(error, DivergedError):  # it would again
+            return f"The last finite state is kept in {self._partial / CHECKPOINT}"
+        return f"What was done is kept; go on with --resume {self.path}"
+
     def _take_name(self) -> None:
         for folder, _, files in os.walk(self._partial):
             for name in files:
@@ -194,6 +198,9 @@ class RunFolder:
                 self._old.rename(self.path)
             raise
         sync(self.path.parent)
+        # Only now: until it has its name, a kill must not cost what was trained.
+        if not _interrupted(self.path):
+            shutil.rmtree(self.path / CHECKPOINT, ignore_errors=True)
         (self.path / LOCK).unlink(missing_ok=True)
         if self._old.is_dir():
             shutil.rmtree(self._old)
@@ -242,11 +249,6 @@ def begin(
     return path.parent
 
 
-def forget(folder: Path) -> None:
-    """Remove the checkpoint: the run is finished."""
-    shutil.rmtree(folder / CHECKPOINT)
-
-
 def origin_of(path: Path) -> dict:
     """Return what an unfinished run was begun with: see `begin`.
 
@@ -292,7 +294,15 @@ def _has_checkpoint(folder: Path) -> bool:
 def _holds_work(folder: Path) -> bool:
     """Whether anything was trained; a run that only was begun is not worth keeping."""
     files = (folder / CHECKPOINT).rglob("*")
-    return any(path.is_file() and path.name != ORIGIN for path in files)
+    return _has_checkpoint(folder) and any(
+        path.is_file() and path.name != ORIGIN for path in files
+    )
+
+
+def _interrupted(folder: Path) -> bool:
+    """Whether a run says that it has not come to its end, or nothing at all."""
+    path = folder / "metrics.json"
+    return not path.is_file() or bool(read_json(path).get("interrupted"))
 
 
 def _nothing_to_resume(path: Path) -> str:

@@ -320,9 +320,14 @@ def _cpu_model() -> str:
 @contextlib.contextmanager
 def sigterm_as_ctrl_c() -> Iterator[None]:
     """Let SIGTERM, by which others end a program, do what Ctrl-C does."""
-    previous = signal.signal(
-        signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)
-    )
+
+    def end(*_):
+        # Shells let what they start in the background ignore Ctrl-C.
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+
+    previous = signal.signal(signal.SIGTERM, end)
     try:
         yield
     finally:
@@ -332,7 +337,7 @@ def sigterm_as_ctrl_c() -> Iterator[None]:
 @contextlib.contextmanager
 def ctrl_c_ignored() -> Iterator[None]:
     """Finish what takes seconds and must not be left half done."""
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    previous = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         yield
     finally:

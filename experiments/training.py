@@ -15,7 +15,8 @@ class Fit:
     Attributes:
         history: The values after each epoch, by Keras's names (`loss`, `val_loss`, …).
         best_epoch: The epoch whose weights the model has now, counted from 1.
-        interrupted: Whether Ctrl-C or SIGTERM ended it.
+        interrupted: Whether Ctrl-C or SIGTERM came, be it while the last epoch was
+            validated.
         seconds: How long it took, validation included.
     """
 
@@ -109,7 +110,7 @@ def fit(
             f"{len(values)} (try a lower learning rate)"
         )
     return Fit(
-        keeper.history, keep_best.best_epoch + 1, interrupt.interrupted, keeper.seconds
+        keeper.history, keep_best.best_epoch + 1, interrupt.asked, keeper.seconds
     )
 
 

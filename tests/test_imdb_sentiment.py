@@ -380,17 +380,22 @@ def test_ctrl_c_in_a_seed_keeps_it_and_leaves_out_the_later_ones(
     assert_ended_early(folder, re.escape(sentence), capsys.readouterr().out)
 
 
-def test_a_seed_that_diverges_does_not_take_the_seeds_before_along(
+def test_a_seed_that_diverges_does_not_take_the_others_along(
     tmp_path, monkeypatch, capsys
 ):
     error = imdb_sentiment.training.DivergedError("no <finite> loss")
     fail_at_the_second(monkeypatch, imdb_sentiment.training, "fit", error)
-    folder = train_in_vain(tmp_path, "--seeds", "3", "--baselines")
+    with pytest.raises(SystemExit, match="1"):
+        train(tmp_path, "--seeds", "3")
+    folder = tmp_path / "imdb_sentiment" / "one"
     metrics = metrics_of(folder)
-    assert [run["seed"] for run in metrics["runs"]] == [0]
-    assert [result["name"] for result in metrics["baselines"]] == ["Majority class"]
-    sentence = "Seed 1 diverged: no <finite> loss; it and any after it are left out."
-    assert_ended_early(folder, re.escape(sentence), capsys.readouterr().out)
+    assert [run["seed"] for run in metrics["runs"]] == [0, 2]
+    assert metrics["interrupted"] is False  # to go on would change nothing
+    assert metrics["ending"] == "Seed 1 diverged: no <finite> loss; it is left out."
+    assert metrics["ending"] in capsys.readouterr().out
+    page = (folder / "report.html").read_text("utf-8")
+    assert html.escape(metrics["ending"]) in page
+    assert not (folder / "checkpoint").exists()
 
 
 def test_a_mistake_in_a_later_seed_is_not_taken_for_a_divergence(tmp_path, monkeypatch):

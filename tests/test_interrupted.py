@@ -231,6 +231,7 @@ def test_what_was_kept_and_then_spoilt_is_refused(
             "expected an unfinished run ",
         ),
         (["--repeat", "{spoilt}", "--epochs", "2"], "received --epochs"),
+        (["--repeat", "{spoilt}"], "expected a finished run to repeat; .*interrupted"),
         (["--repeat", "{spoilt}/../nowhere"], "No such file .*config.json"),
     ],
 )

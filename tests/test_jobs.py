@@ -87,6 +87,12 @@ time.sleep(60)
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_job_that_listens_to_its_starter_ends_by_itself(tmp_path):
+    code = "from experiments import jobs; jobs.end_with_starter(); import time"
+    found = ended({"one": python(f"{code}; time.sleep(0.3)")})
+    assert found["one"].status == 0, found["one"].errors
+
+
 def test_a_job_ends_when_its_starter_is_killed(tmp_path):
     job = f"""
 import pathlib, signal, time

@@ -354,6 +354,13 @@ def test_a_process_that_dies_is_reported_and_does_not_take_the_others_along(
     assert "4/8" in printed.out  # both lags of the other layer
 
 
+def test_processes_that_all_die_are_an_error(start, monkeypatch):
+    dies = ("timeit", "-s", "import os", "os.kill(os.getpid(), 9)")
+    monkeypatch.setattr(memory_worker, "command", lambda progress: lambda group: dies)
+    with pytest.raises(SystemExit, match=r"no training could be made: .*by SIGKILL"):
+        start("--jobs", "2")
+
+
 def test_only_what_is_missing_is_made(start, made_up, tmp_path):
     made_up.at = 3
     with pytest.raises(SystemExit, match="130"):

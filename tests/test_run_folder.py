@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.run_folder import RunFolder, begin, forget, origin_of, run_path
+from experiments.run_folder import RunFolder, begin, origin_of, run_path
 
 
 def everything_under(folder: Path) -> set[str]:
@@ -179,8 +179,8 @@ def test_a_failed_block_leaves_what_was_trained_and_says_so(tmp_path, capsys):
         RunFolder(path).__enter__()
     with RunFolder(path, resume=True) as folder:
         assert (folder / "checkpoint" / "training.npz").read_text() == "half"
-        forget(folder)
-    assert everything_under(tmp_path) == {"one"}
+        (folder / "metrics.json").write_text("{}")
+    assert everything_under(tmp_path) == {"one", "one/metrics.json"}
 
 
 def test_a_new_run_can_be_begun_in_place_of_an_unfinished_one(tmp_path):
@@ -204,17 +204,16 @@ def test_an_interrupted_run_stays_until_the_resumed_one_is_finished(tmp_path):
     path = tmp_path / "one"
     with RunFolder(path) as folder:
         work(folder)
-        (folder / "report.html").write_text("interrupted")
+        (folder / "metrics.json").write_text('{"interrupted": true}')
     with RunFolder(path, resume=True) as folder:
-        assert (path / "report.html").read_text() == "interrupted"
+        assert "true" in (path / "metrics.json").read_text()
         assert everything_under(folder) == {
             *("lock", "checkpoint", "checkpoint/origin.json"),
             "checkpoint/training.npz",
         }
-        forget(folder)
-        (folder / "report.html").write_text("finished")
-    assert (path / "report.html").read_text() == "finished"
-    assert everything_under(tmp_path) == {"one", "one/report.html"}
+        (folder / "metrics.json").write_text('{"interrupted": false}')
+    assert "false" in (path / "metrics.json").read_text()
+    assert everything_under(tmp_path) == {"one", "one/metrics.json"}
 
 
 @pytest.mark.parametrize("finished", [False, True])
@@ -275,3 +274,28 @@ def test_a_run_goes_on_with_the_same_versions_and_data_only(
     ):
         begin(folder, {}, "", environment, data)
     assert origin_of(tmp_path / "one")["settings"] == {"units": 3}
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_finished_run_that_is_killed_around_its_rename_is_not_lost(
+    tmp_path, monkeypatch, moment
+):
+    """The checkpoint goes only once the run has its name."""
+    path, rename = tmp_path / "one", Path.rename
+
+    class KilledError(BaseException):
+        pass
+
+    def killed(self, target):
+        if moment == "after":
+            rename(self, target)
+        raise KilledError
+
+    monkeypatch.setattr(Path, "rename", killed)
+    with pytest.raises(KilledError), RunFolder(path) as folder:
+        work(folder)
+        (folder / "metrics.json").write_text("{}")
+    monkeypatch.undo()
+    assert origin_of(path)["settings"] == {"units": 3}
+    if moment == "after":
+        assert (path / "metrics.json").exists()
