@@ -3,19 +3,34 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP = $(BIN)/python -m pip $(QUIETLY)
+QUIETLY = --disable-pip-version-check --quiet
+# Another environment, with the lowest versions that setup.cfg allows.
+LOWEST ?= .venv-lowest
 
 # The files that run on every backend.
 LAYER_TESTS = tests/test_reference.py tests/test_cell.py tests/test_layer.py \
 	tests/test_engines.py tests/test_inside.py tests/test_trace.py \
 	tests/test_gradients.py tests/test_attribution.py tests/test_exchange.py \
 	tests/test_torch_weights.py tests/test_losses.py tests/test_language_model.py \
-	tests/test_generation.py
+	tests/test_generation.py tests/test_leaks.py tests/test_keeper.py \
+	tests/test_data_parallel.py
+
+# What tells most about a version: equality with its Keras, a figure, and an experiment.
+LOWEST_TESTS = tests/test_cell.py tests/test_layer.py tests/test_engines.py \
+	tests/test_evaluation.py tests/test_plots_memory.py tests/test_imdb_sentiment.py
 
 # Most of the time goes into compiling small models, which one core does at a time.
-PYTEST = $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+IN_TWO = --numprocesses 2 --dist loadfile
+PYTEST = $(BIN)/python -m pytest $(IN_TWO)
 
-.PHONY: demo test test-real test-slow test-backends lint
+# With COVERAGE=1 the tests add the branches that they take to those of the tests before.
+ifdef COVERAGE
+PYTEST += --cov --cov-append --cov-report=
+endif
+
+.PHONY: demo test test-real test-slow test-backends test-lowest test-mutations coverage \
+	lint
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m experiments.imdb_sentiment --data embedded \
@@ -37,6 +52,17 @@ test-backends: $(VENV)/.backends
 	KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=true $(PYTEST) $(LAYER_TESTS)
 	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(PYTEST) $(LAYER_TESTS)
 
+# The lowest versions of jax and torch are those of test-backends.
+test-lowest: $(LOWEST)/.installed
+	$(LOWEST)/bin/python -m pytest $(IN_TWO) $(LOWEST_TESTS)
+
+# Wrong equations, one at a time: the tests must notice each.
+test-mutations: $(VENV)/.installed
+	$(BIN)/python tests/mutations.py
+
+coverage: $(VENV)/.installed
+	$(BIN)/python -m coverage report --fail-under=95
+
 lint: $(VENV)/.installed
 	$(PIP) install ruff
 	$(BIN)/ruff check
@@ -46,6 +72,14 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV): TensorFlow takes a minute or two ..."
 	$(PIP) install --editable '.[test]'
+	touch $@
+
+# Of each "name>=version" in setup.cfg this very version.
+$(LOWEST)/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(LOWEST)
+	sed -n 's/^    \(.*\)>=/\1==/p' setup.cfg > $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip $(QUIETLY) install --editable '.[test]' \
+		--constraint $(LOWEST)/lowest.txt
 	touch $@
 
 # One version of torch, so that a CPU build that pip finds is not passed over for a

@@ -7,7 +7,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments import recurrent, report, runner, sentiment_report, training
+from experiments import (
+    data_parallel,
+    recurrent,
+    report,
+    runner,
+    sentiment_report,
+    training,
+)
 from experiments.reproducible import make_deterministic
 from experiments.run_folder import RunFolder, begin, run_path
 from experiments.runner import configuration
@@ -76,6 +83,7 @@ def run(settings: Settings, command: str) -> Path:
 
             from lstm_keras.datasets import load_reviews
         keras.config.set_dtype_policy(settings.dtype)
+        data_parallel.devices(settings)
         engine = recurrent.engine(settings)
         print(recurrent.described(engine))
         with runner.stage(f"Loading the reviews ({settings.data})"):

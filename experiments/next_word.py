@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments import (
+    data_parallel,
     earlier,
     next_word_report,
     recurrent,
@@ -270,6 +271,7 @@ class Settings:
     engine: str = recurrent.engine_option()
     deterministic: bool = deterministic_option()
     jit: bool = recurrent.jit_option()
+    data_parallel: bool = data_parallel.data_parallel_option()
     dtype: str = option(
         "float32",
         "the layers' dtype policy",
@@ -323,6 +325,7 @@ def run(settings: Settings, command: str) -> Path:
 
             from lstm_keras.corpora import load_text
         keras.config.set_dtype_policy(settings.dtype)
+        data_parallel.devices(settings, of_text=True)
         engine = recurrent.engine(settings)
         print(recurrent.described(engine))
         with runner.stage(f"Loading the text ({settings.text})"):
@@ -336,6 +339,7 @@ def run(settings: Settings, command: str) -> Path:
                 max_vocab=settings.max_vocab,
                 limit=settings.limit,
                 seed=settings.seed,
+                progress=lambda tokens: print(f"{tokens:,} … ", end="", flush=True),
             )
         describe(corpus)
         config, data = configuration(EXPERIMENT, settings), data_facts(settings, corpus)
@@ -415,28 +419,44 @@ def data_facts(settings: Settings, corpus: "Corpus") -> dict:
 def train(
     settings: Settings, corpus: "Corpus", kept: Path
 ) -> tuple["LanguageModel", training.Fit]:
-    """Train, and leave the model with the weights of the best epoch.
+    """Train, and return the model with the weights of the best epoch.
 
     Args:
         settings: Of the run.
         corpus: The text.
         kept: The folder where the training is kept, and gone on with.
     """
+    with data_parallel.distribute(settings, of_text=True) as devices:
+        parts, fitted = train_on(devices, settings, corpus, kept)
+    if devices > 1:  # what follows asks for batches that may not be even
+        weights = parts.model.get_weights()
+        parts = build(settings, len(corpus.vocabulary))
+        parts.model.set_weights(weights)
+    return parts, fitted
+
+
+def train_on(
+    devices: int, settings: Settings, corpus: "Corpus", kept: Path
+) -> tuple["LanguageModel", training.Fit]:
+    """Train on so many devices; see `train`."""
     import keras
-    import numpy as np
 
     from experiments import next_word_training
+    from experiments.even_batches import EvenBatches
     from lstm_keras.language_model import LanguageModelTrainer, start_at_unigrams
 
     keras.utils.set_random_seed(settings.seed)
     size = len(corpus.vocabulary)
     parts = build(settings, size)
-    start_at_unigrams(parts.head, np.bincount(corpus.train, minlength=size))
+    start_at_unigrams(parts.head, corpus.counts)
     streams = settings.batch_size if settings.stream else None
     trainer = LanguageModelTrainer(
         parts, settings.sampled_softmax, settings.seed, streams
     )
     batches, held_out = training_data(settings, corpus)
+    if devices > 1:
+        batches = EvenBatches(batches, devices)
+        held_out = held_out and EvenBatches(held_out, devices)
     monitor = "val_perplexity" if held_out else "perplexity"
     trainer.compile(optimizer(settings, batches), jit_compile=settings.jit)
     print(f"\nTraining {recurrent.layer_name(settings)}:")

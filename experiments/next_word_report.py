@@ -63,8 +63,6 @@ def figures(corpus, trained, metrics: dict) -> dict:
         trained: The model's fit and scores.
         metrics: What `metrics.json` holds.
     """
-    import numpy as np
-
     from lstm_keras import language_evaluation, plots
 
     scores = trained.held_out_scores or trained.train_scores
@@ -74,7 +72,6 @@ def figures(corpus, trained, metrics: dict) -> dict:
         for result in metrics["results"][1:]
         if result["held_out"]
     }
-    counts = np.bincount(corpus.train, minlength=len(corpus.vocabulary))
     result = {
         "learning_curves": (
             plots.plot_perplexity(
@@ -86,7 +83,7 @@ def figures(corpus, trained, metrics: dict) -> dict:
         ),
         "frequency_loss": (
             plots.plot_frequency_loss(
-                language_evaluation.loss_by_frequency(scores, counts)
+                language_evaluation.loss_by_frequency(scores, corpus.counts)
             ),
             f"Loss on the {text} text by how often a word occurs in the training text.",
         ),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments import earlier, recurrent, training
+from experiments import data_parallel, earlier, recurrent, training
 from experiments.reproducible import deterministic_option, fingerprint
 from experiments.run_folder import name_option, output_option, overwrite_option
 from experiments.runner import option
@@ -163,6 +163,7 @@ class Settings:
     engine: str = recurrent.engine_option()
     deterministic: bool = deterministic_option()
     jit: bool = recurrent.jit_option()
+    data_parallel: bool = data_parallel.data_parallel_option()
     dtype: str = option(
         "float32",
         "the layers' dtype policy",
@@ -296,7 +297,7 @@ def build_model(settings: Settings, input_dim: int, steps: int):
     model.compile(
         keras.optimizers.Adam(rate),
         "binary_crossentropy",
-        metrics=["accuracy"],
+        weighted_metrics=["accuracy"],  # rows that fill a batch up count nothing
         jit_compile=settings.jit,
     )
     return model
@@ -323,6 +324,7 @@ def train_one(
     import numpy as np
 
     from experiments.batches import ExampleBatches
+    from experiments.even_batches import EvenBatches
     from lstm_keras.evaluation import evaluate_classification
 
     keras.utils.set_random_seed(seed)
@@ -337,18 +339,27 @@ def train_one(
     size = settings.batch_size
     batches = ExampleBatches(train.ids[used], train.labels[used], size, seed)
     validation = ExampleBatches(train.ids[held_out], train.labels[held_out], size)
-    model = build_model(settings, input_dim, settings.epochs * len(batches))
-    print(f"\nTraining {recurrent.layer_name(settings)} with seed {seed}:")
-    if seed == settings.seed:
-        model.summary(print_fn=print)
-    fitted = training.fit(
-        model,
-        batches,
-        validation,
-        epochs=settings.epochs,
-        patience=settings.patience,
-        kept=kept,
-    )
+    steps = settings.epochs * len(batches)
+    with data_parallel.distribute(settings) as devices:
+        if devices > 1:
+            batches = EvenBatches(batches, devices)
+            validation = EvenBatches(validation, devices, len(held_out))
+        model = build_model(settings, input_dim, steps)
+        print(f"\nTraining {recurrent.layer_name(settings)} with seed {seed}:")
+        if seed == settings.seed:
+            model.summary(print_fn=print)
+        fitted = training.fit(
+            model,
+            batches,
+            validation,
+            epochs=settings.epochs,
+            patience=settings.patience,
+            kept=kept,
+        )
+    if devices > 1:  # what follows asks for batches that may not be even
+        weights = model.get_weights()
+        model = build_model(settings, input_dim, steps)
+        model.set_weights(weights)
     held_out_probabilities = model.predict(train.ids[held_out], verbose=0)
     test_probabilities = model.predict(test.ids, verbose=0)[:, 0]
     name = f"{recurrent.layer_name(settings)}, seed {seed}"

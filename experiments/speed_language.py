@@ -107,7 +107,6 @@ def measure_learning(corpus, form: str, goal: float, epochs: int, seed: int) -> 
     is compiling.
     """
     import keras
-    import numpy as np
 
     from experiments.next_word_training import PrefixBatches, SentenceBatches, score
     from lstm_keras import LSTM
@@ -129,7 +128,7 @@ def measure_learning(corpus, form: str, goal: float, epochs: int, seed: int) -> 
         [LSTM(150, return_sequences=True, return_state=True, engine="loop")],
         mask_padding=form == "prefixes",
     )
-    start_at_unigrams(parts.head, np.bincount(corpus.train, minlength=size))
+    start_at_unigrams(parts.head, corpus.counts)
     trainer = LanguageModelTrainer(parts)
     rate = LEARNING_RATES[form]
     trainer.compile(keras.optimizers.Adam(rate, global_clipnorm=1.0))

@@ -1,0 +1,108 @@
+"""Memory stays flat over many calls, measured in a process of its own."""
+
+import gc
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+TIME, FEATURES, UNITS = 8, 8, 64
+# A fit leaves some 100 KiB in TensorFlow, with Keras's layer as well. Its batch is
+# larger, so that what the layer itself would leave is more.
+ROWS = {"predict": 64, "fit": 256}
+CALLS = {"predict": 500, "fit": 50}
+# Compiled programs are made in the first calls, and TensorFlow clears up some calls
+# later.
+WARM_UP = 30
+PLANTED_CALLS = 60
+# Buffers go back to the system when they are freed, so that resident memory is memory
+# in use. This is read by the allocator of Linux, when a process starts.
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+
+
+def measure():
+    """Return by how many bytes memory grows with each call, for every kind of call."""
+    import keras
+
+    import lstm_keras
+
+    model = keras.Sequential(
+        [
+            keras.Input((None, FEATURES)),
+            lstm_keras.LSTM(UNITS, return_sequences=True, engine="auto"),
+            lstm_keras.LSTM(UNITS, return_sequences=True, engine="loop"),
+        ]
+    )
+    model.compile("adam", "mse")
+    random = np.random.default_rng(0)
+    x = random.normal(size=(ROWS["fit"], TIME, FEATURES)).astype("float32")
+    y = random.normal(size=(ROWS["fit"], TIME, UNITS)).astype("float32")
+
+    def predict():
+        return model.predict(x[: ROWS["predict"]], verbose=0)
+
+    def fit():
+        model.fit(x, y, batch_size=len(x), verbose=0)
+
+    kept = []
+    return {
+        "predict": growth(predict, CALLS["predict"]),
+        "fit": growth(fit, CALLS["fit"]),
+        "planted": growth(lambda: kept.append(predict()), PLANTED_CALLS),
+    }
+
+
+def growth(call, calls):
+    """Return the growth of resident memory per call, in bytes.
+
+    It is the median of the slopes between all pairs of measurements, on which a few
+    jumps have no influence.
+    """
+    for _ in range(WARM_UP):
+        call()
+    gc.collect()
+    gc.freeze()  # so that collecting after each call is fast
+    resident = []
+    for _ in range(calls):
+        call()
+        gc.collect()
+        resident.append(psutil.Process().memory_info().rss)
+    first, second = np.triu_indices(calls, 1)
+    rises = np.subtract(*np.take(resident, [second, first]))
+    return float(np.median(rises / (second - first)))
+
+
+@pytest.fixture(scope="module")
+def growths():
+    checkout = str(Path(__file__).resolve().parents[1])
+    process = subprocess.run(
+        [sys.executable, __file__],
+        env={**os.environ, **ALLOCATOR, "PYTHONPATH": checkout},
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    )
+    return json.loads(process.stdout.splitlines()[-1])
+
+
+def bytes_of_outputs(rows):
+    """How much one layer gives for one batch: the least of its activations."""
+    return rows * TIME * UNITS * np.dtype("float32").itemsize
+
+
+@pytest.mark.parametrize("method", CALLS)
+def test_memory_stays_flat_over_many_calls(growths, method):
+    assert growths[method] < bytes_of_outputs(ROWS[method]) / 4
+
+
+def test_a_batch_of_outputs_kept_in_each_call_is_seen(growths):
+    assert growths["planted"] > bytes_of_outputs(ROWS["predict"]) / 2
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure()))
