@@ -204,7 +204,8 @@ def test_points_are_added_until_the_scores_sum_up(monkeypatch):
     embedding.set_weights([25 * w for w in embedding.get_weights()])
     points = attribution.POINTS
     monkeypatch.setattr(attribution, "POINTS", points[:1])
-    few = attribute(model, IDS, "gradient")
+    with pytest.warns(UserWarning, match="unexplained"):
+        few = attribute(model, IDS, "gradient")
     assert abs(few.rest) > 0.01 * abs(few.output - few.baseline)
     monkeypatch.setattr(attribution, "POINTS", points)
     many = attribute(model, IDS, "gradient")

@@ -300,7 +300,7 @@ def test_sentences_are_learned_in_passes_or_prefixes(
     assert call.options["monitor"] == "perplexity"
 
 
-def test_every_option_of_the_text_is_heeded(monkeypatch, text, tmp_path):
+def test_every_option_of_the_text_is_heeded(monkeypatch, text, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     call = captured(
         *(monkeypatch, "lstm_keras.corpora.load_text", text),
@@ -309,6 +309,8 @@ def test_every_option_of_the_text_is_heeded(monkeypatch, text, tmp_path):
         *("--held-out-text", str(text)),
     )
     assert call.arguments == (str(text),)
+    call.options.pop("progress")(20_000_000)
+    assert "20,000,000 … " in capsys.readouterr().out
     assert call.options == {
         "split": "paragraphs",
         "tokenizer": "whitespace",
