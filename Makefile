@@ -17,7 +17,8 @@ LAYER_TESTS = tests/test_reference.py tests/test_cell.py tests/test_layer.py \
 	tests/test_data_parallel.py
 
 # What tells most about a version: equality with its Keras, scores, figures, and an
-# experiment; not the longest tests of the engines.
+# experiment; not the longest tests of the engines, nor how much memory a training takes,
+# which is TensorFlow's business, too.
 LOWEST_TESTS = tests/test_cell.py tests/test_layer.py tests/test_engines.py \
 	tests/test_evaluation.py tests/test_plots_comparison.py \
 	tests/test_imdb_sentiment.py -k "not agrees and not memory and not many_shapes"
@@ -54,10 +55,9 @@ test-backends: $(VENV)/.backends
 	KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=true $(PYTEST) $(LAYER_TESTS)
 	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(PYTEST) $(LAYER_TESTS)
 
-# The lowest versions of jax and torch are those of test-backends. How much memory a
-# training takes is TensorFlow's business, too; the old one's steps are larger.
+# The lowest versions of jax and torch are those of test-backends.
 test-lowest: $(LOWEST)/.installed
-	$(LOWEST)/bin/python -m pytest $(IN_TWO) -k "not memory_of_training" $(LOWEST_TESTS)
+	$(LOWEST)/bin/python -m pytest $(IN_TWO) $(LOWEST_TESTS)
 
 # Wrong equations, one at a time: the tests must notice each.
 test-mutations: $(VENV)/.installed

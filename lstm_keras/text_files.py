@@ -75,25 +75,25 @@ def _lines(path: Path) -> Iterator[str]:
 
 def _decoded(file, path: Path) -> Iterator[str]:
     # Decoding never fails here, so that an error can name its line.
-    text = TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape")
-    read = 0
-    for number in count(1):
-        line = text.readline(MAX_LINE + 1)
-        if not line:
-            return
-        read += len(line)
-        where = f"{path}, line {number}"
-        if len(line) > MAX_LINE:
-            raise ValueError(f"{where}: expected at most {MAX_LINE} characters")
-        if read > MAX_TEXT:
-            raise ValueError(f"{where}: expected a text of at most {MAX_TEXT}")
-        if wrong := _NO_TEXT.search(line):
-            byte = ord(wrong[0]) & 0xFF
-            raise ValueError(
-                f"{where}: expected UTF-8 text; received the byte {byte:#04x} after "
-                f"{wrong.start()} characters"
-            )
-        yield line.removesuffix("\n")
+    with TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape") as text:
+        read = 0
+        for number in count(1):
+            line = text.readline(MAX_LINE + 1)
+            if not line:
+                return
+            read += len(line)
+            where = f"{path}, line {number}"
+            if len(line) > MAX_LINE:
+                raise ValueError(f"{where}: expected at most {MAX_LINE} characters")
+            if read > MAX_TEXT:
+                raise ValueError(f"{where}: expected a text of at most {MAX_TEXT}")
+            if wrong := _NO_TEXT.search(line):
+                byte = ord(wrong[0]) & 0xFF
+                raise ValueError(
+                    f"{where}: expected UTF-8 text; received the byte {byte:#04x} "
+                    f"after {wrong.start()} characters"
+                )
+            yield line.removesuffix("\n")
 
 
 def paragraphs(lines: Iterable[str]) -> Iterator[str]:
