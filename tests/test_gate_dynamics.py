@@ -203,8 +203,9 @@ def test_the_script_writes_a_whole_run(trained, few, tmp_path, capsys):
     metrics = json.loads((folder / "metrics.json").read_text())
     assert set(metrics["pairs"]) == {"prefix", "gradient", "decomposition"}
     assert metrics["data"]["sentence"] == TEXT
-    assert len(list(csv.DictReader((folder / "pairs.csv").open()))) == 6
-    assert len(list(csv.DictReader((folder / "gradient_flow.csv").open()))) == 16
+    for name, rows in [("pairs.csv", 6), ("gradient_flow.csv", 16)]:
+        lines = (folder / name).read_text("utf-8").splitlines()
+        assert len(list(csv.DictReader(lines))) == rows
     with np.load(folder / "gates.npz") as gates:
         assert {name.split("/")[-1] for name in gates} >= set("ifgoch")
     page = (folder / "report.html").read_text()

@@ -60,7 +60,7 @@ def gradients(function, arrays):
     tensors = [ops.convert_to_tensor(array).requires_grad_() for array in arrays]
     loss = function(*tensors)
     loss.backward()
-    return loss, [tensor.grad for tensor in tensors]
+    return loss.detach(), [tensor.grad for tensor in tensors]
 
 
 def test_loss_and_gradients_are_the_textbooks_in_any_number_of_chunks(arrays, chunks):
