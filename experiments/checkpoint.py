@@ -74,7 +74,8 @@ def read(path: Path) -> State:
         ValueError: It is no checkpoint, or a broken one.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # NumPy leaves open what it opens itself and finds to be broken.
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         facts = json.loads(str(arrays.pop("facts")))
         if not isinstance(facts, dict):

@@ -1,0 +1,52 @@
+"""The one file that a training is kept in."""
+
+import gc
+import warnings
+
+import numpy as np
+import pytest
+
+from experiments import checkpoint
+from experiments.checkpoint import State
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "training.npz"
+    state = State({"step": 3, "epoch": 1}, variables=[np.arange(6.0), np.ones((2, 3))])
+    checkpoint.write(path, state)
+    return path
+
+
+def test_what_is_written_is_read(path):
+    state = checkpoint.read(path)
+    assert state.facts == {"step": 3, "epoch": 1}
+    np.testing.assert_array_equal(state.variables[0], np.arange(6.0))
+    np.testing.assert_array_equal(state.variables[1], np.ones((2, 3)))
+    assert state.metrics == state.best == state.random == []
+
+
+def test_no_file_is_said_as_such(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"training\.npz"):
+        checkpoint.read(tmp_path / "training.npz")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda whole: b"",
+        lambda whole: whole[: len(whole) // 2],
+        lambda whole: b"PK\x03\x04" + bytes(100),
+        lambda whole: b"\x80\x04}.",
+        lambda whole: b"no checkpoint",
+    ],
+    ids=["empty", "cut short", "zip in name only", "pickle", "text"],
+)
+def test_a_broken_file_is_refused_and_is_not_left_open(path, spoil):
+    path.write_bytes(spoil(path.read_bytes()))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ResourceWarning)
+        with pytest.raises(ValueError, match="expected a checkpoint in "):
+            checkpoint.read(path)
+        gc.collect()
+    assert not [str(one.message) for one in caught]
