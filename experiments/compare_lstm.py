@@ -135,11 +135,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def run(settings: Settings, command: str) -> Path:
-    """Compare what was asked for, and write the run folder; return its path.
-
-    Raises:
-        SystemExit: With status 1, when all is written, if the layers are not equal.
-    """
+    """Compare what was asked for, and write the run folder; return its path."""
     check(settings)
     if settings.quick:
         settings = quicker(settings)
@@ -158,8 +154,6 @@ def run(settings: Settings, command: str) -> Path:
         with runner.ctrl_c_ignored():
             write_run(folder, settings, metrics)
     print(compare_report.text(metrics, path))
-    if compare_report.failed(metrics):
-        sys.exit(1)
     return path
 
 

@@ -110,19 +110,24 @@ def repeated(chosen, argv: Sequence[str], experiment: str) -> tuple:
     places.setdefault("output", str(path.parent.parent))
     places.setdefault("name", f"{path.name}-repeated")
     places.setdefault("overwrite", False)
-    settings = dataclasses.replace(settings, **places)
-    command = runner.command_line(
-        experiment,
-        runner.arguments(type(settings), dataclasses.asdict(settings)),
-    )
-    return dataclasses.replace(settings, repeat=chosen.repeat), command
+    # The command is that of the run, without what it is compared with.
+    settings = dataclasses.replace(settings, **places, repeat=None)
+    words = runner.arguments(type(settings), dataclasses.asdict(settings))
+    repeating = dataclasses.replace(settings, repeat=str(path.absolute()))
+    return repeating, runner.command_line(experiment, words)
 
 
 def end(path: Path | None, repeated: str | None) -> None:
     """Compare a repeated run with the earlier one, and end with a fitting status.
 
+    Args:
+        path: The run that ended; None if there was none.
+        repeated: The earlier run, if it repeats one.
+
     Raises:
-        SystemExit: The run was interrupted, or its results are others.
+        SystemExit: With 130 if the run was interrupted, with 1 if its results are
+            others than those of the earlier run, or if it says itself that something
+            failed: a seed that diverged, layers that are not equal.
     """
     if path is None:
         return
@@ -134,7 +139,8 @@ def end(path: Path | None, repeated: str | None) -> None:
     if repeated is not None:
         lines = compared(read_json(Path(repeated, "metrics.json")), metrics)
         print(f"\nCompared with {repeated}:", *lines, sep="\n")
-    if len(lines) > 1 or metrics.get("ending"):  # which also says what diverged
+    unequal = metrics.get("equality", {}).get("failed")
+    if len(lines) > 1 or metrics.get("ending") or unequal:
         sys.exit(1)
 
 

@@ -129,9 +129,9 @@ def arguments(settings: type, values: dict) -> list[str]:
 
 
 def configuration(experiment: str, settings) -> dict:
-    """Return what `config.json` says: the settings that make a run what it is."""
-    chosen = dataclasses.asdict(settings).items()
-    kept = {name: value for name, value in chosen if name not in ("resume", "repeat")}
+    """Return what `config.json` says: all settings but for `resume`."""
+    kept = dataclasses.asdict(settings)
+    kept.pop("resume", None)
     return {"experiment": experiment, **kept}
 
 
@@ -172,6 +172,7 @@ def start(
         elif getattr(chosen, "repeat", None):
             chosen, command = earlier.repeated(chosen, argv, experiment)
         path = run(chosen, command)
+        # That of a resumed run, too: it may be one that was begun with --repeat.
         earlier.end(path, getattr(chosen, "repeat", None))
 
 

@@ -11,7 +11,7 @@ from experiments.whole_files import read_json
 # Settings that say which seeds there are, where results go and how they are computed,
 # not what was learned.
 ASIDE = {
-    *("experiment", "seed", "seeds", "output", "name", "overwrite", "resume"),
+    *("experiment", "seed", "seeds", "output", "name", "overwrite", "repeat"),
     *("checkpoint_seconds", "jobs", "ray", "quick", "baselines"),
 }
 

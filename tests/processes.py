@@ -5,10 +5,12 @@ They are forked from a process that has loaded Keras already: that saves seconds
 
 import importlib
 import io
+import itertools
 import json
 import multiprocessing
 import os
 import sys
+import traceback
 import zipfile
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from experiments.earlier import compared
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["lstm_keras.layer", "sklearn.feature_extraction.text"])
+
+_NUMBERS = itertools.count(1)
 
 # Trainings of some seconds: what comes after is the same for every run.
 OPTIONS = {
@@ -45,7 +49,8 @@ class Experiment:
 
     def __init__(self, name: str, output: Path, *argv: str):
         self.name = name
-        self.errors = output / f"{name}.errors"
+        # Of its own: several run at a time.
+        self.errors = output / f"{name}-{next(_NUMBERS)}.errors"
         self.process = _CONTEXT.Process(target=_main, args=(name, argv, self.errors))
         self.process.start()
 
@@ -73,8 +78,11 @@ def _main(name: str, argv: tuple[str, ...], errors: Path) -> None:
         sys.stdout, sys.stderr = nowhere, file
         try:
             importlib.import_module(f"experiments.{name}").main(list(argv))
-        except SystemExit as end:  # Python itself prints its message too late
-            print(end.code, file=file)
+        except BaseException as error:  # Python itself would print it too late
+            if isinstance(error, SystemExit):
+                print(error.code, file=file)
+            else:
+                traceback.print_exc(file=file)
             raise
 
 

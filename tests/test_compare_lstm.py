@@ -190,6 +190,9 @@ def test_a_layer_with_two_gates_swapped_ends_in_status_1_with_a_report(
     assert f'</h1>\n<p class="note" role="note">{beginning}' in page
     assert "FAIL: 1 of 1" in page
     assert beginning in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="1"):
+        compare_lstm.main(["--repeat", str(folder)])
+    assert "results are equal, to the last digit" in capsys.readouterr().out
 
 
 def test_a_difference_that_is_no_number_fails_and_is_written():

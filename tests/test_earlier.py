@@ -29,7 +29,7 @@ def test_a_repeated_run_finds_the_same_and_says_so(folder, capsys):
     before, after = (
         json.loads((path / "config.json").read_text()) for path in (folder, again)
     )
-    assert after == before | {"name": "one-repeated"}
+    assert after == before | {"name": "one-repeated", "repeat": str(folder)}
     # Its command does without the earlier run.
     command = json.loads((again / "metrics.json").read_text())["command"]
     assert "--units=5" in command and "--repeat" not in command

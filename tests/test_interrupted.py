@@ -101,6 +101,22 @@ def test_a_signal_leaves_a_report_and_what_it_takes_to_go_on(
     assert_same(whole, folder)
 
 
+def test_a_repeat_that_was_killed_is_compared_when_it_goes_on(output):
+    folder = output / "next_word" / "first"
+    assert begin("next_word", output, "first", *KEPT).end() == 0
+    metrics = metrics_of(folder)
+    metrics["parameters"] += 1
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    again = folder.with_name("first-repeated")
+    run = Experiment("next_word", output, "--repeat", str(folder))
+    assert wait_for(run, again, *CHECKPOINTS)
+    run.send(signal.SIGKILL)
+    run = Experiment("next_word", output, "--resume", str(again))
+    assert run.end() == 1
+    assert "error" not in run.errors.read_text()
+    assert (again / "report.html").exists()
+
+
 def test_two_runs_of_one_name_at_once_are_refused(output):
     folder = output / "next_word" / "both"
     run = begin("next_word", output, "both", *KEPT)
