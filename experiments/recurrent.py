@@ -24,8 +24,9 @@ def engine_option():
     """Declare `--engine`, likewise."""
     return option(
         "auto",
-        "what computes the custom layer: auto, the fastest that can; loop, the cell "
-        "step by step; or an engine by name, each of one backend",
+        "what computes the custom layer (Keras's choose for themselves): auto, the "
+        "fastest that can; loop, the cell step by step; or an engine by name, each of "
+        "one backend",
         group="speed",
         choices=ENGINES,
     )
@@ -55,7 +56,7 @@ def recurrent_layer(settings) -> Callable:
     import lstm_keras
 
     if settings.layer != "custom":
-        if settings.engine != "auto":
+        if settings.engine not in ("auto", "loop"):  # a recipe may ask for the loop
             raise ValueError(
                 "expected --engine with --layer custom; received --engine "
                 f"{settings.engine} with --layer {settings.layer}"

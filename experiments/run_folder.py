@@ -87,11 +87,18 @@ class RunFolder:
 
     def __exit__(self, kind, error, traceback) -> None:
         """Give the folder its name, or give it up if there was an error."""
+        ours = self._is_ours()
         if error is not None:
             self._give_up()
-            if _holds_work(self._partial):
+            if ours and _holds_work(self._partial):
                 print(f"\n{self._what_is_kept(error)}", file=sys.stderr)
             return
+        if not ours:
+            self._lock.release()
+            raise FileNotFoundError(
+                f"expected {self._partial}, in which the run was made; it was removed "
+                "meanwhile"
+            )
         try:
             with ctrl_c_ignored():
                 self._take_name()
@@ -110,6 +117,7 @@ class RunFolder:
             # Only the lock file itself may appear: FileLock would make its folder anew.
             self._lock = filelock.FileLock(self._partial / LOCK, timeout=0)
             self._lock.acquire()
+            self._locked = _identity(self._partial / LOCK)
         except filelock.Timeout as error:
             raise BlockingIOError(
                 f"expected a run that nobody else is making; {self.path} is being made "
@@ -120,6 +128,15 @@ class RunFolder:
                 f"expected a folder that can be written to at {self.path.parent}; "
                 f"received: {error}"
             ) from error
+
+    def _is_ours(self) -> bool:
+        """Whether it is the folder that we locked.
+
+        It may have been removed, and made anew by another process.
+        """
+        with contextlib.suppress(OSError):
+            return _identity(self._partial / LOCK) == self._locked
+        return False
 
     def _finish_exchange(self) -> None:
         """Put right what a kill between two renames of `_take_name` has left."""
@@ -174,7 +191,7 @@ class RunFolder:
     def _give_up(self) -> None:
         """Leave what is worth it; the error on its way says what happened."""
         with contextlib.suppress(OSError):
-            if not _holds_work(self._partial):
+            if self._is_ours() and not _holds_work(self._partial):
                 shutil.rmtree(self._partial)
         self._lock.release()
 
@@ -285,6 +302,12 @@ def run_path(output: str, experiment: str, name: str) -> Path:
     if not name or name.startswith(".") or Path(name).name != name or "\\" in name:
         raise ValueError(f"expected a plain folder name as --name; received {name!r}")
     return Path(output) / experiment / name
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """What no other file has, as long as this one is open."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _has_checkpoint(folder: Path) -> bool:

@@ -64,4 +64,9 @@ def test_a_compiled_training_step_takes_the_loop():
 
 def test_an_engine_goes_with_our_layer_alone():
     with pytest.raises(ValueError, match="expected --engine with --layer custom"):
-        recurrent.engine(settings(layer="gru", engine="loop"))
+        recurrent.engine(settings(layer="gru", engine="xla"))
+
+
+def test_a_recipe_that_takes_the_loop_serves_every_layer():
+    facts = recurrent.engine(settings(layer="builtin", engine="loop"))
+    assert facts == {"layer": "keras.layers.LSTM", "path": "chosen by Keras"}

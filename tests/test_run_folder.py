@@ -1,5 +1,6 @@
 """A run folder is there whole, or not at all."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,26 @@ def test_only_one_at_a_time_makes_a_run(tmp_path, options):
             RunFolder(path, **options).__enter__()
         assert (folder / "checkpoint" / "training.npz").read_text() == "half"
     assert (path / "checkpoint" / "training.npz").exists()
+
+
+@pytest.mark.parametrize("error", [None, KeyError])
+def test_a_run_whose_folder_was_removed_does_no_harm_to_the_next_one(
+    error, tmp_path, capsys
+):
+    path = tmp_path / "one"
+    removed = RunFolder(path)
+    shutil.rmtree(removed.__enter__())
+    with RunFolder(path) as folder:
+        begin(folder, {}, "command", ENVIRONMENT, {})
+        if error is None:
+            with pytest.raises(FileNotFoundError, match="it was removed meanwhile"):
+                removed.__exit__(None, None, None)
+        else:
+            removed.__exit__(error, error(), None)
+        assert everything_under(folder) == {
+            *("lock", "checkpoint", "checkpoint/origin.json")
+        }
+    assert capsys.readouterr().err == ""
 
 
 def test_a_failed_block_leaves_what_was_trained_and_says_so(tmp_path, capsys):
