@@ -20,7 +20,7 @@ LAYER_TESTS = tests/test_reference.py tests/test_cell.py tests/test_layer.py \
 # experiment; not the longest tests of the engines, nor how much memory a training takes,
 # which is TensorFlow's business, too.
 LOWEST_TESTS = tests/test_cell.py tests/test_layer.py tests/test_engines.py \
-	tests/test_evaluation.py tests/test_plots_comparison.py \
+	tests/test_evaluation.py tests/test_plots_comparison.py tests/test_jobs.py \
 	tests/test_imdb_sentiment.py -k "not agrees and not memory and not many_shapes"
 
 # Most of the time goes into compiling small models, which one core does at a time.

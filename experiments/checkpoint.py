@@ -10,6 +10,7 @@ Imports Keras: scripts import this file inside functions.
 
 import json
 import zipfile
+import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,7 +89,8 @@ def read(path: Path) -> State:
         raise
     except (
         *(ValueError, TypeError, KeyError, AttributeError, OSError),
-        *(EOFError, zipfile.BadZipFile, RecursionError),
+        # Of members that are declared encrypted, or of a kind or size that can't be.
+        *(EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error),
     ) as error:
         raise ValueError(
             f"expected a checkpoint in {path}; received {error}"

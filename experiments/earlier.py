@@ -1,6 +1,7 @@
 """Earlier runs: one goes on, or is made again and compared."""
 
 import dataclasses
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ def resume_option():
     return option(
         None,
         "the folder of an interrupted or killed run, to go on with: its options hold, "
-        "but for --checkpoint-seconds and --jobs",
+        "but for --checkpoint-seconds, and --jobs and --ray where there are such",
         group="earlier runs",
     )
 
@@ -110,6 +111,11 @@ def repeated(chosen, argv: Sequence[str], experiment: str) -> tuple:
     places.setdefault("output", str(path.parent.parent))
     places.setdefault("name", f"{path.name}-repeated")
     places.setdefault("overwrite", False)
+    if Path(places["output"], experiment, places["name"]).resolve() == path.resolve():
+        raise ValueError(
+            f"expected another --name than that of the run to compare with; received "
+            f"{places['name']}"
+        )
     # The command is that of the run, without what it is compared with.
     settings = dataclasses.replace(settings, **places, repeat=None)
     words = runner.arguments(type(settings), dataclasses.asdict(settings))
@@ -137,7 +143,14 @@ def end(path: Path | None, repeated: str | None) -> None:
         sys.exit(runner.INTERRUPTED)
     lines = []
     if repeated is not None:
-        lines = compared(read_json(Path(repeated, "metrics.json")), metrics)
+        try:
+            before = read_json(Path(repeated, "metrics.json"))
+        except (OSError, ValueError) as error:  # it is gone since
+            sys.exit(
+                f"error: expected {repeated} to compare with {path}, which is "
+                f"finished; received {error}"
+            )
+        lines = compared(before, metrics)
         print(f"\nCompared with {repeated}:", *lines, sep="\n")
     unequal = metrics.get("equality", {}).get("failed")
     if len(lines) > 1 or metrics.get("ending") or unequal:
@@ -232,4 +245,5 @@ def _settings(kind: type, values, path: Path):
 
 def _resume_command(metrics: dict, path: Path) -> str:
     variables = metrics["command"].partition("python -m ")[0]
-    return f"{variables}python -m experiments.{metrics['experiment']} --resume {path}"
+    script, run = f"experiments.{metrics['experiment']}", shlex.quote(str(path))
+    return f"{variables}python -m {script} --resume {run}"

@@ -83,7 +83,7 @@ def run(settings: Settings, command: str) -> Path:
 
             from lstm_keras.datasets import load_reviews
         keras.config.set_dtype_policy(settings.dtype)
-        data_parallel.devices(settings)
+        devices = data_parallel.devices(settings)
         engine = recurrent.engine(settings)
         print(recurrent.described(engine))
         with runner.stage(f"Loading the reviews ({settings.data})"):
@@ -91,7 +91,7 @@ def run(settings: Settings, command: str) -> Path:
         describe(reviews)
         vocabulary = reviews.vocabulary.limit(settings.num_words)
         config, data = configuration(EXPERIMENT, settings), data_facts(reviews)
-        environment = runner.environment()
+        environment = runner.environment(devices)
         kept = begin(folder, config, command, environment, data)
         trained, diverged, ending = train_all(settings, reviews, len(vocabulary), kept)
         baselines, baselines_ending = evaluate_baselines(

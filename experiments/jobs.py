@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from experiments.runner import INTERRUPTED, option
 
@@ -31,7 +32,9 @@ class Ended:
         if self.status == INTERRUPTED:
             return "was interrupted"
         if self.status < 0:
-            return f"was killed by {signal.Signals(-self.status).name}"
+            # A real-time signal has no name.
+            names = {one.value: one.name for one in signal.Signals}
+            return f"was killed by {names.get(-self.status, f'signal {-self.status}')}"
         lines = self.errors.strip().splitlines() or ["no message"]
         return f"ended with status {self.status}: {lines[-1]}"
 
@@ -80,7 +83,8 @@ def run_all(
 ) -> Iterator[Ended]:
     """Run commands, and yield each as it ends; Ray's all at the end.
 
-    Ctrl-C asks those that run to end, as SIGTERM does; a second one kills them.
+    They have this process's environment and working folder. Ctrl-C asks those that run
+    to end, as SIGTERM does; a second one kills them.
 
     Args:
         commands: By name, what follows `python -m`.
@@ -93,33 +97,40 @@ def run_all(
     """
     from joblib import Parallel, delayed, parallel_config
 
+    # Those of a Ray worker are its own.
+    surroundings = {"env": {**os.environ, IS_JOB: "1"}, "cwd": Path.cwd()}
     jobs_of = [(name, tuple(command)) for name, command in commands.items()]
     if ray is not None:
         _connect(ray)
         with parallel_config(backend="ray", n_jobs=jobs):  # which has no generators
-            yield from Parallel()(delayed(_run)(*job) for job in jobs_of)
+            yield from Parallel()(delayed(_run)(*job, surroundings) for job in jobs_of)
         return
     running = _Running()
     with running.ended_by_ctrl_c(), parallel_config(backend="threading", n_jobs=jobs):
         ended = Parallel(return_as="generator_unordered")(
-            delayed(running.run)(*job) for job in jobs_of
+            delayed(running.run)(*job, surroundings) for job in jobs_of
         )
         yield from filter(None, ended)
     if running.asked:
         raise KeyboardInterrupt
 
 
-def _run(name: str, command: Sequence[str], begun=lambda process: None) -> Ended:
+def _run(
+    name: str,
+    command: Sequence[str],
+    surroundings: Mapping,
+    begun=lambda process: None,
+) -> Ended:
     try:
         process = subprocess.Popen(
             [sys.executable, "-m", *command],
             stdin=subprocess.PIPE,  # open as long as we live
-            env={**os.environ, IS_JOB: "1"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
             start_new_session=True,  # Ctrl-C reaches it through us alone
+            **surroundings,
         )
     except OSError as error:  # no memory for one more process
         return Ended(name, 1, str(error))
@@ -137,7 +148,9 @@ class _Running:
     asked: bool = False
     processes: dict[str, subprocess.Popen] = field(default_factory=dict)
 
-    def run(self, name: str, command: Sequence[str]) -> Ended | None:
+    def run(
+        self, name: str, command: Sequence[str], surroundings: Mapping
+    ) -> Ended | None:
         if self.asked:
             return None
 
@@ -147,7 +160,7 @@ class _Running:
                 process.terminate()
 
         try:
-            return _run(name, command, begun)
+            return _run(name, command, surroundings, begun)
         finally:
             self.processes.pop(name, None)
 

@@ -227,7 +227,8 @@ def train_all(
             )
             if died and not outcomes:
                 raise ValueError(f"no training could be made: {'; '.join(died)}")
-            return f"Some trainings are missing: {'; '.join(died)}." if died else ""
+            missing = died and grid.remaining(outcomes)
+            return f"Some trainings are missing: {'; '.join(died)}." if missing else ""
         with training.stop_on_interrupt() as interrupt:
             train = memory_worker.trainer(settings, progress, interrupt)
             memory_grid.run(grid, train, progress, outcomes, memory_report.line)

@@ -83,8 +83,8 @@ class Grid:
 
         Args:
             outcomes: Of those that are done.
-            lost: Those that could not be done, and what comes after them in their task
-                and layer, is left out.
+            lost: Those that could not be done, and the longer lags of their task and
+                layer, are left out.
 
         Returns:
             Groups that differ in the seed alone.
@@ -98,7 +98,8 @@ class Grid:
                 and job not in group
             ):
                 group.append(job)
-        return [group for group in groups.values() if not lost.intersection(group)]
+        kept = ([job for job in group if job not in lost] for group in groups.values())
+        return [group for group in kept if group]
 
     def chosen(
         self, outcomes: Outcomes, task: str, lag: int, layer: str
@@ -230,22 +231,43 @@ def run_in_processes(
         A sentence for each process that died; its trainings are left out.
     """
     died, lost = [], set()
-    while groups := grid.ready(outcomes, lost):
-        commands = {group[0].label: command(group) for group in groups}
-        by_name = {group[0].label: group for group in groups}
+    while groups := spread(grid.ready(outcomes, lost), count):
+        by_name = {_label(group): group for group in groups}
+        commands = {name: command(group) for name, group in by_name.items()}
         for ended in jobs.run_all(commands, count, ray):
             found = progress.outcomes()
-            for job in by_name[ended.name]:
-                if job in found:
-                    outcomes[job] = found[job]
-                    left = grid.remaining(outcomes)
-                    show(described(job, found[job]), outcomes, left, count)
-                else:
-                    lost.add(job)
+            group = by_name[ended.name]
+            for job in filter(found.__contains__, group):
+                outcomes[job] = found[job]
+                left = grid.remaining(outcomes)
+                show(described(job, found[job]), outcomes, left, count)
+            # Those after the first that is missing were not begun.
+            lost.update([job for job in group if job not in found][:1])
             if ended.status:
                 died.append(f"{ended.name} {ended.how}")
                 print(f"\n{died[-1]}", file=sys.stderr)
     return died
+
+
+def spread(groups: Sequence[list[Job]], count: int) -> list[list[Job]]:
+    """Return groups of trainings in parts, until there are `count`, or no larger ones.
+
+    A process makes a whole part, since it takes seconds to start.
+    """
+    parts = list(groups)
+    while parts and len(parts) < count:
+        parts.sort(key=len)
+        largest = parts.pop()
+        half = len(largest) // 2
+        if not half:
+            return [*parts, largest]
+        parts += [largest[:half], largest[half:]]
+    return parts
+
+
+def _label(group: Sequence[Job]) -> str:
+    seeds = ", ".join(str(job.seed) for job in group)
+    return f"{group[0].label}, seed {seeds}"
 
 
 def show(text: str, outcomes: Outcomes, left: Sequence[Job], at_once: int = 1) -> None:

@@ -12,6 +12,7 @@ from experiments import runner, training
 from experiments.memory_grid import Progress
 from experiments.memory_training import Job, Outcome, Trainer
 from experiments.reproducible import make_deterministic
+from experiments.run_folder import check_versions
 
 
 def command(progress: Progress) -> Callable[[Sequence[Job]], Sequence[str]]:
@@ -58,16 +59,20 @@ def main(argv: Sequence[str]) -> None:
     with runner.sigterm_as_ctrl_c(), runner.readable_errors():
         jobs.end_with_starter()
         settings = earlier.settings_of(Settings, folder)
+        check_versions(folder, runner.environment())
         if settings.deterministic:
             make_deterministic()
         progress = Progress(folder)
         wanted = [Job(**json.loads(text)) for text in argv[1:]]
-        # What a killed run has left may need a moment to notice it.
-        lock = filelock.FileLock(progress.path / f".{wanted[0].name}.lock", timeout=300)
-        with lock, training.stop_on_interrupt() as interrupt:
+        with training.stop_on_interrupt() as interrupt:
             train = trainer(settings, progress, interrupt)
             for job in wanted:
-                progress.keep(job, train(job))
+                # What a killed run has left may need a moment to notice it, and may
+                # have come to the end of this training.
+                lock = progress.path / f".{job.name}.lock"
+                with filelock.FileLock(lock, timeout=300):
+                    if job not in progress.outcomes():
+                        progress.keep(job, train(job))
 
 
 if __name__ == "__main__":

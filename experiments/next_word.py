@@ -325,7 +325,7 @@ def run(settings: Settings, command: str) -> Path:
 
             from lstm_keras.corpora import load_text
         keras.config.set_dtype_policy(settings.dtype)
-        data_parallel.devices(settings, of_text=True)
+        devices = data_parallel.devices(settings, of_text=True)
         engine = recurrent.engine(settings)
         print(recurrent.described(engine))
         with runner.stage(f"Loading the text ({settings.text})"):
@@ -343,7 +343,7 @@ def run(settings: Settings, command: str) -> Path:
             )
         describe(corpus)
         config, data = configuration(EXPERIMENT, settings), data_facts(settings, corpus)
-        environment = runner.environment()
+        environment = runner.environment(devices)
         kept = begin(folder, config, command, environment, data)
         parts, fitted = train(settings, corpus, kept)
         trained = Trained(parts, fitted, *score(settings, corpus, parts))

@@ -8,6 +8,7 @@ report keeps that folder, too.
 
 import contextlib
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -160,7 +161,7 @@ class RunFolder:
         if not self.overwrite and _holds_work(self._partial):
             raise FileExistsError(
                 f"expected a run that was not begun yet; {self._partial} holds what "
-                f"was done of {self.path} (go on with --resume {self.path}, or begin "
+                f"was done of {self.path} (go on with {self._resume}, or begin "
                 "anew with --overwrite)"
             )
 
@@ -195,10 +196,14 @@ class RunFolder:
                 shutil.rmtree(self._partial)
         self._lock.release()
 
+    @property
+    def _resume(self) -> str:
+        return f"--resume {shlex.quote(str(self.path))}"
+
     def _what_is_kept(self, error: BaseException) -> str:
         if isinstance(error, DivergedError):  # it would again
             return f"The last finite state is kept in {self._partial / CHECKPOINT}"
-        return f"What was done is kept; go on with --resume {self.path}"
+        return f"What was done is kept; go on with {self._resume}"
 
     def _take_name(self) -> None:
         for folder, _, files in os.walk(self._partial):
@@ -232,7 +237,8 @@ def begin(
         folder: What `RunFolder` gave.
         settings: What `--resume` reads them from.
         command: That of the run.
-        environment: `runner.environment()`; backend and versions must be the same.
+        environment: `runner.environment()`; backend, versions and number of devices
+            must be the same.
         data: Facts of the data, which must be the same.
 
     Returns:
@@ -242,17 +248,37 @@ def begin(
         ValueError: The run was begun with other versions or data.
     """
     path = folder / CHECKPOINT / ORIGIN
-    needed = {
-        "backend": environment["backend"],
-        **environment["versions"],
-        **{f"data: {name}": value for name, value in data.items()},
-    }
+    needed = _needed(environment) | {f"data: {k}": v for k, v in data.items()}
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
         origin = {"settings": settings, "command": command, "needed": needed}
         write_json(path, origin)
         return path.parent
-    begun = read_json(path)["needed"]
+    _check_same(read_json(path)["needed"], needed)
+    return path.parent
+
+
+def check_versions(checkpoint: Path, environment: dict) -> None:
+    """Refuse to go on with a run in another environment than it was begun in.
+
+    Args:
+        checkpoint: What `begin` returned.
+        environment: `runner.environment()`.
+
+    Raises:
+        ValueError: Backend, versions or number of devices are others.
+    """
+    begun, needed = read_json(checkpoint / ORIGIN)["needed"], _needed(environment)
+    of_data = {name: value for name, value in begun.items() if name not in needed}
+    _check_same(begun, of_data | needed)
+
+
+def _needed(environment: dict) -> dict:
+    kind = {name: environment[name] for name in ("backend", "devices")}
+    return kind | environment["versions"]
+
+
+def _check_same(begun: dict, needed: dict) -> None:
     differ = [
         f"{key} {needed.get(key)!r} instead of {begun.get(key)!r}"
         for key in {**begun, **needed}
@@ -263,7 +289,6 @@ def begin(
             "expected the versions and data with which the run was begun; received "
             f"{', '.join(differ)}"
         )
-    return path.parent
 
 
 def origin_of(path: Path) -> dict:
@@ -318,7 +343,10 @@ def _holds_work(folder: Path) -> bool:
     """Whether anything was trained; a run that only was begun is not worth keeping."""
     files = (folder / CHECKPOINT).rglob("*")
     return _has_checkpoint(folder) and any(
-        path.is_file() and path.name != ORIGIN for path in files
+        path.is_file()
+        and path.name != ORIGIN
+        and path.suffix not in (".lock", ".partial")
+        for path in files
     )
 
 

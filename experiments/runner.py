@@ -271,8 +271,12 @@ def command_line(module: str, argv: Sequence[str]) -> str:
     return " ".join([*variables, command])
 
 
-def environment() -> dict:
-    """Return the versions, the backend and the machine that the numbers depend on."""
+def environment(devices: Sequence[str] = ()) -> dict:
+    """Return the versions, the backend and the machine that the numbers depend on.
+
+    Args:
+        devices: Those that share each batch, if there are several.
+    """
     from importlib.metadata import version
 
     import keras
@@ -288,6 +292,7 @@ def environment() -> dict:
             "cores": os.cpu_count(),
             "platform": platform.platform(),
         },
+        "devices": len(devices) or 1,
         "git_commit": _git_commit(),
     }
 

@@ -15,7 +15,7 @@ from experiments.whole_files import read_json
 EXPERIMENTS = ("imdb_sentiment", "next_word")
 
 # Where a run lies, and how it is kept: these do not make it another one.
-PLACES = {"output", "name", "overwrite", "checkpoint_seconds"}
+PLACES = {"output", "name", "overwrite", "checkpoint_seconds", "repeat"}
 
 # What the sweep says of each of its runs.
 TAKEN = ("recipe", "seed", "seeds", "name", "output", "overwrite", "resume", "repeat")

@@ -246,6 +246,11 @@ def _divide(
     segments = _segments(ids)
     if block and share and segments == 1:  # a text without line ends
         start = round((1 - share) * len(ids))
+        if not 0 < start < len(ids):
+            raise ValueError(
+                f"expected tokens enough to hold out a share of {share}; received "
+                f"{len(ids)}"
+            )
         return ids[:start], ids[start:]
     chosen = round(share * segments)
     if share and not 0 < chosen < segments:

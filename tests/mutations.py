@@ -8,7 +8,6 @@ survives, or if the tests fail in a copy without any.
 """
 
 import concurrent.futures
-import multiprocessing
 import os
 import shutil
 import sys
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from forks import FORKS
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 COPIED = ("lstm_keras", "experiments", "tests", "setup.cfg")
@@ -257,8 +257,8 @@ def _copy_to(copy):
 
 def _in_a_fork(copy, tests):
     """Return pytest's status and the test that failed, or None if nothing came."""
-    receiver, sender = _FORKS.Pipe(duplex=False)
-    process = _FORKS.Process(target=_run_tests, args=(copy, tests, sender))
+    receiver, sender = FORKS.Pipe(duplex=False)
+    process = FORKS.Process(target=_run_tests, args=(copy, tests, sender))
     process.start()
     sender.close()
     try:
@@ -268,12 +268,6 @@ def _in_a_fork(copy, tests):
     finally:
         process.kill()
         process.join()
-
-
-# A server that imports Keras once, and forks for each copy. (Until it has computed
-# something, TensorFlow has no threads that a fork would lack.)
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["keras", "pytest", "hypothesis"])
 
 
 def _run_tests(copy, tests, sender):

@@ -7,7 +7,6 @@ import importlib
 import io
 import itertools
 import json
-import multiprocessing
 import os
 import sys
 import traceback
@@ -16,11 +15,9 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from forks import FORKS
 
 from experiments.earlier import compared
-
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["lstm_keras.layer", "sklearn.feature_extraction.text"])
 
 _NUMBERS = itertools.count(1)
 
@@ -51,7 +48,10 @@ class Experiment:
         self.name = name
         # Of its own: several run at a time.
         self.errors = output / f"{name}-{next(_NUMBERS)}.errors"
-        self.process = _CONTEXT.Process(target=_main, args=(name, argv, self.errors))
+        self.said = self.errors.with_suffix(".said")
+        self.process = FORKS.Process(
+            target=_main, args=(name, argv, self.said, self.errors)
+        )
         self.process.start()
 
     def end(self) -> int:
@@ -72,10 +72,10 @@ def begin(name: str, output: Path, run: str, *argv: str) -> Experiment:
     return Experiment(name, output, *OPTIONS[name].split(), *places, *argv)
 
 
-def _main(name: str, argv: tuple[str, ...], errors: Path) -> None:
+def _main(name: str, argv: tuple[str, ...], said: Path, errors: Path) -> None:
     # Without buffers: what a process that is killed has said is there.
-    with Path(os.devnull).open("w") as nowhere, errors.open("w", buffering=1) as file:
-        sys.stdout, sys.stderr = nowhere, file
+    with said.open("w", buffering=1) as words, errors.open("w", buffering=1) as file:
+        sys.stdout, sys.stderr = words, file
         try:
             importlib.import_module(f"experiments.{name}").main(list(argv))
         except BaseException as error:  # Python itself would print it too late

@@ -2,6 +2,7 @@
 
 import gc
 import warnings
+import zipfile
 
 import numpy as np
 import pytest
@@ -44,9 +45,25 @@ def test_no_file_is_said_as_such(tmp_path):
 )
 def test_a_broken_file_is_refused_and_is_not_left_open(path, spoil):
     path.write_bytes(spoil(path.read_bytes()))
+    gc.collect()  # what other tests have left behind
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ResourceWarning)
         with pytest.raises(ValueError, match="expected a checkpoint in "):
             checkpoint.read(path)
         gc.collect()
     assert not [str(one.message) for one in caught]
+
+
+def test_whatever_bit_is_wrong_it_is_read_or_refused(path):
+    whole = path.read_bytes()
+    refused = set()
+    for place in range(len(whole)):
+        path.write_bytes(
+            whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :]
+        )
+        try:
+            checkpoint.read(path)
+        except ValueError as error:
+            refused.add(type(error.__cause__))
+    # An odd kind of zip file, and a wrong sum.
+    assert {NotImplementedError, zipfile.BadZipFile} <= refused

@@ -283,6 +283,7 @@ def test_missing_reviews_are_told_with_where_to_get_them(tmp_path, monkeypatch):
         (" \n\n", {"split": "stream"}, "expected a text of two words or more"),
         ("one\n", {}, "expected a text of two words or more"),
         ("one line alone\n", {}, "expected segments enough to hold out .* received 1"),
+        ("a b\n", {"split": "stream"}, "expected tokens enough to .*0.1; received 3"),
         ("a b\n" * 4, {"held_out": 0.1}, "expected segments enough .* received 4"),
         ("a b\n" * 4, {"held_out": 0.9}, "expected segments enough .* received 4"),
         ("a b\nc d\ne f\n", {"held_out": 0.3}, "expected words with a count of 2"),

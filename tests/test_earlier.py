@@ -54,6 +54,13 @@ def test_a_repeated_run_that_finds_something_else_ends_with_status_1(
     assert (tmp_path / "next_word" / "again" / "report.html").exists()
 
 
+def test_a_run_is_not_repeated_in_its_own_place(folder):
+    before = (folder / "metrics.json").read_bytes()
+    with pytest.raises(SystemExit, match=r"expected another --name .*received one"):
+        next_word.main(["--repeat", str(folder), "--name", "one", "--overwrite"])
+    assert (folder / "metrics.json").read_bytes() == before
+
+
 def test_times_and_names_do_not_make_results_others():
     one = {"name": "a", "seconds": 3, "runs": [{"training_seconds": 1, "loss": 0.5}]}
     other = {"name": "b", "seconds": 4, "runs": [{"training_seconds": 2, "loss": 0.5}]}

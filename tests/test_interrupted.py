@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from processes import OPTIONS, Experiment, assert_same, begin, metrics_of
 
-from experiments import checkpoint, next_word
+from experiments import checkpoint, earlier, next_word
 from experiments.keeper import Keeper
 from experiments.run_folder import partial_path
 from lstm_keras import load_run
@@ -110,11 +110,14 @@ def test_a_repeat_that_was_killed_is_compared_when_it_goes_on(output):
     again = folder.with_name("first-repeated")
     run = Experiment("next_word", output, "--repeat", str(folder))
     assert wait_for(run, again, *CHECKPOINTS)
-    run.send(signal.SIGKILL)
+    assert run.send(signal.SIGKILL) == -signal.SIGKILL
     run = Experiment("next_word", output, "--resume", str(again))
     assert run.end() == 1
-    assert "error" not in run.errors.read_text()
+    assert f"Compared with {folder}:\n1 of " in run.said.read_text()
     assert (again / "report.html").exists()
+    shutil.rmtree(folder)  # is there no more when the comparison is due
+    with pytest.raises(SystemExit, match=f"to compare with {again}, which is finished"):
+        earlier.end(again, str(folder))
 
 
 def test_two_runs_of_one_name_at_once_are_refused(output):

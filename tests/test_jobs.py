@@ -28,14 +28,16 @@ def test_each_command_ends_by_itself_and_none_takes_others_along():
             "fails": python("raise ValueError('no, thanks')"),
             "dies": python("import os; os.kill(os.getpid(), 9)"),
             "leaves": python("import os; os._exit(3)"),
+            "unnamed": python("import os; os.kill(os.getpid(), 40)"),
             "last": python("pass"),
         }
     )
     assert {name: one.status for name, one in found.items()} == {
         **{"fine": 0, "fails": 1, "dies": -signal.SIGKILL},
-        **{"leaves": 3, "last": 0},
+        **{"leaves": 3, "unnamed": -40, "last": 0},
     }
     assert found["dies"].how == "was killed by SIGKILL"
+    assert found["unnamed"].how == "was killed by signal 40"
     assert found["fails"].how == "ended with status 1: ValueError: no, thanks"
     assert found["leaves"].how == "ended with status 3: no message"
 
@@ -85,6 +87,17 @@ time.sleep(60)
         found.extend(jobs.run_all({"one": python(code), "two": python(code)}, 1))
     assert [(one.name, one.status) for one in found] == [("one", status)]
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_they_have_the_environment_and_the_folder_of_their_starter(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.chdir(tmp_path)
+    code = "import os, pathlib; pathlib.Path('here').write_text(os.environ['{}'])"
+    begun = jobs.run_all({"one": python(code.format("KERAS_BACKEND"))}, 1)
+    assert [one.status for one in begun] == [0]
+    assert (tmp_path / "here").read_text() == "jax"
 
 
 def test_a_job_that_listens_to_its_starter_ends_by_itself(tmp_path):

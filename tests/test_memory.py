@@ -349,9 +349,50 @@ def test_a_process_that_dies_is_reported_and_does_not_take_the_others_along(
             start("--lags", "4,6", "--jobs", "2")
     assert ended.value.code == 130
     printed = capsys.readouterr()
-    said = "adding, lag 4, custom, rate 0.01 was killed by SIGKILL"
-    assert said in printed.err and f"Some trainings are missing: {said}." in printed.out
+    # The second seed is tried, too: it was not begun.
+    said = [
+        f"adding, lag 4, custom, rate 0.01, seed {seeds} was killed by SIGKILL"
+        for seeds in ("0, 1", "1")
+    ]
+    assert said[0] in printed.err and said[1] in printed.err
+    assert f"Some trainings are missing: {'; '.join(said)}." in printed.out
     assert "4/8" in printed.out  # both lags of the other layer
+
+
+def test_a_process_that_dies_after_its_trainings_leaves_nothing_missing(
+    start, monkeypatch, capsys
+):
+    command, code = memory_worker.command, "from experiments import memory_worker as m"
+
+    def all_die_late(progress):
+        def of(group):
+            argv = list(command(progress)(group))[1:]
+            end = f"{code}; m.main({argv!r}); import os; os.kill(os.getpid(), 9)"
+            return ("timeit", "-n1", "-r1", end)
+
+        return of
+
+    monkeypatch.setattr(memory_worker, "command", all_die_late)
+    folder = start("--lags", "4", "--jobs", "2")
+    assert "SIGKILL" in capsys.readouterr().err
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["interrupted"] is False and metrics["trainings"] == 4
+
+
+@pytest.mark.parametrize(
+    ("count", "seeds"),
+    [(1, [[0, 1, 2, 3, 4]]), (2, [[0, 1], [2, 3, 4]]), (9, [[0], [1], [2], [3], [4]])],
+)
+def test_seeds_are_trained_at_a_time_where_there_are_no_other_trainings(count, seeds):
+    groups = grid(seeds=range(5)).ready({})
+    parts = memory_grid.spread(groups, count)
+    assert sorted([job.seed for job in part] for part in parts) == seeds
+
+
+def test_of_trainings_that_are_lost_the_longer_lags_alone_are_left_out():
+    lost = {job(10)}
+    assert grid().ready({}, lost) == [[job(10, seed=1)]]
+    assert grid().ready({job(10, seed=1): outcome()}, lost) == []
 
 
 def test_processes_that_all_die_are_an_error(start, monkeypatch):

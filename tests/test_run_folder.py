@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.run_folder import RunFolder, begin, origin_of, run_path
+from experiments.run_folder import RunFolder, begin, check_versions, origin_of, run_path
 
 
 def everything_under(folder: Path) -> set[str]:
@@ -156,7 +156,7 @@ def work(folder):
     return kept
 
 
-ENVIRONMENT = {"backend": "tensorflow", "versions": {"keras": "3"}}
+ENVIRONMENT = {"backend": "tensorflow", "devices": 1, "versions": {"keras": "3"}}
 
 
 @pytest.mark.parametrize("options", [{}, {"overwrite": True}, {"resume": True}])
@@ -204,6 +204,22 @@ def test_a_failed_block_leaves_what_was_trained_and_says_so(tmp_path, capsys):
     assert everything_under(tmp_path) == {"one", "one/metrics.json"}
 
 
+def test_a_command_to_go_on_can_be_pasted(tmp_path, capsys):
+    path = tmp_path / "with space" / "one"
+    with pytest.raises(KeyError), RunFolder(path) as folder:
+        work(folder)
+        raise KeyError
+    assert f"--resume '{path}'" in capsys.readouterr().err
+
+
+def test_versions_are_checked_without_the_data(tmp_path):
+    with RunFolder(tmp_path / "one") as folder:
+        kept = begin(folder, {}, "command", ENVIRONMENT, {"rows": 5})
+        check_versions(kept, ENVIRONMENT)
+        with pytest.raises(ValueError, match=r"keras '4' instead of '3'$"):
+            check_versions(kept, ENVIRONMENT | {"versions": {"keras": "4"}})
+
+
 def test_a_new_run_can_be_begun_in_place_of_an_unfinished_one(tmp_path):
     path = tmp_path / "one"
     with pytest.raises(KeyError), RunFolder(path) as folder:
@@ -216,7 +232,9 @@ def test_a_new_run_can_be_begun_in_place_of_an_unfinished_one(tmp_path):
 def test_a_run_that_was_only_begun_leaves_nothing(tmp_path):
     path = tmp_path / "one"
     with pytest.raises(KeyError), RunFolder(path) as folder:
-        begin(folder, {}, "command", ENVIRONMENT, {})
+        kept = begin(folder, {}, "command", ENVIRONMENT, {})
+        for name in (".one.lock", ".training.npz.partial"):
+            (kept / name).touch()
         raise KeyError
     assert everything_under(tmp_path) == set()
 
@@ -280,6 +298,7 @@ def test_a_kill_while_the_folder_takes_its_name_loses_no_run(tmp_path, renamed):
     ("environment", "data", "message"),
     [
         (ENVIRONMENT | {"backend": "jax"}, {"rows": 5}, "backend 'jax' instead of 'te"),
+        (ENVIRONMENT | {"devices": 4}, {"rows": 5}, "devices 4 instead of 1"),
         (ENVIRONMENT, {"rows": 6}, "data: rows 6 instead of 5"),
     ],
 )
