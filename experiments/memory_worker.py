@@ -59,9 +59,9 @@ def main(argv: Sequence[str]) -> None:
     with runner.sigterm_as_ctrl_c(), runner.readable_errors():
         jobs.end_with_starter()
         settings = earlier.settings_of(Settings, folder)
-        check_versions(folder, runner.environment())
         if settings.deterministic:
             make_deterministic()
+        check_versions(folder, runner.environment())
         progress = Progress(folder)
         wanted = [Job(**json.loads(text)) for text in argv[1:]]
         with training.stop_on_interrupt() as interrupt:
