@@ -174,8 +174,12 @@ class Progress:
     def keep(self, job: Job, outcome: Outcome) -> None:
         """Write an outcome; the training itself need not be kept any longer."""
         content = {"job": dataclasses.asdict(job), **dataclasses.asdict(outcome)}
-        write_json(self.path / f"{job.name}.json", content)
+        write_json(self.outcome(job), content)
         self.training(job).unlink(missing_ok=True)
+
+    def outcome(self, job: Job) -> Path:
+        """Return where its outcome is kept."""
+        return self.path / f"{job.name}.json"
 
     def training(self, job: Job) -> Path:
         """Return where a training is kept while it goes on."""

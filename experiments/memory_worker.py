@@ -71,7 +71,7 @@ def main(argv: Sequence[str]) -> None:
                 # have come to the end of this training.
                 lock = progress.path / f".{job.name}.lock"
                 with filelock.FileLock(lock, timeout=300):
-                    if job not in progress.outcomes():
+                    if not progress.outcome(job).exists():
                         progress.keep(job, train(job))
 
 

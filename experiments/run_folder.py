@@ -269,8 +269,7 @@ def check_versions(checkpoint: Path, environment: dict) -> None:
         ValueError: Backend, versions or number of devices are others.
     """
     begun, needed = read_json(checkpoint / ORIGIN)["needed"], _needed(environment)
-    of_data = {name: value for name, value in begun.items() if name not in needed}
-    _check_same(begun, of_data | needed)
+    _check_same({name: begun.get(name) for name in needed}, needed)
 
 
 def _needed(environment: dict) -> dict:

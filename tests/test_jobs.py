@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 
+import joblib
 import pytest
 
 from experiments import jobs
@@ -89,15 +90,22 @@ time.sleep(60)
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_they_have_the_environment_and_the_folder_of_their_starter(
+def test_on_a_cluster_they_have_the_environment_and_the_folder_of_their_starter(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    """Ray's place is taken by processes that are there before, as its workers are."""
+    joblib.register_parallel_backend("ray", joblib.parallel.LokyBackend)
+    monkeypatch.setattr(jobs, "_connect", lambda address: None)
+    with joblib.parallel_config(backend="ray", n_jobs=2):
+        joblib.Parallel()(joblib.delayed(time.sleep)(0.1) for _ in range(4))
+    monkeypatch.setenv("KERAS_BACKEND", "that of the starter")
     monkeypatch.chdir(tmp_path)
-    code = "import os, pathlib; pathlib.Path('here').write_text(os.environ['{}'])"
-    begun = jobs.run_all({"one": python(code.format("KERAS_BACKEND"))}, 1)
-    assert [one.status for one in begun] == [0]
-    assert (tmp_path / "here").read_text() == "jax"
+    code = "import os, pathlib; pathlib.Path('{}').write_text(os.environ['{}'])"
+    commands = {n: python(code.format(n, "KERAS_BACKEND")) for n in ("one", "two")}
+    found = list(jobs.run_all(commands, 2, "auto"))
+    assert [one.status for one in found] == [0, 0], found
+    for name in commands:
+        assert (tmp_path / name).read_text() == "that of the starter"
 
 
 def test_a_job_that_listens_to_its_starter_ends_by_itself(tmp_path):

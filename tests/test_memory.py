@@ -18,10 +18,13 @@ from experiments import (
     memory_report,
     memory_training,
     memory_worker,
+    runner,
 )
 from experiments.memory_grid import Grid
 from experiments.memory_tasks import TASKS
 from experiments.memory_training import Job, Outcome, Trainer
+from experiments.run_folder import RunFolder, begin
+from experiments.runner import configuration
 from experiments.training import Kept
 
 LAYERS = ("simple_rnn", "gru", "builtin", "custom")
@@ -393,6 +396,20 @@ def test_of_trainings_that_are_lost_the_longer_lags_alone_are_left_out():
     lost = {job(10)}
     assert grid().ready({}, lost) == [[job(10, seed=1)]]
     assert grid().ready({job(10, seed=1): outcome()}, lost) == []
+
+
+def test_a_worker_leaves_what_another_one_has_done(tmp_path):
+    done, missing = job(4, layer="custom"), job(4, layer="custom", seed=1)
+    with RunFolder(tmp_path / "memory" / "run") as folder:
+        config = configuration("memory", SETTINGS)
+        progress = memory_grid.Progress(
+            begin(folder, config, "", runner.environment(), {})
+        )
+        progress.keep(done, outcome(steps=12345))
+        memory_worker.main(memory_worker.command(progress)([done, missing])[1:])
+        found = progress.outcomes()
+    assert found[done] == outcome(steps=12345)
+    assert found[missing].steps <= SETTINGS.steps
 
 
 def test_processes_that_all_die_are_an_error(start, monkeypatch):
