@@ -412,8 +412,8 @@ def test_the_faq_is_learned_by_heart(data_folder, tmp_path):
     )
     folder = tmp_path / "next_word" / "faq"
     result = metrics_of(folder)["results"][0]["train"]
-    # 887 of 928 is the most that any model can reach; seed 0 gets 886.
-    assert result["prefix_accuracy"] >= 0.95
+    # 887 of 928 is the most that any model can reach; seed 0 gets 886 (0.9547).
+    assert result["prefix_accuracy"] >= 0.954
     run = load_run(folder)
     words = run.next_words("the course follows a monthly", 1)
     assert words[0][0] == "subscription"
