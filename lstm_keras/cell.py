@@ -8,6 +8,8 @@ import warnings
 import keras
 from keras import ops
 
+from lstm_keras import equations
+
 
 @keras.saving.register_keras_serializable(package="lstm_keras")
 class LSTMCell(keras.layers.Layer):
@@ -60,7 +62,8 @@ class LSTMCell(keras.layers.Layer):
             it is not 0 each of the four parts of `z` gets masks of its own, as in
             Keras.
         seed: Integer seed of the dropout masks.
-        **kwargs: Arguments of `keras.layers.Layer` (`name`, `dtype`, `trainable`).
+        **kwargs: Arguments of `keras.layers.Layer` (`name`, `dtype`, `trainable`), and
+            Keras's undocumented `implementation`, which changes nothing here.
 
     Call arguments:
         inputs: `x_t`, `(batch, features)`.
@@ -75,8 +78,6 @@ class LSTMCell(keras.layers.Layer):
     `next_dropout_masks()`, which `get_initial_state()` calls. (So a
     `keras.layers.RNN` around this cell that is stateful, or is given an initial state,
     keeps its masks until you call it; `lstm_keras.LSTM` never does.)
-
-    The one difference in arguments: Keras's undocumented `implementation` is not taken.
 
     Raises:
         ValueError: `units` is not a positive integer, a dropout is outside `[0, 1]`,
@@ -105,6 +106,7 @@ class LSTMCell(keras.layers.Layer):
         seed=None,
         **kwargs,
     ):
+        kwargs.pop("implementation", None)
         super().__init__(**kwargs)
         self.units = _positive_integer("units", units)
         self.activation = keras.activations.get(activation)
@@ -176,14 +178,8 @@ class LSTMCell(keras.layers.Layer):
             # Not `z + self.bias`: TensorFlow sums its gradient in another order, and
             # training would differ from Keras's layer in the last bits, then in more.
             z = ops.add(z, self.bias)
-        z_i, z_f, z_g, z_o = ops.split(z, 4, axis=-1)
-
-        i = self.recurrent_activation(z_i)
-        f = self.recurrent_activation(z_f)
-        g = self.activation(z_g)
-        o = self.recurrent_activation(z_o)
-        c = f * c + i * g
-        h = o * self.activation(c)
+        gates = equations.gates(z, self.activation, self.recurrent_activation)
+        h, c = equations.states(gates, c, self.activation)
         return h, [h, c]
 
     def get_initial_state(self, batch_size=None):

@@ -5,7 +5,7 @@ import contextlib
 import keras
 from keras import ops
 
-from lstm_keras import engines
+from lstm_keras import call_shapes, engines
 from lstm_keras.cell import LSTMCell
 
 # The constructor's arguments that belong to the cell.
@@ -30,6 +30,43 @@ _CELL_ARGUMENTS = (
 )
 
 
+# Arguments that Keras's layer does not have, with their defaults.
+_NOT_IN_KERAS = {
+    "engine": "auto",
+    "return_cell_states": False,
+    "learn_initial_state": False,
+}
+
+
+def _only(mask):
+    """Return the mask, which Keras may put into a list."""
+    return mask[0] if keras.tree.is_nested(mask) else mask
+
+
+def _as_boolean(mask):
+    """Return a mask as `(batch, time)` of bool."""
+    mask = ops.cast(_only(mask), "bool")
+    return ops.squeeze(mask, axis=-1) if len(mask.shape) == 3 else mask
+
+
+class _JoinedStates:
+    """A cell whose output and only state is `h` and `c` of an `LSTMCell`, joined."""
+
+    def __init__(self, cell, training):
+        self.cell = cell
+        self.training = training
+        self.state_size = 2 * cell.units
+
+    def call(self, inputs, states):
+        """Apply the cell once."""
+        h, c = ops.split(states[0], 2, axis=-1)
+        _, states = self.cell(inputs, [h, c], training=self.training)
+        joined = ops.concatenate(states, axis=-1)
+        return joined, [joined]
+
+    __call__ = call
+
+
 def _of_cell(name):
     return property(lambda self: getattr(self.cell, name), doc=f"`cell.{name}`.")
 
@@ -39,8 +76,9 @@ class LSTM(keras.layers.RNN):
     """Long Short-Term Memory layer: `LSTMCell` applied to every step of a sequence.
 
     The equations, their sources and the packing of the weights are in the docstring of
-    `LSTMCell`. A drop-in for `keras.layers.LSTM`: the same arguments (but for its
-    undocumented `implementation`), defaults, weights and results.
+    `LSTMCell`. A drop-in for `keras.layers.LSTM`: the same arguments, defaults, weights
+    and results, and three arguments more (`engine`, `return_cell_states` and
+    `learn_initial_state`).
 
     Args:
         units: Positive integer, the size of `h` and of `c`.
@@ -54,7 +92,7 @@ class LSTM(keras.layers.RNN):
         kernel_regularizer: Regularizer of `kernel`.
         recurrent_regularizer: Regularizer of `recurrent_kernel`.
         bias_regularizer: Regularizer of `bias`.
-        activity_regularizer: Regularizer of the layer's output.
+        activity_regularizer: Regularizer of what a call returns.
         kernel_constraint: Constraint on `kernel`.
         recurrent_constraint: Constraint on `recurrent_kernel`.
         bias_constraint: Constraint on `bias`.
@@ -67,31 +105,47 @@ class LSTM(keras.layers.RNN):
         go_backwards: Read the sequence from its end; outputs come in the order of
             reading.
         stateful: Start each batch with the states in which the one before ended, until
-            `reset_state()`. Needs a fixed batch size.
+            `reset_state()`, in `fit`, `evaluate` and `predict` as well. Needs a fixed
+            batch size.
         unroll: Unroll the loop over time; needs a fixed number of steps.
         use_cudnn: `"auto"`, `True` or `False`, as in Keras: whether cuDNN may compute
             (where there is a GPU), must, or must not.
-        zero_output_for_mask: With `return_sequences`, give zeros at masked steps
-            instead of the last output before them.
+        zero_output_for_mask: Output zeros at masked steps instead of the last output
+            before them. Without `return_sequences` this concerns the last step.
         engine: What computes the sequence: `"loop"`, the cell step by step; the name of
             a file in `lstm_keras/engines`, which gives the same results faster and is
             an error where it can't; or `"auto"`, the first engine that can, or else
-            the loop. `explain_engine()` tells which.
-        **kwargs: Arguments of `keras.layers.Layer` (`name`, `dtype`, `trainable`).
+            the loop. `explain_engine()` tells which. `lstm_keras.engine_scope` decides
+            for all layers with `"auto"`.
+        return_cell_states: Return the cell state `c` beside the output `h`, in the
+            output's shape: with `return_sequences` that of every step. At masked steps
+            `c` is what `h` is: repeated, or zero.
+        learn_initial_state: Begin with two trainable vectors, `initial_h` and
+            `initial_c`, `(1, units)`, broadcast over the batch, instead of zeros;
+            they start at zero. A call with an `initial_state` does not use them. Not
+            with `stateful`.
+        **kwargs: Arguments of `keras.layers.Layer` (`name`, `dtype`, `trainable`), and
+            Keras's undocumented `implementation`, which changes nothing here.
 
     Call arguments:
         sequences: `(batch, time, features)`.
-        initial_state: `[h, c]`, each `(batch, units)`; zeros if `None`.
-        mask: Boolean `(batch, time)`; at a `False` step the states stay as they are.
+        initial_state: `[h, c]`, each `(batch, units)` or `(1, units)`, which is
+            broadcast over the batch.
+        mask: Boolean `(batch, time)`. A `False` step leaves the states as they are, and
+            what its inputs are, NaN included, has no influence.
+            `lstm_keras.preprocessing.length_mask` makes a mask of lengths.
         training: Whether dropout is active.
 
     Returns of a call:
-        The output, and with `return_state` a tuple of the output, `h` and `c`.
+        The output `h`, or a tuple: `h`; with `return_cell_states` `c`; with
+        `return_state` the last `h` and the last `c`. `keras.layers.Bidirectional`
+        merges the outputs `h` of its two layers and returns the rest as it is, that of
+        the backward layer in the order of its reading.
 
     Raises:
         ValueError: An argument of the constructor is invalid; the sequences are not
             `(batch, time, features)` with the `features` that the layer was built with;
-            an initial state is not `(batch, units)`; a stateful layer has no fixed
+            mask or initial state have another shape; a stateful layer has no fixed
             batch size; the engine can't do it.
     """
 
@@ -123,8 +177,11 @@ class LSTM(keras.layers.RNN):
         use_cudnn="auto",
         zero_output_for_mask=False,
         engine="auto",
+        return_cell_states=False,
+        learn_initial_state=False,
         **kwargs,
     ):
+        kwargs.pop("implementation", None)
         cell = LSTMCell(
             units,
             activation=activation,
@@ -163,70 +220,161 @@ class LSTM(keras.layers.RNN):
                 "expected use_cudnn to be 'auto', True or False; "
                 f"received {use_cudnn!r}"
             )
-        if engine not in engines.NAMES:
+        engines.check_name(engine)
+        if stateful and learn_initial_state:
             raise ValueError(
-                f"expected engine to be one of {engines.NAMES}; received {engine!r}"
+                "expected stateful=False with learn_initial_state=True, since a "
+                "stateful layer goes on from the batch before; received both"
             )
         self.use_cudnn = use_cudnn
         self.engine = engine
+        self.return_cell_states = return_cell_states
+        self.learn_initial_state = learn_initial_state
         if engine != "auto":
             self.explain_engine(training=True)  # an error if it can't
-        if keras.backend.backend() == "tensorflow":
-            # Keras then leaves the model uncompiled: see engines/xla.py. cuDNN's
-            # operators can't be compiled.
-            self.supports_jit = use_cudnn is not True and (
-                self.explain_engine(training=True).engine == engines.LOOP
-            )
         self.input_spec = keras.InputSpec(ndim=3)
 
     def build(self, sequences_shape, initial_state_shape=None):
-        """Create the cell's weights and, if stateful, the states."""
+        """Create the cell's weights, the learned initial state and the carried one."""
         if self.stateful and sequences_shape[0] is None:
             raise ValueError(
                 "expected a fixed batch size, for instance keras.Input(..., "
                 "batch_size=32), for a stateful layer; "
                 f"received inputs of shape {sequences_shape}"
             )
+        if self.stateful and self.states is None:
+            # Past Keras's tracking, which would make weights of them.
+            vars(self)["states"] = [
+                keras.Variable(
+                    "zeros",
+                    shape=(sequences_shape[0], self.units),
+                    dtype=self.variable_dtype,
+                    trainable=False,
+                    name=f"carried_{state}",
+                )
+                for state in "hc"
+            ]
         super().build(sequences_shape, initial_state_shape)
+        if self.learn_initial_state:
+            shape = (1, self.units)
+            self.initial_h = self.add_weight(shape, "zeros", name="initial_h")
+            self.initial_c = self.add_weight(shape, "zeros", name="initial_c")
         self.input_spec = keras.InputSpec(ndim=3, axes={-1: sequences_shape[-1]})
 
+    @property
+    def variables(self):
+        """All variables: the weights, random states, and the states carried over.
+
+        Keras lists no carried states, and so loses them in `fit`, `evaluate` and
+        `predict` on JAX, which change only what is listed.
+        """
+        return [*super().variables, *(self.states or [])]
+
+    @property
+    def supports_jit(self):
+        """Whether Keras may compile a model with this layer as one XLA program."""
+        if keras.backend.backend() != "tensorflow":
+            return self._supports_jit
+        # Not around an engine: see engines/xla.py. cuDNN's operators can't be compiled.
+        return self._supports_jit and (
+            self.use_cudnn is not True
+            and self.explain_engine(training=True).engine == engines.LOOP
+        )
+
+    @supports_jit.setter
+    def supports_jit(self, value):
+        self._supports_jit = value
+
+    @property
+    def return_state(self):
+        """Whether a call returns more than `h`, which wrappers want to know."""
+        return self._return_last_states or self.return_cell_states
+
+    @return_state.setter
+    def return_state(self, value):
+        self._return_last_states = value
+
+    def compute_output_spec(self, sequences, initial_state=None, mask=None, **kwargs):
+        """Return shape and dtype of what a call on symbolic tensors returns."""
+        self._check_call(sequences, initial_state, mask)
+        return super().compute_output_spec(
+            sequences, initial_state=initial_state, mask=mask, **kwargs
+        )
+
     def compute_output_shape(self, sequences_shape, initial_state_shape=None):
-        """Return the shape of the output, and of the states if they are returned."""
-        if initial_state_shape is not None:
-            one_tensor = not isinstance(initial_state_shape[0], (tuple, list))
-            shapes = [initial_state_shape] if one_tensor else initial_state_shape
-            self._check_initial_state(shapes, sequences_shape[0])
-        return super().compute_output_shape(sequences_shape, initial_state_shape)
+        """Return the shape of what a call returns."""
+        shapes = super().compute_output_shape(sequences_shape, initial_state_shape)
+        return self._returned(shapes, lambda output: (output, output))
+
+    def compute_mask(self, inputs, previous_mask):
+        """Return the mask of each tensor that a call returns."""
+        masks = super().compute_mask(inputs, previous_mask)
+        return self._returned(masks, lambda output: (output, output))
 
     def call(self, sequences, initial_state=None, mask=None, training=False):
         """Run the cell over the time axis."""
+        self._check_call(sequences, initial_state, mask)
+        sequences = self._check_sizes_when_run(sequences, mask)
         if initial_state is not None:
-            shapes = [tuple(state.shape) for state in keras.tree.flatten(initial_state)]
-            self._check_initial_state(shapes, sequences.shape[0])
+            shape = ops.shape(sequences)[0], self.units
+            initial_state = [ops.broadcast_to(state, shape) for state in initial_state]
         self.cell.next_dropout_masks()
-        return super().call(
+        result = super().call(
             sequences, initial_state=initial_state, mask=mask, training=training
         )
+        return self._returned(result, lambda output: ops.split(output, 2, axis=-1))
+
+    def _returned(self, result, h_and_c):
+        """Return what a call returns from what Keras's RNN makes of it.
+
+        Args:
+            result: The output, and the states if `return_state`.
+            h_and_c: Makes two outputs of an output in which `h` and `c` are joined.
+        """
+        if not self.return_cell_states:
+            return result
+        output, *last_states = result
+        return *h_and_c(output), *(last_states if self._return_last_states else ())
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
-        """Go through time, with one set of dropout masks for all steps."""
-        if keras.tree.is_nested(mask):
-            mask = mask[0]
-        choice = self.explain_engine(training=training)
-        if choice.engine != engines.LOOP:
-            return self._run_engine(
-                choice.engine, sequences, initial_state, mask, training
-            )
+        """Go through time, with one set of dropout masks for all steps.
+
+        With `return_cell_states` the outputs are `h` and `c` joined along the last
+        axis.
+        """
+        mask = None if mask is None else _as_boolean(mask)
+        engine = self.explain_engine(training=training).engine
+        if engine != engines.LOOP:
+            return self._run_engine(engine, sequences, initial_state, mask, training)
+        if mask is not None:
+            # Or NaN in a masked step would reach the weights' gradients, as 0 * NaN.
+            sequences = ops.where(mask[..., None], sequences, 0)
         dropout_masks = (
             self.cell.held_dropout_masks(sequences[:, 0], initial_state[0])
             if training
             else contextlib.nullcontext()
         )
         with dropout_masks:
+            if self.return_cell_states:
+                return self._loop_of_h_and_c(sequences, initial_state, mask, training)
             return super().inner_loop(sequences, initial_state, mask, training=training)
 
+    def _loop_of_h_and_c(self, sequences, states, mask, training):
+        """Return what `inner_loop` returns if the outputs are `h` and `c`."""
+        loop = keras.layers.RNN(
+            _JoinedStates(self.cell, training),
+            return_sequences=self.return_sequences,
+            go_backwards=self.go_backwards,
+            unroll=self.unroll,
+            zero_output_for_mask=self.zero_output_for_mask,
+            name="loop",  # not to use up a name that Keras numbers
+        )
+        joined = [ops.concatenate(states, axis=-1)]
+        last, every, (joined,) = loop.inner_loop(sequences, joined, mask)
+        return last, every, ops.split(joined, 2, axis=-1)
+
     def explain_engine(self, training=False):
-        """Tell which way a call takes, and why not another.
+        """Tell which engine a call takes, and why not another.
 
         Args:
             training: Whether it is a call in training.
@@ -246,47 +394,68 @@ class LSTM(keras.layers.RNN):
                 recurrent_dropout=bool(training and self.recurrent_dropout),
                 unroll=self.unroll,
                 use_cudnn=self.use_cudnn,
+                training=training,
             ),
         )
 
     def _run_engine(self, engine, sequences, states, mask, training):
         """Return the last output, every output, and the last states."""
         sequences = ops.cast(sequences, self.compute_dtype)  # integers, too
-        if training and self.dropout:
-            masks, _ = self.cell.dropout_masks(sequences[:, 0], states[0])
-            if masks:
-                sequences = sequences * masks[0][:, None]
+        dropout = None
+        if training:
+            sequences, dropout = self._dropped(sequences, states[0])
         if self.stateful:
             # The gradient needs them, and torch will change them in place.
             states = [ops.copy(state) for state in states]
-        if mask is not None:
-            if len(mask.shape) == 3:
-                mask = ops.squeeze(mask, axis=-1)
-            mask = ops.broadcast_to(ops.cast(mask, "bool"), ops.shape(sequences)[:2])
         if self.go_backwards:
             sequences = ops.flip(sequences, axis=1)
             mask = None if mask is None else ops.flip(mask, axis=1)
-        cell = self.cell
-        kernel = ops.convert_to_tensor(cell.kernel)
-        hidden, states = engines.run(
+        hidden, cells, states = engines.run(
             engine,
             sequences,
             mask,
             states,
+            self._weights(),
+            dropout,
+            self.return_sequences,
+            self.return_sequences and self.return_cell_states,
+            training,
+        )
+        last, every = states[0], hidden
+        if self.return_cell_states:
+            last = ops.concatenate(states, axis=-1)
+            if hidden is not None:
+                every = ops.concatenate([hidden, cells], axis=-1)
+        shown = None if mask is None else self._shown(mask)
+        if shown is not None:
+            last = ops.where(shown[:, -1:], last, 0)
+            if every is not None:
+                every = ops.where(shown[..., None], every, 0)
+        return last, last[:, None] if every is None else every, states
+
+    def _weights(self):
+        cell = self.cell
+        kernel = ops.convert_to_tensor(cell.kernel)
+        return engines.Weights(
             kernel,
             ops.convert_to_tensor(cell.recurrent_kernel),
             ops.zeros_like(kernel[0])
             if cell.bias is None
             else ops.convert_to_tensor(cell.bias),
-            self.return_sequences,
         )
-        last = states[0]
-        shown = None if mask is None else self._shown(mask)
-        if shown is not None:
-            last = ops.where(shown[:, -1:], last, 0)
-            if hidden is not None:
-                hidden = ops.where(shown[..., None], hidden, 0)
-        return last, last[:, None] if hidden is None else hidden, states
+
+    def _dropped(self, sequences, h):
+        """Return the sequences, and the dropout factors that an engine has to apply."""
+        x_masks, h_masks = self.cell.dropout_masks(sequences[:, 0], h)
+        if x_masks and len(x_masks) == 1:
+            return sequences * x_masks[0][:, None], None
+        if not x_masks and not h_masks:
+            return sequences, None
+        factors = [
+            ops.stack(masks or [ops.ones_like(tensor)] * 4, axis=1)
+            for masks, tensor in ((x_masks, sequences[:, 0]), (h_masks, h))
+        ]
+        return sequences, ops.concatenate(factors, axis=-1)
 
     def _shown(self, mask):
         """At which steps a masked output is shown (`None`: at all), and not zero."""
@@ -297,26 +466,34 @@ class LSTM(keras.layers.RNN):
         return ops.cumsum(ops.cast(mask, "int32"), axis=1) > 0
 
     def get_initial_state(self, batch_size):
-        """Return zeros for `[h, c]`, each `(batch_size, units)`."""
+        """Return `[h, c]`, each `(batch_size, units)`: zeros, or what was learned."""
+        shape, dtype = (batch_size, self.units), self.cell.compute_dtype
+        if not self.learn_initial_state:
+            return [ops.zeros(shape, dtype) for _ in range(2)]
         return [
-            ops.zeros((batch_size, size), dtype=self.cell.compute_dtype)
-            for size in self.cell.state_size
+            ops.broadcast_to(ops.cast(state, dtype), shape)
+            for state in (self.initial_h, self.initial_c)
         ]
 
     def get_config(self):
-        """Return every argument of the constructor (`engine` if it is not "auto")."""
+        """Return the arguments of the constructor, those that Keras lacks if used."""
         config = super().get_config()
         del config["cell"]
         cell_config = self.cell.get_config()
         return {
             **config,
             **{name: cell_config[name] for name in _CELL_ARGUMENTS},
+            "return_state": self._return_last_states,
             "activity_regularizer": keras.regularizers.serialize(
                 self.activity_regularizer
             ),
             "use_cudnn": self.use_cudnn,
-            # Left out if it is the default, so that Keras's layer takes the rest.
-            **({} if self.engine == "auto" else {"engine": self.engine}),
+            # Left out if they are the default, so that Keras's layer takes the rest.
+            **{
+                name: getattr(self, name)
+                for name, default in _NOT_IN_KERAS.items()
+                if getattr(self, name) != default
+            },
         }
 
     @classmethod
@@ -324,21 +501,33 @@ class LSTM(keras.layers.RNN):
         """Make a layer from what `get_config` returned."""
         return cls(**config)
 
-    def _check_initial_state(self, shapes, batch_size):
-        expected = (batch_size, self.units)
-        fits = len(shapes) == 2 and all(
-            len(shape) == 2
-            and all(
-                None in pair or len(set(pair)) == 1
-                for pair in zip(shape, expected, strict=True)
+    def _check_call(self, sequences, initial_state, mask):
+        """Check what is known of a call's arguments, as early as it is known."""
+        call_shapes.check_sequences(sequences)
+        batch, time = sequences.shape[:2]
+        if self.stateful and self.states:
+            call_shapes.check_batch(batch, self.states[0].shape[0])
+        if initial_state is not None:
+            shapes = [tuple(state.shape) for state in keras.tree.flatten(initial_state)]
+            call_shapes.check_initial_state(shapes, batch, self.units)
+        if mask is not None:
+            call_shapes.check_mask(_only(mask).shape, batch, time)
+
+    def _check_sizes_when_run(self, sequences, mask):
+        """Return the sequences, behind checks of what was not known before."""
+        if self.stateful:
+            sequences = call_shapes.checked_when_run(
+                sequences,
+                [(sequences, 0, self.states[0].shape[0])],
+                call_shapes.STATEFUL_BATCH,
             )
-            for shape in shapes
-        )
-        if not fits:
-            raise ValueError(
-                "expected initial_state to be [h, c], each of shape (batch, units) = "
-                f"{expected}; received shapes {list(shapes)}"
+        if mask is not None:
+            sequences = call_shapes.checked_when_run(
+                sequences,
+                [(_only(mask), axis, (sequences, axis)) for axis in (0, 1)],
+                "expected a mask (batch, time) of the sequences' batch and time",
             )
+        return sequences
 
     units = _of_cell("units")
     activation = _of_cell("activation")

@@ -238,12 +238,13 @@ def lstm_backward(
     dh: ArrayLike | None = None,
     dh_last: ArrayLike | None = None,
     dc_last: ArrayLike | None = None,
+    dc: ArrayLike | None = None,
 ) -> Gradients:
     """Back-propagate through time from the states to the inputs, states and weights.
 
     Write d(v) for the gradient of the loss with respect to v. Going back from the last
     step, d(h_t) and d(c_t) hold what the steps after t have passed back; the loss adds
-    its own part to d(h_t), and then
+    its own parts to d(h_t) and d(c_t), and then
 
         d(o)       = d(h_t) * tanh(c_t)
         d(c_t)    += d(h_t) * o * (1 - tanh(c_t)^2)
@@ -276,6 +277,7 @@ def lstm_backward(
             for zeros.
         dh_last: Likewise for `forward.h_last`, (batch, units); added to that in `dh`.
         dc_last: Likewise for `forward.c_last`, (batch, units).
+        dc: Likewise for `forward.c`, (batch, time, units).
 
     Returns:
         The gradients; that of the bias is None where there was none.
@@ -284,6 +286,7 @@ def lstm_backward(
         ValueError: A gradient has another shape than its state.
     """
     dh = _array_or_zeros("dh", dh, forward.h.shape)
+    dc = _array_or_zeros("dc", dc, forward.c.shape)
     dh_t = _array_or_zeros("dh_last", dh_last, forward.h0.shape)
     dc_t = _array_or_zeros("dc_last", dc_last, forward.c0.shape)
     h_before = np.concatenate([forward.h0[:, np.newaxis], forward.h[:, :-1]], axis=1)
@@ -292,6 +295,7 @@ def lstm_backward(
     dz = np.zeros((*forward.mask.shape, forward.kernel.shape[1]))
     for t in reversed(range(dz.shape[1])):
         dh_t = dh_t + dh[:, t]
+        dc_t = dc_t + dc[:, t]
         dz_t, dc_before = _step_backward(forward, t, c_before[:, t], dh_t, dc_t)
         counts = forward.mask[:, t, np.newaxis]
         dz[:, t] = np.where(counts, dz_t, 0.0)

@@ -1,23 +1,37 @@
-"""Ways through a whole sequence: a file for each engine, and `choose` takes one.
+"""Engines: faster ways through a whole sequence, one file each; `choose` picks one.
 
-The plain loop over `LSTMCell` is the truth; an engine gives the same results faster.
+The plain loop over `LSTMCell` defines the results; an engine computes the same faster.
 Each engine's file has the same one function:
 
-    run(sequences, mask, states, kernel, recurrent_kernel, bias, return_sequences)
+    run(
+        sequences, mask, states, weights, dropout, return_sequences, return_cells,
+        training,
+    )
 
-It takes sequences `(batch, time, features)`, a boolean mask `(batch, time)` or None,
-states `[h, c]` `(batch, units)`, and the weights as `LSTMCell` packs them. It returns
-every `h`, `(batch, time, units)` or None if not `return_sequences`, and the last
-`[h, c]`. A masked step leaves both states as they are, and they are also what it
-returns.
+Args:
+    sequences: `(batch, time, features)`.
+    mask: Boolean `(batch, time)`, or None. A masked step leaves both states as they
+        are, and they are also its outputs. What stands in `sequences` at such a step,
+        be it NaN, has no influence on results or gradients.
+    states: `[h, c]`, each `(batch, units)`.
+    weights: `Weights`, packed as in `LSTMCell`.
+    dropout: None, or `(batch, 4, features + units)`: the factors of `x_t` and
+        `h_{t-1}`, side by side, for each of the four parts of `z`.
+    return_sequences: Whether every `h` is wanted.
+    return_cells: Whether every `c` is wanted.
+    training: Whether a gradient is to be expected; there is one in either case.
+
+Returns:
+    Every `h`, `(batch, time, units)` or None; every `c`, likewise; and the last
+    `[h, c]`.
 """
 
-import functools
+import contextlib
+import contextvars
 import importlib
-import inspect
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -32,10 +46,29 @@ BACKENDS = {
 LOOP = "loop"
 NAMES = ("auto", LOOP, *BACKENDS)
 
+# What `engine_scope` asks of layers with engine="auto"; None outside of every scope.
+_SCOPE: contextvars.ContextVar[str | None] = contextvars.ContextVar(
+    "engine_scope", default=None
+)
+
+
+class Weights(NamedTuple):
+    """The weights of a cell.
+
+    Attributes:
+        kernel: `W`, `(features, 4 * units)`.
+        recurrent_kernel: `U`, `(units, 4 * units)`.
+        bias: `b`, `(4 * units,)`.
+    """
+
+    kernel: Any
+    recurrent_kernel: Any
+    bias: Any
+
 
 @dataclass(frozen=True)
 class Call:
-    """What is asked of an engine: all that decides whether it can.
+    """What is asked of an engine: all that decides whether it can do it.
 
     Attributes:
         plain_cell: Whether the cell is `LSTMCell` itself, not a subclass.
@@ -44,6 +77,7 @@ class Call:
         recurrent_dropout: Whether states are dropped in this call.
         unroll: Whether the loop over time is to be unrolled.
         use_cudnn: `"auto"`, True or False.
+        training: Whether this is a call in training.
     """
 
     plain_cell: bool
@@ -52,29 +86,73 @@ class Call:
     recurrent_dropout: bool
     unroll: bool
     use_cudnn: bool | str
+    training: bool = False
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which way a call takes.
+    """The engine that a call takes.
 
     Attributes:
         engine: Name of the engine, or `"loop"`.
-        passed_over: For each other way, why it is not taken.
+        passed_over: For each other one, why it is not taken.
     """
 
     engine: str
     passed_over: dict[str, str]
 
-    def __str__(self):
-        """A line for each way."""
+    def __str__(self) -> str:
+        """One line for each engine."""
         return "\n".join(
             [self.engine, *(f"not {n}: {why}" for n, why in self.passed_over.items())]
         )
 
 
+@contextlib.contextmanager
+def engine_scope(engine: str) -> Iterator[None]:
+    """Decide inside of the `with` block which engine layers with `engine="auto"` take.
+
+    Whatever writes a model to a file for another program should be called under
+    `engine_scope("loop")`: a file can't hold the compiled engines. (Keras's own
+    `model.export` needs no scope: see below.)
+
+        with lstm_keras.engine_scope("loop"):
+            onnx_model, _ = tf2onnx.convert.from_keras(model)
+
+    On TensorFlow `"auto"` takes the loop by itself where a graph is built for
+    inference outside of Keras's `fit`, `evaluate` and `predict`, since the graph may be
+    on its way into a file. Under `engine_scope("auto")` a `tf.function` of your own
+    takes the fastest engine:
+
+        with lstm_keras.engine_scope("auto"):
+            predict = tf.function(model).get_concrete_function(signature)
+
+    A layer decides when it is called, in a compiled function while that is traced. The
+    scope holds for the current thread.
+
+    Args:
+        engine: What a layer's argument `engine` may be. It does not affect layers
+            whose engine was chosen by name.
+
+    Raises:
+        ValueError: There is no such engine.
+    """
+    check_name(engine)
+    token = _SCOPE.set(engine)
+    try:
+        yield
+    finally:
+        _SCOPE.reset(token)
+
+
+def check_name(engine: str) -> None:
+    """Raise a ValueError if there is no engine of this name."""
+    if engine not in NAMES:
+        raise ValueError(f"expected engine to be one of {NAMES}; received {engine!r}")
+
+
 def choose(engine: str, call: Call) -> Choice:
-    """Choose a way for a call.
+    """Choose the engine for a call.
 
     Args:
         engine: A name, or `"auto"`: the first that can, or else the loop.
@@ -92,18 +170,23 @@ def choose(engine: str, call: Call) -> Choice:
             )
         engine, asked = "cudnn", "use_cudnn=True"
     refusals = {name: _refusal(name, call) for name in BACKENDS}
-    if engine == "auto" and _exporting_from_tensorflow():
-        refusals = dict.fromkeys(BACKENDS, "an exported model has to run without XLA")
+    if engine == "auto":
+        scope = _SCOPE.get()
+        if scope is None and not call.training and _may_leave_the_process():
+            refusals = dict.fromkeys(
+                BACKENDS,
+                "this graph may be exported, and a file can't hold an engine "
+                "(see lstm_keras.engine_scope)",
+            )
+        elif scope not in (None, "auto"):
+            engine, asked = scope, f"engine_scope({scope!r})"
     able = [name for name, why in refusals.items() if why is None]
     if engine == "auto":
         taken, others = next(iter(able), LOOP), "an engine before it can do the same"
     elif engine in (*able, LOOP):
         taken, others = engine, f"{asked} was asked for"
     else:
-        raise ValueError(
-            f"expected a call that {asked} can do; received one that it can't, because "
-            f"{refusals[engine]}"
-        )
+        raise ValueError(f"{asked} cannot run this layer: {refusals[engine]}")
     passed_over = {
         name: refusals.get(name) or others
         for name in (*BACKENDS, LOOP)
@@ -125,70 +208,70 @@ def _refusal(name: str, call: Call) -> str | None:
             "it knows Keras's activations tanh and sigmoid only, and these are "
             f"{names[0]} and {names[1]}"
         )
-    if call.recurrent_dropout:
-        return "it can't drop the hidden state (recurrent_dropout, in training)"
     if call.unroll:
         return "unroll=True asks for the unrolled loop"
     if name in ("cudnn", "aten"):
+        if call.recurrent_dropout:
+            return "it can't drop the hidden state (recurrent_dropout, in training)"
         return _module(name).refusal(call)
     return None
 
 
-def _exporting_from_tensorflow() -> bool:
-    """Whether a model is being exported: Keras tells a layer by nothing but the stack.
+def _may_leave_the_process() -> bool:
+    """Whether TensorFlow builds a graph outside of Keras's fit, evaluate and predict.
 
-    SavedModels with XLA in them need it where they run, and tf2onnx can't read them.
+    These run their steps by `tf.distribute.Strategy.run`, so a replica context other
+    than the default one is active; exporters trace the model without. SavedModels with
+    XLA in them need it where they run, and tf2onnx writes files that nothing reads.
     """
     if keras.backend.backend() != "tensorflow":
         return False
-    frame = sys._getframe()
-    while frame and frame.f_code not in _exporters():
-        frame = frame.f_back
-    return frame is not None
+    import tensorflow as tf
+
+    if tf.executing_eagerly():
+        return False
+    with tf.Graph().as_default():  # a graph of its own is in no replica
+        outside = tf.distribute.get_replica_context()
+    return tf.distribute.get_replica_context() in (None, outside)
 
 
-@functools.cache
-def _exporters() -> frozenset:
-    """The code of the public functions of Keras that export."""
-    archive = type(keras.export.ExportArchive())  # Keras makes one of a subclass
-    functions = (
-        keras.Model.export,
-        archive.add_endpoint,
-        archive.track_and_add_endpoint,
-        archive.write_out,
-    )
-    return frozenset(inspect.unwrap(function).__code__ for function in functions)
-
-
-def _module(name: str):
+def _module(name: str) -> Any:
     return importlib.import_module(f"lstm_keras.engines.{name}")
 
 
 def run(
     engine: str,
-    sequences,
-    mask,
-    states,
-    kernel,
-    recurrent_kernel,
-    bias,
-    return_sequences,
-):
+    sequences: Any,
+    mask: Any,
+    states: list,
+    weights: Weights,
+    dropout: Any = None,
+    return_sequences: bool = False,
+    return_cells: bool = False,
+    training: bool = False,
+) -> tuple[Any, Any, list]:
     """Let an engine run; arguments and results as described at the top of this file.
 
     Half precision is computed in float32, except by cuDNN.
     """
     dtype = keras.backend.standardize_dtype(sequences.dtype)
     inner = "float32" if engine != "cudnn" and dtype.endswith("float16") else dtype
-    hidden, states = _module(engine).run(
+
+    def cast(tensor, to):
+        return None if tensor is None else ops.cast(tensor, to)
+
+    hidden, cells, states = _module(engine).run(
         ops.cast(sequences, inner),
         mask,
         [ops.cast(state, inner) for state in states],
-        ops.cast(kernel, inner),
-        ops.cast(recurrent_kernel, inner),
-        ops.cast(bias, inner),
+        Weights(*(ops.cast(weight, inner) for weight in weights)),
+        cast(dropout, inner),
         return_sequences,
+        return_cells,
+        training,
     )
-    if return_sequences:
-        hidden = ops.cast(hidden, dtype)
-    return hidden, [ops.cast(state, dtype) for state in states]
+    return (
+        cast(hidden, dtype),
+        cast(cells, dtype),
+        [ops.cast(state, dtype) for state in states],
+    )

@@ -5,34 +5,49 @@ With a GPU the operator calls cuDNN. Numbers that fade below the smallest normal
 `torch.set_flush_denormal(True)` turns them into zeros, for the whole program.
 """
 
+from typing import Any
+
 import torch
 
+from lstm_keras.engines import Call, Weights
 from lstm_keras.engines.compaction import run_compacted
 
 
-def refusal(call):
+def refusal(call: Call) -> str | None:
     """Return why the call can't be done, or None."""
     if call.use_cudnn is False and torch.cuda.is_available():
         return "use_cudnn=False, and on a GPU the operator calls cuDNN"
     return None
 
 
-def run(sequences, mask, states, kernel, recurrent_kernel, bias, return_sequences):
-    """Run over all steps; see `lstm_keras.engines`."""
-    weights = kernel, recurrent_kernel, bias
-    return run_compacted(_run, sequences, mask, states, *weights, return_sequences)
+def run(
+    sequences: Any,
+    mask: Any,
+    states: list,
+    weights: Weights,
+    dropout: Any = None,
+    return_sequences: bool = False,
+    return_cells: bool = False,
+    training: bool = False,
+) -> tuple[Any, Any, list]:
+    """Run over all steps; see `lstm_keras.engines`. There is never any dropout."""
+    return run_compacted(
+        run_unmasked, sequences, mask, states, weights, return_sequences, return_cells
+    )
 
 
-def _run(sequences, states, kernel, recurrent_kernel, bias, return_sequences):
+def run_unmasked(sequences: Any, states: list, weights: Weights) -> tuple[Any, list]:
+    """Return every `h` and the last `[h, c]`."""
     # torch packs the gates in the same order, with the kernels transposed, and adds a
     # second bias.
+    kernel, recurrent_kernel, bias = weights
     parameters = [kernel.T, recurrent_kernel.T, bias, torch.zeros_like(bias)]
     hidden, h, c = _operator(
         sequences,
         [state[None].contiguous() for state in states],
         [parameter.contiguous() for parameter in parameters],
     )
-    return hidden if return_sequences else None, [h[0], c[0]]
+    return hidden, [h[0], c[0]]
 
 
 # torch.compile fails at the operator's gradient if the sequences need none. It leaves

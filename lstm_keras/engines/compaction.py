@@ -1,59 +1,138 @@
-"""Any mask, for an engine that knows none.
+"""Any mask, and every cell state, for an operator that knows neither.
 
 A masked step changes nothing, so what counts is the order of the other steps: they are
 moved to the front, and the outputs are read from where their steps went. Behind them
-stand steps in which `c` must not change. There an extra feature, 1 where masked and 0
-elsewhere, shuts the input gate and opens the forget gate: sigmoid is 0 and 1 then to
-the last bit, so values and gradients are exact.
+stand the masked steps, in which `c` must not change. There an extra feature, 1 where
+masked and 0 elsewhere, shuts the input gate and opens the forget gate: sigmoid is 0 and
+1 then to the last bit, so values and gradients are exact.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import ops
+
+from lstm_keras import equations
+from lstm_keras.engines import Weights
 
 # sigmoid(-SHUT) is 0 and sigmoid(SHUT) is 1, from float16 to float64.
 SHUT = 1e4
 
 
 def run_compacted(
-    run, sequences, mask, states, kernel, recurrent_kernel, bias, return_sequences
-):
-    """Call an engine's `run` that takes no mask so that it obeys one.
+    operator: Callable,
+    sequences: Any,
+    mask: Any,
+    states: list,
+    weights: Weights,
+    return_sequences: bool,
+    return_cells: bool,
+) -> tuple[Any, Any, list]:
+    """Do an engine's `run` by an operator that takes no mask and gives no cell states.
 
     Args:
-        run: Takes all the other arguments of `engines`' `run`, without `mask`.
-        sequences: See `engines`, as the rest.
+        operator: Maps sequences, states and weights to every `h` and the last `[h, c]`.
+        sequences: See `engines`, as the other arguments.
         mask: Boolean `(batch, time)`, or None.
         states: `[h, c]`.
-        kernel: `W`.
-        recurrent_kernel: `U`.
-        bias: `b`.
+        weights: The cell's weights.
         return_sequences: Whether every `h` is wanted.
+        return_cells: Whether every `c` is wanted.
 
     Returns:
-        Every `h` or None, and the last `[h, c]`.
+        Every `h` or None, every `c` or None, and the last `[h, c]`.
     """
-    if mask is None:
-        return run(sequences, states, kernel, recurrent_kernel, bias, return_sequences)
-    time, units = ops.shape(sequences)[1], recurrent_kernel.shape[0]
-    unmasked_first = ops.argsort(
-        ops.where(mask, 0, time) + ops.arange(time, dtype="int32"), axis=1
+    if mask is not None:
+        sequences, weights = _masked_last(sequences, mask), _with_hold(weights)
+    hidden, last = operator(sequences, states, weights)
+    cells = _cells(sequences, hidden, states, weights) if return_cells else None
+    if mask is not None:
+        steps_before = ops.cumsum(ops.cast(mask, "int32"), axis=1)
+        # Before the first unmasked step the states are as they were at the start.
+        every_h = ops.concatenate([states[0][:, None], hidden], axis=1)
+        last = [_at(every_h, steps_before[:, -1:])[:, 0], last[1]]
+        if return_sequences:
+            hidden = _at(every_h, steps_before)
+        if return_cells:
+            every_c = ops.concatenate([states[1][:, None], cells], axis=1)
+            cells = _at(every_c, steps_before)
+    return hidden if return_sequences else None, cells, last
+
+
+def _masked_last(sequences, mask):
+    """Return the sequences with the masked steps moved to the end.
+
+    They have one more feature, 1 in masked steps and else 0; the others are 0 there,
+    since what stands there, however large or NaN, might open the gate again.
+    """
+    unmasked, masked = (ops.cast(m, "int32") for m in (mask, ops.logical_not(mask)))
+    count = ops.sum(unmasked, axis=1, keepdims=True)
+    steps = ops.where(
+        mask, ops.cumsum(unmasked, axis=1) - 1, count + ops.cumsum(masked, axis=1) - 1
     )
-    moved = ops.take_along_axis(sequences, unmasked_first[..., None], axis=1)
-    lengths = ops.sum(ops.cast(mask, "int32"), axis=1, keepdims=True)
-    behind = ops.arange(time, dtype="int32") >= lengths
-    # Zero, or what stands there, however large or NaN, might open the gate again.
-    moved = ops.where(behind[..., None], 0, moved)
-    moved = ops.concatenate([moved, ops.cast(behind, moved.dtype)[..., None]], axis=-1)
+    sequences = ops.concatenate(
+        [
+            ops.where(mask[..., None], sequences, 0),
+            ops.cast(masked, sequences.dtype)[..., None],
+        ],
+        axis=-1,
+    )
+    flat, places = _flat(sequences, steps)
+    # Added to zeros: set, torch would write the sizes of a single step into ONNX.
+    moved = ops.scatter_update(
+        ops.zeros_like(flat), ops.reshape(places, (-1, 1)), flat, reduction="add"
+    )
+    return ops.reshape(moved, ops.shape(sequences))
+
+
+def _with_hold(weights):
+    """Return the weights, with those of the feature that keeps `c` as it is."""
+    units = weights.recurrent_kernel.shape[0]
     hold = ops.convert_to_tensor(
         [[-SHUT] * units + [SHUT] * units + [0.0] * (2 * units)],
-        dtype=keras.backend.standardize_dtype(kernel.dtype),
+        dtype=keras.backend.standardize_dtype(weights.kernel.dtype),
     )
-    kernel = ops.concatenate([kernel, hold], axis=0)
-    hidden, (_, c) = run(moved, states, kernel, recurrent_kernel, bias, True)
-    # Before the first unmasked step it is h as it was at the start.
-    hidden = ops.concatenate([states[0][:, None], hidden], axis=1)
-    h = ops.take_along_axis(hidden, lengths[..., None], axis=1)[:, 0]
-    if not return_sequences:
-        return None, [h, c]
-    steps_before = ops.cumsum(ops.cast(mask, "int32"), axis=1)
-    return ops.take_along_axis(hidden, steps_before[..., None], axis=1), [h, c]
+    return weights._replace(kernel=ops.concatenate([weights.kernel, hold], axis=0))
+
+
+def _cells(sequences, hidden, states, weights):
+    """Return every `c`, computed from every `h`: only `c` itself needs a loop."""
+    kernel, recurrent_kernel, bias = weights
+    h_before = ops.concatenate([states[0][:, None], hidden[:, :-1]], axis=1)
+    z = ops.matmul(sequences, kernel) + ops.matmul(h_before, recurrent_kernel) + bias
+    i, f, g, _ = equations.gates(z)
+    # Not `ops.scan`, which on TensorFlow has to know the number of steps.
+    loop = keras.layers.RNN(
+        _CellState(recurrent_kernel.shape[0]), return_sequences=True, name="cells"
+    )
+    return loop.inner_loop(ops.concatenate([f, i * g], -1), [states[1]], mask=None)[1]
+
+
+class _CellState(keras.layers.Layer):
+    """`c_t = f * c_{t-1} + i * g` as a cell, of the inputs `f` and `i * g` joined."""
+
+    def __init__(self, units):
+        super().__init__(name="cell_state")
+        self.state_size = self.output_size = units
+
+    def call(self, inputs, states):
+        f, addition = ops.split(inputs, 2, axis=-1)
+        c = f * states[0] + addition
+        return c, [c]
+
+
+def _at(every, steps):
+    """Return what stands at steps `(batch, steps)` of `(batch, time, units)`."""
+    flat, places = _flat(every, steps)
+    return ops.take(flat, places, axis=0)
+
+
+def _flat(every, steps):
+    """Return all steps of all rows in one axis, and where in it the given ones are.
+
+    torch can export scattering and taking along one axis to ONNX, and no more.
+    """
+    rows = ops.cumsum(ops.ones_like(steps), axis=0) - 1
+    places = rows * ops.shape(every)[1] + steps
+    return ops.reshape(every, (-1, every.shape[-1])), places

@@ -9,14 +9,17 @@ settings decide whether it may round factors to TensorFloat-32, which has 10 bit
 default it may.
 """
 
+import contextlib
 import functools
+from typing import Any
 
 import keras
 
+from lstm_keras.engines import Call, Weights
 from lstm_keras.engines.compaction import run_compacted
 
 
-def refusal(call):
+def refusal(call: Call) -> str | None:
     """Return why the call can't be done, or None."""
     if call.use_cudnn is False:
         return "use_cudnn=False"
@@ -25,26 +28,47 @@ def refusal(call):
     return None
 
 
-def run(sequences, mask, states, kernel, recurrent_kernel, bias, return_sequences):
-    """Run over all steps; see `lstm_keras.engines`."""
-    weights = kernel, recurrent_kernel, bias
+def run(
+    sequences: Any,
+    mask: Any,
+    states: list,
+    weights: Weights,
+    dropout: Any = None,
+    return_sequences: bool = False,
+    return_cells: bool = False,
+    training: bool = False,
+) -> tuple[Any, Any, list]:
+    """Run over all steps; see `lstm_keras.engines`. There is never any dropout."""
+    operator = run_unmasked
     if keras.backend.backend() == "torch":
         from lstm_keras.engines import aten
 
-        return aten.run(sequences, mask, states, *weights, return_sequences)
-    return run_compacted(_run, sequences, mask, states, *weights, return_sequences)
+        operator = aten.run_unmasked
+    return run_compacted(
+        operator, sequences, mask, states, weights, return_sequences, return_cells
+    )
 
 
-def _run(sequences, states, kernel, recurrent_kernel, bias, return_sequences):
-    units = recurrent_kernel.shape[0]
-    layer = keras.layers.LSTM(units, return_sequences=return_sequences, name="lstm")
+def run_unmasked(sequences: Any, states: list, weights: Weights) -> tuple[Any, list]:
+    """Return every `h` and the last `[h, c]`, by Keras's layer."""
+    with _graph_of_its_own():
+        layer = keras.layers.LSTM(
+            weights.recurrent_kernel.shape[0], return_sequences=True, name="lstm"
+        )
     # Tensors in the places of the variables that `build` would make.
-    layer.cell.kernel = kernel
-    layer.cell.recurrent_kernel = recurrent_kernel
-    layer.cell.bias = bias
+    layer.cell.kernel, layer.cell.recurrent_kernel, layer.cell.bias = weights
     layer.cell.built = True
     _, hidden, states = layer.inner_loop(sequences, list(states), mask=None)
-    return hidden if return_sequences else None, states
+    return hidden, states
+
+
+def _graph_of_its_own():
+    """Let Keras's layer make the variable of its dropout, which no tf.function may."""
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext()
+    import tensorflow as tf
+
+    return tf.Graph().as_default()
 
 
 def _tensorflow_has_gpu():

@@ -1,6 +1,6 @@
 """JAX: `lax.scan` over time, with the gradient derived by hand.
 
-The forward pass keeps the gates and the backward pass collects the gradient of `z`, so
+The forward pass stores the gates and the backward pass collects the gradient of `z`, so
 that the gradients of the weights are two large products after the loop instead of two
 small ones in each step. (`lstm_keras.reference` derives the same gradient, and says
 more.) Reverse-mode differentiation works to any order; for `jax.jvp` take the loop.
@@ -13,90 +13,119 @@ import jax.numpy as jnp
 from jax import lax
 from jax.nn import sigmoid
 
+from lstm_keras import equations
 
-def run(sequences, mask, states, kernel, recurrent_kernel, bias, return_sequences):
+
+def run(
+    sequences,
+    mask,
+    states,
+    weights,
+    dropout=None,
+    return_sequences=False,
+    return_cells=False,
+    training=False,
+):
     """Run over all steps; see `lstm_keras.engines`."""
     # Time-major from here on: x (time, batch, features), mask (time, batch, 1).
     x = jnp.swapaxes(sequences, 0, 1)
     if mask is not None:
         mask = jnp.swapaxes(mask, 0, 1)[..., None]
-    hidden, h, c = _compiled(
-        return_sequences, x, mask, *states, kernel, recurrent_kernel, bias
-    )
-    return jnp.swapaxes(hidden, 0, 1) if return_sequences else None, [h, c]
+        x = jnp.where(mask, x, 0)
+    if dropout is not None:
+        # (4, batch, features) and (4, batch, units)
+        dropout = jnp.split(jnp.swapaxes(dropout, 0, 1), [x.shape[-1]], axis=-1)
+    wanted = return_sequences, return_cells
+    every, last = _compiled(wanted, x, mask, dropout, *states, *weights)
+    every = [None if s is None else jnp.swapaxes(s, 0, 1) for s in every]
+    return *every, list(last)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _lstm(return_sequences, x, mask, h, c, kernel, recurrent_kernel, bias):
+def _lstm(wanted, x, mask, dropout, h, c, kernel, recurrent_kernel, bias):
     def step(states, inputs):
-        h, c, _ = _step(*inputs, *states, kernel, recurrent_kernel, bias)
-        return (h, c), h if return_sequences else None
+        h, c, _ = _step(*inputs, dropout, *states, kernel, recurrent_kernel, bias)
+        return (h, c), _wanted(wanted, h, c)
 
-    (h, c), hidden = lax.scan(step, (h, c), (x, mask))
-    return hidden, h, c
+    last, every = lax.scan(step, (h, c), (x, mask))
+    return every, last
 
 
-def _forward(return_sequences, x, mask, h0, c0, kernel, recurrent_kernel, bias):
+def _wanted(wanted, h, c):
+    return tuple(
+        value if is_wanted else None
+        for is_wanted, value in zip(wanted, (h, c), strict=True)
+    )
+
+
+def _forward(wanted, x, mask, dropout, h0, c0, kernel, recurrent_kernel, bias):
     def step(states, inputs):
-        h, c, gates = _step(*inputs, *states, kernel, recurrent_kernel, bias)
+        h, c, gates = _step(*inputs, dropout, *states, kernel, recurrent_kernel, bias)
         return (h, c), (h, c, gates)
 
-    (h, c), (hidden, cells, gates) = lax.scan(step, (h0, c0), (x, mask))
-    kept = (x, mask, h0, c0, kernel, recurrent_kernel, hidden, cells, gates)
-    return (hidden if return_sequences else None, h, c), kept
+    last, (hidden, cells, gates) = lax.scan(step, (h0, c0), (x, mask))
+    stored = (x, mask, dropout, h0, c0, kernel, recurrent_kernel, hidden, cells, gates)
+    return (_wanted(wanted, hidden, cells), last), stored
 
 
-def _step(x, mask, h, c, kernel, recurrent_kernel, bias):
-    z_i, z_f, z_g, z_o = jnp.split(x @ kernel + h @ recurrent_kernel + bias, 4, axis=-1)
-    i, f, g, o = sigmoid(z_i), sigmoid(z_f), jnp.tanh(z_g), sigmoid(z_o)
-    new_c = f * c + i * g
-    new_h = o * jnp.tanh(new_c)
+def _step(x, mask, dropout, h, c, kernel, recurrent_kernel, bias):
+    x_dropout, h_dropout = dropout or (None, None)
+    z = _product(x, kernel, x_dropout) + _product(h, recurrent_kernel, h_dropout) + bias
+    gates = equations.gates(z, jnp.tanh, sigmoid)
+    new_h, new_c = equations.states(gates, c, jnp.tanh)
     if mask is not None:
         new_h, new_c = jnp.where(mask, new_h, h), jnp.where(mask, new_c, c)
-    return new_h, new_c, (i, f, g, o)
+    return new_h, new_c, gates
 
 
-def _backward(return_sequences, kept, gradients):
-    x, mask, h0, c0, kernel, recurrent_kernel, hidden, cells, gates = kept
-    d_hidden, dh, dc = gradients
+def _product(inputs, kernel, dropout):
+    """Return `inputs @ kernel`, each of the four parts with its own dropout."""
+    if dropout is None:
+        return inputs @ kernel
+    # (4, …, batch, columns) @ (4, columns, units)
+    dropped = dropout.reshape(4, *[1] * (inputs.ndim - 2), *inputs.shape[-2:]) * inputs
+    return jnp.concatenate(
+        [d @ k for d, k in zip(dropped, jnp.split(kernel, 4, -1), strict=True)], -1
+    )
+
+
+def _backward(wanted, stored, gradients):
+    x, mask, dropout, h0, c0, kernel, recurrent_kernel, hidden, cells, gates = stored
+    (d_hidden, d_cells), (dh, dc) = gradients
+    x_dropout, h_dropout = dropout or (None, None)
     h_before = jnp.concatenate([h0[None], hidden[:-1]])
     c_before = jnp.concatenate([c0[None], cells[:-1]])
-    transposed = recurrent_kernel.T
+    # The transposes of the products, which are linear in both arguments.
+    h_back = jax.linear_transpose(
+        lambda h: _product(h, recurrent_kernel, h_dropout), h0
+    )
 
     def step(later, inputs):
         dh, dc = later
-        mask, d_hidden, gates, c_before, c = inputs
-        if d_hidden is not None:
-            dh = dh + d_hidden
-        dz, dc_before = _step_backward(dh, dc, gates, c_before, c)
+        mask, d_hidden, d_cells, gates, c_before, c = inputs
+        dh = dh if d_hidden is None else dh + d_hidden
+        dc = dc if d_cells is None else dc + d_cells
+        dz, dc_before = equations.backward(dh, dc, gates, c_before, jnp.tanh(c))
+        dz = jnp.concatenate(dz, axis=-1)
         if mask is None:
-            return (dz @ transposed, dc_before), dz
+            return (*h_back(dz), dc_before), dz
         dz = jnp.where(mask, dz, 0)
-        dh = dz @ transposed + jnp.where(mask, 0, dh)
+        dh = h_back(dz)[0] + jnp.where(mask, 0, dh)
         return (dh, jnp.where(mask, dc_before, dc)), dz
 
     (dh, dc), dz = lax.scan(
-        step, (dh, dc), (mask, d_hidden, gates, c_before, cells), reverse=True
+        step,
+        (dh, dc),
+        (mask, d_hidden, d_cells, gates, c_before, cells),
+        reverse=True,
     )
-    d_x = dz @ kernel.T
-    x, h_before, dz = (t.reshape(-1, t.shape[-1]) for t in (x, h_before, dz))
-    return d_x, None, dh, dc, x.T @ dz, h_before.T @ dz, dz.sum(axis=0)
-
-
-def _step_backward(dh, dc, gates, c_before, c):
-    i, f, g, o = gates
-    tanh_c = jnp.tanh(c)
-    dc = dc + dh * o * (1 - tanh_c**2)
-    dz = jnp.concatenate(
-        [
-            dc * g * i * (1 - i),
-            dc * c_before * f * (1 - f),
-            dc * i * (1 - g**2),
-            dh * tanh_c * o * (1 - o),
-        ],
-        axis=-1,
-    )
-    return dz, dc * f
+    _, x_back = jax.vjp(lambda x, k: _product(x, k, x_dropout), x, kernel)
+    d_x, d_kernel = x_back(dz)
+    (d_recurrent_kernel,) = jax.linear_transpose(
+        lambda k: _product(h_before, k, h_dropout), recurrent_kernel
+    )(dz)
+    d_bias = dz.sum(axis=(0, 1))
+    return d_x, None, None, dh, dc, d_kernel, d_recurrent_kernel, d_bias
 
 
 _lstm.defvjp(_forward, _backward)

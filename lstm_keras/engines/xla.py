@@ -5,21 +5,25 @@ batch is therefore split, and TensorFlow runs the shares side by side, each on a
 its own. For that the model around must not be one XLA program itself, so the layer asks
 Keras not to make it one (`supports_jit`).
 
-The gradient is derived by hand (`lstm_keras.reference` derives the same and says more).
-The forward pass keeps the gates. The backward pass collects the gradient of `z` over a
+The forward pass stores the gates. The backward pass collects the gradient of `z` over a
 block of steps, which stays in the processor's cache, so that the weights' gradients are
-a large product for each block instead of a small one in each step. There is no second
-derivative.
+a large product for each block instead of a small one in each step. Derivatives of
+higher order differentiate the forward loop itself, at the speed that it happens to have
+then.
 
-XLA compiles for fixed shapes. Sizes that are not known beforehand are rounded up, and
-the loop stops where the sequences end, so batches of many shapes need few compilations.
+XLA compiles for fixed shapes. Sequence lengths, and batch sizes that the graph does not
+know, are rounded up, and the loop stops where the sequences end, so batches of many
+shapes need few compilations.
 """
 
 import functools
 import os
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+
+from lstm_keras import equations
 
 # A share for each core (two were measured), up to MOST_SHARES. A batch of LEAST_ROWS or
 # fewer is one share.
@@ -32,72 +36,106 @@ BLOCK = 16
 # So many kinds of layer stay compiled: each takes some MiB.
 MOST_COMPILED = 32
 
-# Sizes are rounded up to these: four between a power of 2 and the next.
-SIZES = np.array(
+# Row counts are rounded up to these: four between a power of 2 and the next. A row too
+# many is computed for nothing.
+ROWS = np.array(
     [1, 2, 3, 4, *(n << shift for shift in range(28) for n in range(5, 9))], np.int32
 )
+# Lengths are rounded up to these, but for the first one of a kind that a graph knows. A
+# step too many is not computed, but takes memory.
+LENGTHS = (16, 64, *(1 << shift for shift in range(8, 31)))
+
+# What the gradients are taken by.
+INPUTS = ("x", "h", "c", "kernel", "recurrent_kernel", "bias")
 
 
-def run(sequences, mask, states, kernel, recurrent_kernel, bias, return_sequences):
+class Kind(NamedTuple):
+    """What a compiled program depends on, besides the sizes of its inputs."""
+
+    features: int
+    units: int
+    dtype: tf.DType
+    masked: bool
+    dropped: bool
+    return_sequences: bool
+    return_cells: bool
+
+
+def run(
+    sequences,
+    mask,
+    states,
+    weights,
+    dropout=None,
+    return_sequences=False,
+    return_cells=False,
+    training=False,
+):
     """Run over all steps; see `lstm_keras.engines`."""
-    tensors = [sequences, *states, kernel, recurrent_kernel, bias]
-    if mask is not None:
-        tensors.append(mask)
-    units = recurrent_kernel.shape[0]
-    compiled = _compiled(
-        kernel.shape[0], units, sequences.dtype, mask is not None, return_sequences
-    )
+    features, units = weights.kernel.shape[0], weights.recurrent_kernel.shape[0]
+    masked, dropped = mask is not None, dropout is not None
+    dtype = sequences.dtype
+    kind = Kind(features, units, dtype, masked, dropped, return_sequences, return_cells)
     # Outside of a graph the shares would wait for each other.
-    in_shares = _as_graph(compiled) if tf.executing_eagerly() else _in_shares(compiled)
-    *hidden, h, c = in_shares(*tensors)
+    in_shares = _as_graph if tf.executing_eagerly() else _in_shares
+    constants = [tensor for tensor in (mask, dropout) if tensor is not None]
+    inputs = [sequences, *states, *weights]
+    *every, h, c = in_shares(kind, training)(constants, inputs)
     batch, time, _ = sequences.shape
     for state in (h, c):
         state.set_shape([batch, units])
-    if not return_sequences:
-        return None, [h, c]
-    hidden[0].set_shape([batch, time, units])
-    return hidden[0], [h, c]
+    for sequence in every:
+        sequence.set_shape([batch, time, units])
+    hidden = every.pop(0) if return_sequences else None
+    cells = every.pop(0) if return_cells else None
+    return hidden, cells, [h, c]
 
 
 # The shares.
 
 
 @functools.lru_cache(MOST_COMPILED)
-def _as_graph(compiled):
-    """`_in_shares` for all batch sizes and lengths."""
-    _, *signature = compiled.input_signature
-    return tf.function(_in_shares(compiled), input_signature=signature, autograph=False)
+def _as_graph(kind, training):
+    """Return `_in_shares` for all batch sizes and lengths."""
+    (_, *constants), inputs = _signature(kind)
+    return tf.function(
+        _in_shares(kind, training),
+        input_signature=[constants, inputs],
+        autograph=False,
+    )
 
 
-def _in_shares(compiled):
-    """Return what splits the batch, calls `compiled` for each share, and joins."""
+def _in_shares(kind, training):
+    """Return what splits the batch, runs the program for each share, and joins."""
 
-    def run(x, h, c, kernel, recurrent_kernel, bias, *mask):
-        batch, time = _size(x, 0), _size(x, 1)
+    def run(constants, inputs):
+        x, h, c, *weights = inputs
+        batch, time = (_size(x, axis) for axis in (0, 1))
         rows, shares = _split(batch)
         more_rows = rows * shares - batch
-        more_steps = _whole_blocks(_rounded_up(time)) - time
-        x, *mask = (_padded(tensor, more_rows, more_steps) for tensor in (x, *mask))
-        h, c = (_padded(state, more_rows) for state in (h, c))
+        more_steps = _whole_blocks(_program_length(kind, time)) - time
+
+        def shared(tensor, more_steps=0):
+            return tf.split(_padded(tensor, more_rows, more_steps), shares)
+
+        # Of the constants only a mask has a time axis, and it comes first.
+        steps_of_constants = [more_steps * kind.masked, 0]
+        constants = map(shared, constants, steps_of_constants)
+        parts = [shared(x, more_steps), shared(h), shared(c), *constants]
         results = [
-            compiled(
-                tf.where(share * rows < batch, time, 0),  # a share may be empty
-                x,
-                h,
-                c,
-                kernel,
-                recurrent_kernel,
-                bias,
-                *mask,
+            _share(
+                kind,
+                training,
+                # The last shares may be empty.
+                [tf.where(share * rows < batch, time, 0), *constants],
+                [x, h, c, *weights],
             )
-            for share, (x, h, c, *mask) in enumerate(
-                zip(*(tf.split(t, shares) for t in (x, h, c, *mask)), strict=True)
-            )
+            for share, (x, h, c, *constants) in enumerate(zip(*parts, strict=True))
         ]
-        *hidden, h, c = (
+        *every, h, c = (
             tf.concat(parts, axis=0)[:batch] for parts in zip(*results, strict=True)
         )
-        return [*(every_h[:, :time] for every_h in hidden), h, c]
+        return [*(sequence[:, :time] for sequence in every), h, c]
 
     return run
 
@@ -111,7 +149,7 @@ def _split(batch):
         rows = max(-(-batch // shares), min(batch, LEAST_ROWS), 1)
         return rows, max(-(-batch // rows), 1)
     rows = tf.maximum(-(-batch // shares), tf.minimum(batch, LEAST_ROWS))
-    return _rounded_up(rows), shares
+    return _rounded_up(rows, ROWS), shares
 
 
 def _size(tensor, axis):
@@ -120,10 +158,25 @@ def _size(tensor, axis):
     return tf.shape(tensor)[axis] if known is None else known
 
 
-def _rounded_up(size):
+def _program_length(kind, time):
+    """Return for how many steps, at least `time`, a program is compiled."""
+    known = _known_lengths(kind)
+    if isinstance(time, int) and time > LENGTHS[0] and not known:
+        known.append(time)
+    return _rounded_up(time, np.array(sorted({*LENGTHS, *known}), np.int32))
+
+
+@functools.lru_cache(MOST_COMPILED)
+def _known_lengths(kind):
+    """Return a list for the first length of this kind that a graph knows."""
+    return []
+
+
+def _rounded_up(size, sizes):
+    """Return the first of the sizes that is not smaller, an int of an int."""
     if isinstance(size, int):
-        return size
-    return tf.reduce_min(tf.where(size <= SIZES, SIZES, SIZES[-1]))
+        return int(sizes[np.searchsorted(sizes, size)])
+    return tf.reduce_min(tf.where(size <= sizes, sizes, sizes[-1]))
 
 
 def _whole_blocks(time):
@@ -137,70 +190,138 @@ def _blocks(time):
     return blocks, -(-time // blocks)
 
 
-def _padded(tensor, *more):
-    """Append zeros, so many along each of the first axes."""
-    others = [0] * (len(tensor.shape) - len(more))
-    return tf.pad(tensor, [[0, count] for count in (*more, *others)])
+def _padded(tensor, more_rows, more_steps):
+    """Append zeros along the first two axes."""
+    others = [[0, 0]] * (len(tensor.shape) - 2)
+    return tf.pad(tensor, [[0, more_rows], [0, more_steps], *others])
 
 
-# One share, compiled. Buffers are time-major, (time, batch, …). Those of the states
-# have one step more, the first: the initial state.
+# One share, by three compiled programs: the forward pass, the same with what its
+# gradient needs, and the gradient.
 
 
-@functools.lru_cache(MOST_COMPILED)
-def _compiled(features, units, dtype, masked, return_sequences):
-    shapes = [
-        (),  # how many steps to run
-        (None, None, features),
-        (None, units),
-        (None, units),
-        (features, 4 * units),
-        (units, 4 * units),
-        (4 * units,),
+def _share(kind, training, constants, inputs):
+    """Run one share, with a gradient by a compiled program.
+
+    Args:
+        kind: Its `Kind`.
+        training: Whether a gradient is expected; else it runs the forward pass again.
+        constants: How many steps to run; mask and dropout, if there are any.
+        inputs: x, h, c, kernel, recurrent_kernel and bias.
+
+    Returns:
+        Every h and c that is wanted, the last h and the last c.
+    """
+
+    @tf.custom_gradient
+    def run(*inputs):
+        given = _detached(constants, inputs)
+        if training:
+            results, stored = _program(_forward, kind)(*given)
+            (stored,) = _detached(stored)
+        else:
+            results, stored = _program(_results, kind)(*given), None
+
+        def gradient(*d_results):
+            # Copies, for the graph of a derivative reads from the one before it alone.
+            copies = [[tf.identity(t) for t in each] for each in (constants, inputs)]
+            return _gradient(kind, *copies, stored, d_results)
+
+        return results, gradient
+
+    return run(*inputs)
+
+
+def _gradient(kind, constants, inputs, stored, d_results):
+    """Return the gradients of the inputs; theirs is TensorFlow's, of the same loop."""
+
+    @tf.custom_gradient
+    def run(*inputs_and_d):
+        inputs, d_results = inputs_and_d[: len(INPUTS)], inputs_and_d[len(INPUTS) :]
+
+        def second(*upstream):
+            results, _ = _forward(kind, constants, inputs)
+            gradients = tf.gradients(results, inputs, d_results)
+            return tf.gradients(gradients, inputs_and_d, upstream)
+
+        *given, d = _detached(constants, inputs, d_results)
+        buffers = stored or _program(_forward, kind)(*given)[1]
+        return _program(_backward, kind)(*given, buffers, d), second
+
+    return run(*inputs, *d_results)
+
+
+def _detached(*groups):
+    """Return groups of tensors through which no derivative is taken.
+
+    TensorFlow would otherwise differentiate the compiled programs, for nothing.
+    """
+    return [[tf.stop_gradient(tensor) for tensor in group] for group in groups]
+
+
+@functools.lru_cache(3 * MOST_COMPILED)
+def _program(function, kind):
+    """Compile one of the functions below."""
+    return tf.function(
+        functools.partial(function, kind),
+        input_signature=_signature(kind, function is _backward),
+        jit_compile=True,
+        autograph=False,
+    )
+
+
+def _signature(kind, backward=False):
+    """Return the types of constants and inputs; of a backward pass, those behind."""
+
+    def spec(*shape):
+        return tf.TensorSpec(shape, kind.dtype)
+
+    features, units = kind.features, kind.units
+    constants = [
+        tf.TensorSpec((), tf.int32),
+        *[tf.TensorSpec((None, None), tf.bool)] * kind.masked,
+        *[spec(None, 4, features + units)] * kind.dropped,
     ]
-    dtypes = [tf.int32, *[dtype] * 6]
-    if masked:
-        shapes.append((None, None))
-        dtypes.append(tf.bool)
-    signature = list(map(tf.TensorSpec, shapes, dtypes))
-
-    @tf.function(input_signature=signature, jit_compile=True, autograph=False)
-    def compiled(steps, x, h, c, kernel, recurrent_kernel, bias, mask=None):
-        @tf.custom_gradient
-        def lstm(x, h, c, kernel, recurrent_kernel, bias):
-            kept, h, c = _forward(steps, x, mask, h, c, kernel, recurrent_kernel, bias)
-            # With two tapes TensorFlow would differentiate what is kept as well.
-            kept = [tf.stop_gradient(buffer) for buffer in kept]
-            results = [h, c]
-            if return_sequences:
-                results.insert(0, tf.transpose(kept[0][1:], [1, 0, 2]))
-
-            def gradient(*d_results):
-                backward = _differentiable_once(
-                    functools.partial(_backward, steps, mask)
-                )
-                return backward(x, kernel, recurrent_kernel, *kept, *d_results)
-
-            return results, gradient
-
-        return lstm(x, h, c, kernel, recurrent_kernel, bias)
-
-    return compiled
+    states = [spec(None, units)] * 2
+    weights = [spec(features, 4 * units), spec(units, 4 * units), spec(4 * units)]
+    signature = [constants, [spec(None, None, features), *states, *weights]]
+    if backward:
+        every = [spec(None, None, units)]
+        count = kind.return_sequences + kind.return_cells
+        signature += [every * 6, every * count + states]
+    return signature
 
 
-def _forward(steps, x, mask, h, c, kernel, recurrent_kernel, bias):
-    """Return [every h, c, i, f, g and o], the last h and the last c."""
-    time, units = tf.shape(x)[1], h.shape[1]
+def _results(kind, constants, inputs):
+    """Return the results of `_forward` alone."""
+    return _forward(kind, constants, inputs)[0]
+
+
+def _named(kind, constants):
+    """Return steps, mask, and the dropout factors of each part; None for no such."""
+    steps, *optional = constants
+    mask = optional[0] if kind.masked else None
+    return steps, mask, tf.unstack(optional[-1], axis=1) if kind.dropped else None
+
+
+# Buffers are time-major, (time, batch, …). Those of the states have one step more, the
+# first: the initial state.
+
+
+def _forward(kind, constants, inputs):
+    """Return the results, and every h, c, i, f, g and o."""
+    steps, mask, dropout = _named(kind, constants)
+    x, h, c, kernel, recurrent_kernel, bias = inputs
+    time = tf.shape(x)[1]
     weights = tf.concat([kernel, recurrent_kernel], axis=0)
 
-    def step(t, h, c, hidden, cells, *gates):
+    def step(t, h, c, hidden, cells, *buffers):
+        x_t = _unmasked(mask, x, t)
         # One product, not two: of a step with many parts XLA would run some at the same
         # time, on the core that the other share needs.
-        z = tf.concat([x[:, t], h], axis=-1) @ weights + bias
-        z_i, z_f, z_g, z_o = tf.split(z, 4, axis=-1)
-        i, f, g, o = tf.sigmoid(z_i), tf.sigmoid(z_f), tf.tanh(z_g), tf.sigmoid(z_o)
-        new_c = f * c + i * g
-        new_h = o * tf.tanh(new_c)
+        z = _products(tf.concat([x_t, h], axis=-1), weights, dropout) + bias
+        gates = equations.gates(z, tf.tanh, tf.sigmoid)
+        new_h, new_c = equations.states(gates, c, tf.tanh)
         if mask is not None:
             on = mask[:, t, tf.newaxis]
             new_h, new_c = tf.where(on, new_h, h), tf.where(on, new_c, c)
@@ -211,94 +332,150 @@ def _forward(steps, x, mask, h, c, kernel, recurrent_kernel, bias):
             hidden.write(t + 1, new_h),
             cells.write(t + 1, new_c),
             # A buffer for each: packed, the step would have more parts.
-            *map(tf.TensorArray.write, gates, [t] * 4, (i, f, g, o)),
+            *map(tf.TensorArray.write, buffers, [t] * 4, gates),
         )
 
-    _, last_h, last_c, *kept = tf.while_loop(
+    _, last_h, last_c, *buffers = tf.while_loop(
         lambda t, *_: t < steps,
         step,
         (
             0,
             h,
             c,
-            _buffer(x, time + 1, units).write(0, h),
-            _buffer(x, time + 1, units).write(0, c),
-            *(_buffer(x, time, units) for _ in range(4)),
+            _buffer(h, time + 1).write(0, h),
+            _buffer(h, time + 1).write(0, c),
+            *(_buffer(h, time) for _ in range(4)),
         ),
     )
-    return [buffer.stack() for buffer in kept], last_h, last_c
+    buffers = [buffer.stack() for buffer in buffers]
+    hidden, cells = (tf.transpose(buffer[1:], [1, 0, 2]) for buffer in buffers[:2])
+    every = [hidden] * kind.return_sequences + [cells] * kind.return_cells
+    return [*every, last_h, last_c], buffers
 
 
-def _backward(steps, mask, x, kernel, recurrent_kernel, hidden, cells, *gates_and_d):
+def _unmasked(mask, x, t):
+    """Return the inputs of step t, zero where masked: NaN there must not spread."""
+    if mask is None:
+        return x[:, t]
+    return tf.where(mask[:, t, tf.newaxis], x[:, t], tf.zeros_like(x[:, t]))
+
+
+def _products(x_and_h, weights, dropout):
+    """Return `x_and_h @ weights`, each of the four parts with its own dropout."""
+    if dropout is None:
+        return x_and_h @ weights
+    parts = zip(dropout, tf.split(weights, 4, axis=-1), strict=True)
+    return tf.concat([(x_and_h * drop) @ w for drop, w in parts], axis=-1)
+
+
+def _products_back(dz, transposed, dropout):
+    """Return the gradient of `_products` by its inputs, `(…, rows, columns)`.
+
+    Args:
+        dz: Gradient of the products, `(…, rows, 4 * units)`.
+        transposed: The weights' transpose, or the columns for some of the inputs.
+        dropout: See `_products`, with as many columns.
+    """
+    if dropout is None:
+        return _times(dz, transposed)
+    parts = tf.split(dz, 4, axis=-1), tf.split(transposed, 4), dropout
+    return sum(_times(d, w) * drop for d, w, drop in zip(*parts, strict=True))
+
+
+def _weights_back(inputs, dz, dropout):
+    """Return the gradient of kernel, recurrent kernel and bias, one below the other.
+
+    Args:
+        inputs: x and h side by side, `(steps, rows, features + units)`.
+        dz: Gradient of the products, `(steps, rows, 4 * units)`.
+        dropout: See `_products`.
+    """
+
+    def product(inputs, dz):
+        # The bias is the weight of an input that is always 1.
+        ones = tf.ones_like(inputs[..., :1])
+        inputs = _flat(tf.concat([inputs, ones], axis=-1))
+        return tf.matmul(inputs, _flat(dz), transpose_a=True)
+
+    if dropout is None:
+        return product(inputs, dz)
+    parts = zip(dropout, tf.split(dz, 4, axis=-1), strict=True)
+    return tf.concat([product(inputs * drop, d) for drop, d in parts], axis=-1)
+
+
+def _backward(kind, constants, inputs, buffers, d_results):
     """Return the gradients of x, h, c, kernel, recurrent_kernel and bias."""
-    gates, d = gates_and_d[:4], gates_and_d[4:]
-    *d_hidden, dh, dc = d  # of every h, if that was returned, and of the last h and c
-    (rows, time), features, units = tf.unstack(tf.shape(x)[:2]), x.shape[2], dh.shape[1]
+    steps, mask, dropout = _named(kind, constants)
+    x, _, _, kernel, recurrent_kernel, bias = inputs
+    hidden, cells, *gates = buffers
+    *d_every, dh, dc = d_results
+    rows, time = tf.unstack(tf.shape(x)[:2])
+    features, units = kind.features, kind.units
     blocks, size = _blocks(time)
-    back = _steps_back(mask, recurrent_kernel, cells, gates, d_hidden)
+    x_dropout = h_dropout = None
+    if dropout is not None:
+        x_dropout = [drop[:, :features] for drop in dropout]
+        h_dropout = [drop[:, features:] for drop in dropout]
+    back = _steps_back(kind, mask, h_dropout, recurrent_kernel, cells, gates, d_every)
+    kernel_transposed = tf.transpose(kernel)
 
-    def block(number, dh, dc, dx, d_kernel, d_recurrent_kernel, d_bias):
+    def block(number, dh, dc, dx, d_weights):
         first = number * size
         dz, dh, dc = back(first, tf.minimum(first + size, steps), size, dh, dc)
-        dz = tf.reshape(dz, [-1, 4 * units])
-        x_then = tf.transpose(
-            tf.slice(x, [0, first, 0], [rows, size, features]), [1, 0, 2]
-        )
+        x_then = tf.slice(x, [0, first, 0], [rows, size, features])
+        if mask is not None:
+            on = tf.slice(mask, [0, first], [rows, size])[..., tf.newaxis]
+            x_then = tf.where(on, x_then, tf.zeros_like(x_then))
         h_before = tf.slice(hidden, [first, 0, 0], [size, rows, units])
+        read = tf.concat([tf.transpose(x_then, [1, 0, 2]), h_before], axis=-1)
         return (
             number - 1,
             dh,
             dc,
-            dx.write(number, tf.matmul(dz, kernel, transpose_b=True)),
-            d_kernel
-            + tf.matmul(tf.reshape(x_then, [-1, features]), dz, transpose_a=True),
-            d_recurrent_kernel
-            + tf.matmul(tf.reshape(h_before, [-1, units]), dz, transpose_a=True),
-            d_bias + tf.reduce_sum(dz, axis=0),
+            dx.write(number, _flat(_products_back(dz, kernel_transposed, x_dropout))),
+            d_weights + _weights_back(read, dz, dropout),
         )
 
-    _, dh, dc, dx, *d_weights = tf.while_loop(
+    weights = tf.concat([kernel, recurrent_kernel, bias[tf.newaxis]], axis=0)
+    _, dh, dc, dx, d_weights = tf.while_loop(
         lambda number, *_: number >= 0,
         block,
         (
             -(-steps // size) - 1,
             dh,
             dc,
-            _buffer(x, blocks, features),
-            tf.zeros_like(kernel),
-            tf.zeros_like(recurrent_kernel),
-            tf.zeros_like(kernel[0]),
+            _buffer(tf.zeros([size * rows, features], kind.dtype), blocks),
+            tf.zeros_like(weights),
         ),
     )
     dx = tf.transpose(tf.reshape(dx.stack(), [time, rows, features]), [1, 0, 2])
-    return [dx, dh, dc, *d_weights]
+    d_kernel, d_recurrent_kernel, d_bias = tf.split(d_weights, [features, units, 1])
+    return [dx, dh, dc, d_kernel, d_recurrent_kernel, d_bias[0]]
 
 
-def _steps_back(mask, recurrent_kernel, cells, gates, d_hidden):
+def _steps_back(kind, mask, dropout, recurrent_kernel, cells, gates, d_every):
     """Return a function that goes back through the steps of a block."""
     transposed = tf.transpose(recurrent_kernel)
+    d_every = list(d_every)
+    d_hidden = d_every.pop(0) if kind.return_sequences else None
+    d_cells = d_every.pop(0) if kind.return_cells else None
 
     def step(t, dh, dc):
-        for every_dh in d_hidden:
-            dh += every_dh[:, t]
-        i, f, g, o = (gate[t] for gate in gates)
+        if d_hidden is not None:
+            dh += d_hidden[:, t]
+        if d_cells is not None:
+            dc += d_cells[:, t]
+        gates_then = equations.Gates(*(gate[t] for gate in gates))
         tanh_c = tf.tanh(cells[t + 1])
-        dc_total = dc + dh * o * (1 - tanh_c**2)
-        dz = tf.concat(
-            [
-                dc_total * g * i * (1 - i),
-                dc_total * cells[t] * f * (1 - f),
-                dc_total * i * (1 - g**2),
-                dh * tanh_c * o * (1 - o),
-            ],
-            axis=-1,
-        )
+        dz, dc_before = equations.backward(dh, dc, gates_then, cells[t], tanh_c)
+        dz = tf.concat(dz, axis=-1)
         if mask is None:
-            return dz, dz @ transposed, dc_total * f
+            return dz, _products_back(dz, transposed, dropout), dc_before
         on = mask[:, t, tf.newaxis]
         dz = tf.where(on, dz, tf.zeros_like(dz))
         dh_held = tf.where(on, tf.zeros_like(dh), dh)
-        return dz, dz @ transposed + dh_held, tf.where(on, dc_total * f, dc)
+        dh = _products_back(dz, transposed, dropout) + dh_held
+        return dz, dh, tf.where(on, dc_before, dc)
 
     def back(first, end, size, dh, dc):
         def one(t, dh, dc, dz_of_steps):
@@ -308,38 +485,24 @@ def _steps_back(mask, recurrent_kernel, cells, gates, d_hidden):
         _, dh, dc, dz_of_steps = tf.while_loop(
             lambda t, *_: t >= first,
             one,
-            (end - 1, dh, dc, _buffer(cells, size, 4 * cells.shape[-1])),
+            (end - 1, dh, dc, _buffer(tf.concat([dh] * 4, axis=-1), size)),
         )
         return dz_of_steps.stack(), dh, dc
 
     return back
 
 
-def _differentiable_once(function):
-    """Let a second differentiation fail, which would give wrong numbers.
-
-    It fails when it is computed, not when it is built: with two tapes TensorFlow builds
-    it even if nobody asks for it. XLA can't compile the operator, and names it.
-    """
-
-    def refuse(*gradients):
-        with tf.name_scope("first_derivatives_only__use_engine_loop"):
-            return [
-                tf.py_function(_no_second_derivative, gradients[:1], tensor.dtype)
-                for tensor in tensors
-            ]
-
-    def once(*inputs):
-        tensors.extend(inputs)
-        return function(*inputs), refuse
-
-    tensors = []
-    return tf.custom_gradient(once)
+def _times(inputs, weights):
+    """Return `inputs @ weights` by one product, whatever the axes before the last."""
+    product = _flat(inputs) @ weights
+    return tf.reshape(product, [*tf.unstack(tf.shape(inputs)[:-1]), weights.shape[1]])
 
 
-def _no_second_derivative(_):
-    raise NotImplementedError("first derivatives only: use engine='loop'")
+def _flat(tensor):
+    return tf.reshape(tensor, [-1, tensor.shape[-1]])
 
 
-def _buffer(like, size, width):
-    return tf.TensorArray(like.dtype, size=size, element_shape=(None, width))
+def _buffer(like, size):
+    """Return an array of so many tensors, all zero."""
+    array = tf.TensorArray(like.dtype, size=size, element_shape=(None, like.shape[-1]))
+    return array.unstack(tf.zeros([size, *tf.unstack(tf.shape(like))], like.dtype))
