@@ -6,6 +6,8 @@ of each exist at a time.
 """
 
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,11 +21,13 @@ MAX_ROWS = 512  # more tokens at a time make the matrix products no faster
 _LOWEST = -1e9  # a logit of probability 0
 
 
-def linear_cross_entropy(hidden, kernel, bias, targets):
+def linear_cross_entropy(hidden: Any, kernel: Any, bias: Any, targets: Any) -> Any:
     """Return the mean cross-entropy of the targets that are not padding.
 
     The gradient is made chunk by chunk together with the loss, by the equation
-    `d loss / d logits = softmax(logits) - one_hot(target)`.
+    `d loss / d logits = softmax(logits) - one_hot(target)`. Second derivatives
+    take the memory of all logits; compiled by XLA they can be had of a single chunk
+    only, and JAX or TensorFlow says so.
 
     Args:
         hidden: `(tokens, units)`, what the last layer before the logits gives.
@@ -34,48 +38,82 @@ def linear_cross_entropy(hidden, kernel, bias, targets):
     Returns:
         A scalar in nats; 0 if every target is padding.
     """
+    weights = _weights(targets, keras.backend.standardize_dtype(hidden.dtype))
+
+    def compute(hidden, kernel, bias):
+        return _loss_and_gradients(hidden, kernel, bias, targets, weights)
 
     @ops.custom_gradient
-    def loss_and_gradient(hidden, kernel, bias):
-        weights = _weights(targets, hidden.dtype)
-
-        def of_chunk(sums, chunk):
-            hidden, targets, weights = chunk
-            loss, d_kernel, d_bias = sums
-            logits = ops.add(ops.matmul(hidden, kernel), bias)
-            log_probabilities = ops.log_softmax(logits)
-            d_logits = ops.exp(log_probabilities) - ops.one_hot(
-                targets, kernel.shape[1], dtype=hidden.dtype
-            )
-            d_logits = d_logits * weights[:, None]
-            true = ops.take_along_axis(log_probabilities, targets[:, None], axis=1)
-            sums = (
-                loss - ops.sum(true[:, 0] * weights),
-                d_kernel + ops.matmul(ops.transpose(hidden), d_logits),
-                d_bias + ops.sum(d_logits, axis=0),
-            )
-            return sums, ops.matmul(d_logits, ops.transpose(kernel))
-
-        sums = (
-            ops.zeros((), dtype=hidden.dtype),
-            ops.zeros_like(kernel),
-            ops.zeros_like(bias),
-        )
-        (loss, d_kernel, d_bias), d_hidden = _in_chunks(
-            of_chunk, sums, (hidden, targets, weights), kernel.shape, kernel.shape[0]
-        )
+    def loss(hidden, kernel, bias):
+        loss, *gradients = _unrecorded(compute)(hidden, kernel, bias)
 
         def gradient(*arguments, upstream=None):
             if upstream is None:  # TensorFlow and JAX
                 (upstream,) = arguments
-            return d_hidden * upstream, d_kernel * upstream, d_bias * upstream
+                return tuple(one * upstream for one in gradients)
+            import torch
+
+            # `gradients` have no graph, which a second derivative needs.
+            again = torch.is_grad_enabled()
+            found = compute(*arguments)[1:] if again else gradients
+            return tuple(one * upstream for one in found)
 
         return loss, gradient
 
-    return loss_and_gradient(hidden, kernel, bias)
+    return loss(*map(ops.convert_to_tensor, (hidden, kernel, bias)))
 
 
-def sampled_cross_entropy(hidden, kernel, bias, targets, samples, seed):
+def _unrecorded(function):
+    """Return the function such that TensorFlow's eager tapes do not keep what it makes.
+
+    For a second derivative they compute it anew. In graphs nothing needs to be done.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return function
+    import tensorflow as tf
+
+    return tf.recompute_grad(function) if tf.executing_eagerly() else function
+
+
+def _loss_and_gradients(hidden, kernel, bias, targets, weights):
+    """Return the loss and its gradients with respect to `hidden`, `kernel`, `bias`."""
+
+    def add_chunk(sums, chunk):
+        hidden, targets, weights = chunk
+        loss, d_kernel, d_bias = sums
+        logits = ops.add(ops.matmul(hidden, kernel), bias)
+        log_probabilities = ops.log_softmax(logits)
+        d_logits = ops.exp(log_probabilities) - ops.one_hot(
+            targets, kernel.shape[1], dtype=hidden.dtype
+        )
+        d_logits = d_logits * weights[:, None]
+        true = ops.take_along_axis(log_probabilities, targets[:, None], axis=1)
+        sums = (
+            loss - ops.sum(true[:, 0] * weights),
+            d_kernel + ops.matmul(ops.transpose(hidden), d_logits),
+            d_bias + ops.sum(d_logits, axis=0),
+        )
+        return sums, ops.matmul(d_logits, ops.transpose(kernel))
+
+    sums = (
+        ops.zeros((), dtype=hidden.dtype),
+        ops.zeros_like(kernel),
+        ops.zeros_like(bias),
+    )
+    (loss, d_kernel, d_bias), d_hidden = _in_chunks(
+        add_chunk, sums, (hidden, targets, weights), kernel.shape, kernel.shape[0]
+    )
+    return loss, d_hidden, d_kernel, d_bias
+
+
+def sampled_cross_entropy(
+    hidden: Any,
+    kernel: Any,
+    bias: Any,
+    targets: Any,
+    samples: int,
+    seed: keras.random.SeedGenerator,
+) -> Any:
     """Return an estimate of the mean cross-entropy from a part of the vocabulary.
 
     The sum in the softmax's denominator is split in two: the first `samples // 2` ids,
@@ -114,7 +152,7 @@ def sampled_cross_entropy(hidden, kernel, bias, targets, samples, seed):
     return ops.sum(losses * _weights(targets, hidden.dtype))
 
 
-def score_tokens(hidden, kernel, bias, targets):
+def score_tokens(hidden: Any, kernel: Any, bias: Any, targets: Any) -> Any:
     """Return what the softmax says of every target, over the whole vocabulary.
 
     Args:
@@ -128,16 +166,16 @@ def score_tokens(hidden, kernel, bias, targets):
         ids are more probable), and the highest probability of any id.
     """
 
-    def of_chunk(nothing, chunk):
+    def score_chunk(sums, chunk):  # no sums are needed
         hidden, targets = chunk
         logits = ops.add(ops.matmul(hidden, kernel), bias)
         true = ops.take_along_axis(logits, targets[:, None], axis=1)
         log_sum = ops.logsumexp(logits, axis=1)
         rank = ops.sum(ops.cast(logits > true, hidden.dtype), axis=1)
         top = ops.exp(ops.max(logits, axis=1) - log_sum)
-        return nothing, ops.stack([true[:, 0] - log_sum, rank, top], axis=1)
+        return sums, ops.stack([true[:, 0] - log_sum, rank, top], axis=1)
 
-    return _in_chunks(of_chunk, (), (hidden, targets), kernel.shape, columns=3)[1]
+    return _in_chunks(score_chunk, (), (hidden, targets), kernel.shape, columns=3)[1]
 
 
 def _weights(targets, dtype):
@@ -146,7 +184,13 @@ def _weights(targets, dtype):
     return real / ops.maximum(ops.sum(real), 1.0)
 
 
-def _in_chunks(function, sums, rows, kernel_shape, columns):
+def _in_chunks(
+    function: Callable,
+    sums: Sequence[Any],
+    rows: Sequence[Any],
+    kernel_shape: Sequence[int],
+    columns: int,
+) -> tuple[Sequence[Any], Any]:
     """Run a function over chunks of rows, one after the other.
 
     Args:
@@ -182,7 +226,9 @@ def _in_chunks(function, sums, rows, kernel_shape, columns):
             for tensor in padded
         ]
         sums, result = function(sums, chunk)
-        return index + 1, ops.slice_update(results, (start, 0), result), *sums
+        # Not `slice_update`, of which TensorFlow has no derivative.
+        places = (start + ops.arange(size))[:, None]
+        return index + 1, ops.scatter_update(results, places, result), *sums
 
     padded = [filled(tensor) for tensor in rows]
     results = ops.zeros((chunks * size, columns), dtype=rows[0].dtype)

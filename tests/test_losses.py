@@ -1,5 +1,9 @@
 """The losses against the softmax written out in NumPy float64."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -75,6 +79,108 @@ def test_loss_and_gradients_are_the_textbooks_in_any_number_of_chunks(arrays, ch
     assert float(loss) == pytest.approx(right_loss, rel=1e-5)
     for one, other in zip(found, right, strict=True):
         np.testing.assert_allclose(ops.convert_to_numpy(one), other, atol=1e-6)
+
+
+def second_derivatives(function, arrays, directions, jit=False):
+    """Gradients of `sum(gradient * direction)`, on the backend in use."""
+
+    def along(found):
+        return sum(
+            ops.sum(one * other) for one, other in zip(found, directions, strict=True)
+        )
+
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        def twice(*tensors):
+            with tf.GradientTape() as outer:
+                outer.watch(tensors)
+                with tf.GradientTape(persistent=True) as inner:
+                    inner.watch(tensors)
+                    loss = function(*tensors)
+                slope = along(inner.gradient(loss, tensors))
+            return outer.gradient(slope, tensors)
+
+        return (tf.function(twice) if jit else twice)(*map(tf.constant, arrays))
+    if backend == "jax":
+        import jax
+
+        first = jax.grad(function, argnums=(0, 1, 2))
+        twice = jax.grad(lambda *tensors: along(first(*tensors)), argnums=(0, 1, 2))
+        return (jax.jit(twice) if jit else twice)(*arrays)
+    import torch
+
+    tensors = [ops.convert_to_tensor(array).requires_grad_() for array in arrays]
+    found = torch.autograd.grad(function(*tensors), tensors, create_graph=True)
+    directions = [ops.convert_to_tensor(one) for one in directions]
+    return torch.autograd.grad(along(found), tensors)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_second_derivatives_are_differences_of_the_textbooks_gradients(
+    arrays, chunks, jit
+):
+    """The oracle: central differences along a direction, in float64."""
+    *floats, targets = arrays
+    rng = np.random.default_rng(5)
+    directions = [rng.normal(size=one.shape).astype("float32") for one in floats]
+
+    def moved(by):
+        pairs = zip(floats, directions, strict=True)
+        return expected(*(x.astype("float64") + by * d for x, d in pairs), targets)[1]
+
+    def loss(*tensors):
+        return losses.linear_cross_entropy(*tensors, ops.convert_to_tensor(targets))
+
+    if keras.backend.backend() == "jax" and losses.MAX_LOGITS < WORDS * TOKENS:
+        with pytest.raises(ValueError, match="differentiation does not work"):
+            second_derivatives(loss, floats, directions, jit)
+        return
+    found = second_derivatives(loss, floats, directions, jit)
+    for one, more, less in zip(found, moved(1e-4), moved(-1e-4), strict=True):
+        right = (more - less) / 2e-4
+        np.testing.assert_allclose(ops.convert_to_numpy(one), right, atol=1e-5)
+
+
+MEASURE = """
+import tensorflow as tf
+from pathlib import Path
+from lstm_keras import losses
+
+def peak():
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+def gradients(tokens, tapes, persistent):
+    hidden = tf.random.stateless_normal((tokens, 8), (1, 2))
+    targets = tf.ones(tokens, tf.int32)
+    outer = tf.GradientTape(persistent=persistent) if tapes == 2 else None
+    with outer or tf.name_scope("one"):
+        with tf.GradientTape(persistent=persistent) as tape:
+            loss = losses.linear_cross_entropy(hidden, kernel, bias, targets)
+        return tape.gradient(loss, [kernel, bias])
+
+kernel, bias = tf.Variable(tf.zeros((8, 20_000))), tf.Variable(tf.zeros(20_000))
+gradients(1, 1, False)
+before = peak()
+for tapes in (1, 2):
+    for persistent in (False, True):
+        gradients(1500, tapes, persistent)
+print((peak() - before) / (1500 * 20_000 * 4))
+"""
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow" or not Path("/proc/self/status").exists(),
+    reason="about TensorFlow's eager tape, measured by Linux",
+)
+def test_eager_tapes_hold_no_logits():
+    """The peak, in a process of its own, in sizes of all logits at once."""
+    measured = subprocess.run(
+        [sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True
+    )
+    assert float(measured.stdout) < 1.5  # it was 6
 
 
 def test_a_batch_of_padding_alone_costs_nothing(arrays):
