@@ -14,6 +14,9 @@ from lstm_keras.layer import LSTM
 _TO_CUSTOM = {keras.layers.LSTM: LSTM, keras.layers.LSTMCell: LSTMCell}
 _TO_BUILTIN = {ours: builtin for builtin, ours in _TO_CUSTOM.items()}
 
+# Arguments of our layer that change what it computes, and that Keras's does not have.
+_ONLY_OURS = ("learn_initial_state", "return_cell_states")
+
 # What Keras raises of an object that it can't copy; OSError: a lambda without source.
 _NO_COPY = (NotImplementedError, OSError, TypeError, ValueError)
 
@@ -63,7 +66,8 @@ def to_builtin(model: keras.Layer) -> keras.Layer:
         A new model (or layer, or cell).
 
     Raises:
-        ValueError: As in `to_custom`.
+        ValueError: As in `to_custom`; or a layer uses `learn_initial_state` or
+            `return_cell_states`, which Keras's does not have.
     """
     return _exchanged(model, _TO_BUILTIN)
 
@@ -76,6 +80,7 @@ def _exchanged(model, classes):
         )
     layers = _layers(model)
     _check_lstms(model, layers, classes)
+    _check_options(layers, classes)
     copy = _rebuilt(model, layers, classes)
     copied_layers = _layers(copy)
     _check_layers(model, layers, copied_layers, classes)
@@ -142,6 +147,21 @@ def _check_lstms(model, layers, classes):
         raise ValueError(
             "expected every LSTM to be of the exchanged class itself; received "
             f"subclasses, which may compute anything: {_listed(subclasses)}"
+        )
+
+
+def _check_options(layers, classes):
+    used = [
+        f"{path} ({option}=True)"
+        for path, layer in layers
+        if type(layer) is LSTM and LSTM in classes
+        for option in _ONLY_OURS
+        if getattr(layer, option)
+    ]
+    if used:
+        raise ValueError(
+            "expected only options that keras.layers.LSTM has, too; received "
+            f"{', '.join(used)}"
         )
 
 

@@ -252,3 +252,49 @@ def pad(
         else:
             row[: len(ids)] = ids
     return padded
+
+
+def length_mask(
+    lengths: Sequence[int] | np.ndarray,
+    maxlen: int | None = None,
+    *,
+    padding: str = "post",
+) -> np.ndarray:
+    """Marks which steps of padded sequences are no padding, given their lengths.
+
+    It is what a layer takes as its mask, for instance of a ragged tensor:
+
+        layer(x.to_tensor(), mask=length_mask(x.row_lengths()))
+
+    Args:
+        lengths: n whole numbers, how many steps each sequence has; 0 masks all of it.
+        maxlen: Number of columns; the greatest length if None.
+        padding: "post" or "pre": where the padding is. `pad` adds it in front unless
+            told otherwise; so `padding="pre"` is for its results.
+
+    Returns:
+        bool (n, maxlen), True at the steps that count.
+
+    Raises:
+        ValueError: A bad argument, or lengths that are not 1-D of whole numbers from 0
+            to `maxlen`.
+    """
+    if padding not in ("pre", "post"):
+        raise ValueError(f'expected padding "pre" or "post"; received {padding!r}')
+    lengths = np.asarray(lengths)
+    if lengths.ndim != 1 or (lengths.size and lengths.dtype.kind not in "iu"):
+        raise ValueError(
+            "expected lengths (batch,) as whole numbers; "
+            f"received {lengths.dtype} {lengths.shape}"
+        )
+    longest = int(lengths.max(initial=0))
+    if maxlen is None:
+        maxlen = longest
+    check_whole("maxlen", maxlen, 0)
+    if longest > maxlen or lengths.min(initial=0) < 0:
+        raise ValueError(
+            f"expected lengths from 0 to maxlen, {maxlen}; "
+            f"received {lengths.min()} to {longest}"
+        )
+    steps = np.arange(maxlen)  # from the end that has no padding
+    return (steps if padding == "post" else steps[::-1]) < lengths[:, np.newaxis]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,59 +11,57 @@ from lstm_keras.layer import LSTM
 
 _KEY = re.compile(
     r"(?P<kind>weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)"
-    r"_l(?P<number>\d+)(?P<reverse>_reverse)?"
+    r"(?:_l(?P<number>\d+)(?P<reverse>_reverse)?)?"
 )
 _DIRECTIONS = ("", "_reverse")
+_OTHERS = {3: "GRU", 1: "RNN"}  # torch.nn's other recurrent layers, by parts of z
 
 
-def from_torch(state_dict: Mapping, prefix: str = "") -> keras.Sequential:
-    """Make a model that computes what a `torch.nn.LSTM` computes.
+def from_torch(module: Any, prefix: str = "") -> keras.Sequential:
+    """Make a model that computes what a `torch.nn.LSTM` or `LSTMCell` computes.
 
     Torch packs the four parts of `z` in the order of `LSTMCell`, `i, f, g, o`, but has
     the transposes of the kernels, and two biases where one would do: they are added.
 
     Args:
-        state_dict: What `state_dict()` of the torch module returned, of tensors or of
-            NumPy arrays; torch need not be installed.
+        module: The torch module, or what its `state_dict()` returned, of tensors or of
+            NumPy arrays; for these torch need not be installed.
         prefix: What the keys of the LSTM begin with in the state dict of a larger
             module, for instance `"lstm."`; other keys are left alone.
 
     Returns:
         A built model with a layer for each layer of the torch module, an
-        `lstm_keras.LSTM` or a `keras.layers.Bidirectional` of one. It takes
+        `lstm_keras.LSTM` or a `keras.layers.Bidirectional` of one; for a
+        `torch.nn.LSTMCell` with one LSTM, which applies it to every step. It takes
         `(batch, time, features)` and returns `(batch, time, units)`, or
         `(batch, time, 2 * units)` from two directions, as does the torch module with
-        `batch_first=True` in evaluation.
+        `batch_first=True` in evaluation. (`batch_first=False` is about the order of
+        the axes, not the weights: what such a module takes and returns are the
+        transposes `(time, batch, ...)`.)
 
     Raises:
-        ValueError: It is not the state dict of a `torch.nn.LSTM`: keys are missing or
-            unknown, or a shape does not fit; or the LSTM has a projection.
+        ValueError: It is not the state dict of a `torch.nn.LSTM` or `LSTMCell`: keys
+            are missing or unknown, or a shape does not fit, for instance since it is a
+            GRU's; or the LSTM has a projection (`proj_size`).
     """
-    if not (
-        isinstance(state_dict, Mapping)
-        and all(isinstance(key, str) for key in state_dict)
-    ):
-        raise ValueError(
-            "expected a state dict, arrays by name, which a torch module's "
-            f"state_dict() returns; received {type(state_dict).__name__}"
-        )
-    directions, use_bias, count = _check_keys(state_dict, prefix)
+    state_dict = _state_dict(module)
+    suffixes, use_bias = _check_keys(state_dict, prefix)
     arrays = {
         key.removeprefix(prefix): _array(value)
         for key, value in state_dict.items()
         if key.startswith(prefix)
     }
-    units, features = _check_shapes(arrays, directions, prefix)
+    units, features = _check_shapes(arrays, suffixes, prefix)
     model = keras.Sequential([keras.Input((None, features))])
-    for number in range(count):
+    for number, directions in enumerate(suffixes):
         layer = LSTM(
             units, return_sequences=True, use_bias=use_bias, name=f"lstm_l{number}"
         )
         if len(directions) == 2:
             layer = keras.layers.Bidirectional(layer, name=f"bidirectional_l{number}")
         model.add(layer)
-        for one, direction in zip(_one_way(layer), directions, strict=True):
-            one.set_weights(_keras_weights(arrays, f"_l{number}{direction}"))
+        for one, suffix in zip(_one_way(layer), directions, strict=True):
+            one.set_weights(_keras_weights(arrays, suffix))
     return model
 
 
@@ -72,8 +71,9 @@ def to_torch(layer: keras.Layer) -> dict:
     Load them into a module of the same size, for instance
     `torch.nn.LSTM(features, units, num_layers, bias=use_bias, batch_first=True,
     bidirectional=True).load_state_dict(...)`. The bias goes to `bias_ih`, and `bias_hh`
-    is zero. What is no weight does not go along: dropout, masks, `stateful`, and
-    whether every output is returned or the last.
+    is zero. What is no weight does not go along: dropout, masks, `stateful`, and what
+    is returned: torch always returns every `h` and the last `h` and `c`, and cannot
+    return every `c` (`return_cell_states`).
 
     Args:
         layer: A built LSTM, ours or Keras's; a `keras.layers.Bidirectional` of one; or
@@ -85,8 +85,9 @@ def to_torch(layer: keras.Layer) -> dict:
     Raises:
         ValueError: Not such a layer; not built; or nothing that a `torch.nn.LSTM`
             computes: other activations than tanh and sigmoid, `go_backwards`, another
-            `merge_mode` than "concat", or layers or directions that differ in
-            `units` or `use_bias`, or only some of which have two directions.
+            `merge_mode` than "concat", `learn_initial_state`, or layers or directions
+            that differ in `units` or `use_bias`, or only some of which have two
+            directions.
         ImportError: torch is not installed.
     """
     if not isinstance(layer, keras.Layer):
@@ -113,8 +114,24 @@ def to_torch(layer: keras.Layer) -> dict:
     }
 
 
+def _state_dict(module):
+    state_dict = module.state_dict() if hasattr(module, "state_dict") else module
+    if not (
+        isinstance(state_dict, Mapping)
+        and all(isinstance(key, str) for key in state_dict)
+    ):
+        raise ValueError(
+            "expected a torch module or its state dict, arrays by name, which "
+            f"state_dict() returns; received {type(module).__name__}"
+        )
+    return state_dict
+
+
 def _check_keys(state_dict, prefix):
-    """Return the directions' suffixes, whether there is a bias, and how many layers."""
+    """Return the suffixes of the keys, and whether there is a bias.
+
+    The suffixes are a list for each layer, one for each direction.
+    """
     keys = {key.removeprefix(prefix) for key in state_dict if key.startswith(prefix)}
     found = [match for match in map(_KEY.fullmatch, keys) if match]
     projections = [match[0] for match in found if match["kind"] == "weight_hr"]
@@ -123,26 +140,26 @@ def _check_keys(state_dict, prefix):
             "expected an LSTM without proj_size, which a Keras LSTM does not have; "
             f"received {sorted(projections)}"
         )
-    directions = _DIRECTIONS if any(m["reverse"] for m in found) else _DIRECTIONS[:1]
     use_bias = any(match["kind"].startswith("bias") for match in found)
     kinds = ("weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if use_bias else ()))
+    directions = _DIRECTIONS if any(m["reverse"] for m in found) else _DIRECTIONS[:1]
     count = len({match["number"] for match in found}) or 1
+    suffixes = [[f"_l{number}{d}" for d in directions] for number in range(count)]
+    if found and all(match["number"] is None for match in found):
+        suffixes = [[""]]  # of an LSTMCell
     expected = {
-        f"{kind}_l{number}{direction}"
-        for number in range(count)
-        for direction in directions
-        for kind in kinds
+        f"{kind}{suffix}" for layer in suffixes for suffix in layer for kind in kinds
     }
     if keys != expected:
-        first = "weight_ih_l0"
-        prefixes = [k.removesuffix(first) for k in state_dict if k.endswith(first)]
+        ends = re.compile(r"(.*)weight_ih(_l0)?")
+        prefixes = [match[1] for match in map(ends.fullmatch, state_dict) if match]
         raise ValueError(
-            f"expected the keys of a torch.nn.LSTM after the prefix {prefix!r}; "
-            f"received a state dict without {_some(expected - keys)} and with "
-            f"{_some(keys - expected)} (recurrent layers there have the prefixes "
+            "expected the keys of a torch.nn.LSTM or LSTMCell after the prefix "
+            f"{prefix!r}; received a state dict without {_some(expected - keys)} and "
+            f"with {_some(keys - expected)} (recurrent layers there have the prefixes "
             f"{prefixes})"
         )
-    return directions, use_bias, count
+    return suffixes, use_bias
 
 
 def _some(keys):
@@ -157,26 +174,39 @@ def _array(value):
     return np.asarray(value, dtype="float64")
 
 
-def _check_shapes(arrays, directions, prefix):
+def _check_shapes(arrays, suffixes, prefix):
     """Return the units, and the features of the first layer's inputs."""
-    first = arrays["weight_ih_l0"], arrays["weight_hh_l0"]
+    names = [f"{kind}{suffixes[0][0]}" for kind in ("weight_ih", "weight_hh")]
+    first = [arrays[name] for name in names]
     if any(array.ndim != 2 for array in first):
         raise ValueError(
-            f"expected {prefix}weight_ih_l0 and {prefix}weight_hh_l0 to have two "
+            f"expected {prefix}{names[0]} and {prefix}{names[1]} to have two "
             f"dimensions; received shapes {[array.shape for array in first]}"
         )
     features, units = (array.shape[1] for array in first)
-    for key, array in arrays.items():
-        match = _KEY.fullmatch(key)
-        inputs = features if match["number"] == "0" else len(directions) * units
+    for parts, name in _OTHERS.items():
+        if all(array.shape[0] == parts * units for array in first):
+            raise ValueError(
+                f"expected an LSTM, whose {prefix}{names[1]} is (4 * units, units); "
+                f"received one of shape {first[1].shape} = ({parts} * units, units), "
+                f"as a torch.nn.{name} has it"
+            )
+    for number, directions in enumerate(suffixes):
+        inputs = features if number == 0 else len(directions) * units
         columns = {"weight_ih": (inputs,), "weight_hh": (units,)}
-        shape = (4 * units, *columns.get(match["kind"], ()))
-        if array.shape != shape:
+        for suffix in directions:
+            _check_shapes_of(arrays, suffix, units, columns, prefix)
+    return units, features
+
+
+def _check_shapes_of(arrays, suffix, units, columns, prefix):
+    for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+        key, shape = f"{kind}{suffix}", (4 * units, *columns.get(kind, ()))
+        if key in arrays and arrays[key].shape != shape:
             raise ValueError(
                 f"expected {prefix}{key} to be of shape {shape} = (4 * units, …), with "
-                f"units from weight_hh_l0; received {array.shape}"
+                f"units from weight_hh of the first layer; received {arrays[key].shape}"
             )
-    return units, features
 
 
 def _keras_weights(arrays, suffix):
@@ -205,6 +235,14 @@ def _check_layer(layer):
             )
         if not lstm.built:
             raise ValueError(f"expected a built layer; received {lstm.name!r}")
+        if getattr(lstm, "learn_initial_state", False):
+            raise ValueError(
+                "expected learn_initial_state=False, since a torch.nn.LSTM has no "
+                f"weights for it; received {lstm.name!r} with True. Convert a layer "
+                "without it that has the weights layer.cell.get_weights(), and give "
+                "layer.initial_h and layer.initial_c to torch's module in each call, "
+                "as hx"
+            )
         activations = [lstm.activation, lstm.recurrent_activation]
         if activations != [keras.activations.tanh, keras.activations.sigmoid]:
             raise ValueError(

@@ -391,6 +391,31 @@ def test_use_cudnn_is_kept_where_the_configuration_has_it_not():
     assert wrapper.forward_layer.use_cudnn is wrapper.backward_layer.use_cudnn is False
 
 
+@pytest.mark.parametrize("option", ["learn_initial_state", "return_cell_states"])
+def test_an_option_that_keras_lacks_is_an_error_that_names_the_layer(option):
+    lstm = lstm_keras.LSTM(UNITS, name="mine", **{option: True})
+    inner = in_sequence(lstm_keras.LSTM(3, return_sequences=True))
+    inputs = keras.Input((TIME, FEATURES))
+    model = keras.Model(inputs, lstm(inner(inputs)), name="outer")
+    with pytest.raises(ValueError, match=rf"received outer/mine \({option}=True\)$"):
+        to_builtin(model)
+    with pytest.raises(ValueError, match=rf"mine \({option}=True\)$"):
+        to_builtin(lstm)
+
+
+@pytest.mark.parametrize("option", ["learn_initial_state", "return_cell_states"])
+def test_to_custom_keeps_such_an_option_of_a_layer_that_is_ours(option):
+    inputs = keras.Input((TIME, FEATURES))
+    sequences = layers.LSTM(3, return_sequences=True)(inputs)
+    lstm = lstm_keras.LSTM(UNITS, **{option: True})
+    model = keras.Model(inputs, lstm(sequences))
+    randomize_weights(model)
+    custom = to_custom(model)
+    assert getattr(custom.layers[-1], option)
+    x = ops.convert_to_tensor(normal(BATCH, TIME, FEATURES), "float32")
+    assert_all_close(custom(x), model(x))
+
+
 def test_the_engine_is_dropped_on_the_way_to_keras():
     model = in_sequence(
         lstm_keras.LSTM(UNITS, engine="loop", return_sequences=True),

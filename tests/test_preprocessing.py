@@ -17,6 +17,7 @@ from lstm_keras.preprocessing import (
     PADDING,
     START,
     Vocabulary,
+    length_mask,
     limit_ids,
     pad,
     tokenize,
@@ -237,3 +238,51 @@ def test_padding_no_sequences_gives_no_rows():
 def test_bad_padding_arguments_are_refused(arguments, options, message):
     with pytest.raises(ValueError, match=message):
         pad(*arguments, **options)
+
+
+@pytest.mark.parametrize("padding", ["pre", "post"])
+@pytest.mark.parametrize("maxlen", [4, 6])
+def test_the_mask_of_lengths_is_where_padding_puts_the_ids(padding, maxlen):
+    sequences = [[7], [], [8, 9, 5, 6], [4, 4]]
+    expected = pad(sequences, maxlen, padding=padding) != PADDING
+    lengths = [len(sequence) for sequence in sequences]
+    mask = length_mask(lengths, maxlen, padding=padding)
+    assert mask.dtype == bool
+    np.testing.assert_array_equal(mask, expected)
+    if maxlen == max(lengths):
+        np.testing.assert_array_equal(length_mask(lengths, padding=padding), expected)
+
+
+def test_the_mask_of_lengths_pads_at_the_end_as_a_ragged_tensor_does():
+    tf = pytest.importorskip("tensorflow")
+    ragged = tf.ragged.constant([[5, 6], [7], [], [8, 9, 4]])
+    mask = length_mask(ragged.row_lengths())
+    np.testing.assert_array_equal(mask, ragged.to_tensor().numpy() != 0)
+
+
+def test_the_mask_of_no_lengths_or_of_nothing_is_empty():
+    assert length_mask([]).shape == (0, 0)
+    assert length_mask([], 3).shape == (0, 3)
+    assert length_mask([0, 0]).shape == (2, 0)
+    assert length_mask(np.array([2], np.uint8), 3).tolist() == [[True, True, False]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (([1, -2, 3],), {}, "from 0 to maxlen, 3; received -2 to 3"),
+        (([1, 5], 4), {}, "from 0 to maxlen, 4; received 1 to 5"),
+        (([1.0, 2.0],), {}, r"whole numbers; received float64 \(2,\)"),
+        (([True, False],), {}, r"received bool \(2,\)"),
+        ((["3"],), {}, "whole numbers"),
+        (([[1], [2]],), {}, r"lengths \(batch,\) .* \(2, 1\)"),
+        ((3,), {}, r"received int64 \(\)"),
+        ((None,), {}, r"received object \(\)"),
+        (([1], 2.0), {}, "maxlen"),
+        (([1], -1), {}, "maxlen"),
+        (([1],), {"padding": "left"}, "padding"),
+    ],
+)
+def test_bad_arguments_of_the_mask_of_lengths_are_refused(arguments, options, message):
+    with pytest.raises(ValueError, match=message):
+        length_mask(*arguments, **options)

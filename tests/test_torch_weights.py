@@ -156,6 +156,56 @@ def test_weights_that_are_no_matrices_are_an_error():
         from_torch(state_dict)
 
 
+def random_cell_dict(parts=4, suffix="", use_bias=True):
+    """What a torch cell with `parts` parts of z has, 4 if it is an LSTM's."""
+    shapes = {
+        "weight_ih": (parts * UNITS, FEATURES),
+        "weight_hh": (parts * UNITS, UNITS),
+    }
+    if use_bias:
+        shapes |= dict.fromkeys(("bias_ih", "bias_hh"), (parts * UNITS,))
+    return {
+        key + suffix: 0.7 * normal(*shape, seed=seed)
+        for seed, (key, shape) in enumerate(shapes.items())
+    }
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize("prefix", ["", "cell."])
+def test_of_a_cells_weights_the_model_applies_it_to_every_step(use_bias, prefix):
+    cell = random_cell_dict(use_bias=use_bias)
+    state_dict = {prefix + key: array for key, array in cell.items()}
+    if prefix:
+        state_dict["head.weight"] = normal(2, UNITS)
+    model = from_torch(state_dict, prefix)
+    x = normal(BATCH, TIME, FEATURES)
+    assert_all_close(call(model, x), reference(x, cell, ""))
+    assert [type(layer) for layer in model.layers] == [lstm_keras.LSTM]
+
+
+@pytest.mark.parametrize(("parts", "name"), [(3, "GRU"), (1, "RNN")])
+@pytest.mark.parametrize("suffix", ["", "_l0"])
+def test_another_recurrent_layers_weights_are_an_error_that_names_it(
+    parts, name, suffix
+):
+    message = rf"weight_hh{suffix} is \(4 \* units.*\({parts * UNITS}, 5\).*nn.{name}"
+    with pytest.raises(ValueError, match=message):
+        from_torch(random_cell_dict(parts, suffix))
+
+
+def test_a_wrong_prefix_of_a_cell_is_an_error_that_names_the_right_one():
+    state_dict = {f"cell.{key}": array for key, array in random_cell_dict().items()}
+    with pytest.raises(ValueError, match=r"prefix ''.*prefixes \['cell\.'\]"):
+        from_torch(state_dict)
+
+
+def test_a_cell_without_a_weight_is_an_error_that_names_it():
+    state_dict = random_cell_dict()
+    del state_dict["weight_hh"]
+    with pytest.raises(ValueError, match=r"without \['weight_hh'\] and with \[\]"):
+        from_torch(state_dict)
+
+
 @pytest.mark.parametrize("what", [None, [("weight_ih_l0", 0)], {0: 0}], ids=str)
 def test_what_is_no_state_dict_is_an_error(what):
     with pytest.raises(ValueError, match=rf"state dict.*{type(what).__name__}"):
@@ -218,6 +268,14 @@ class Peephole(lstm_keras.LSTM):
             ),
             "'units': 5.*'units': 6",
         ),
+        (
+            lambda: built(lstm(learn_initial_state=True, name="a")),
+            "'a' with True.*initial_h.*hx",
+        ),
+        (
+            lambda: built(layers.Bidirectional(lstm(learn_initial_state=True))),
+            "learn_initial_state=False.*'forward_lstm",
+        ),
     ],
 )
 def test_what_torch_does_not_have_is_an_error_that_names_it(make, message):
@@ -253,6 +311,75 @@ def test_the_model_equals_torch(count, bidirectional, use_bias):
     module = torch_module(count, bidirectional, use_bias)
     x = normal(BATCH, TIME, FEATURES)
     assert_all_close(call(from_torch(module.state_dict()), x), outputs(module, x))
+
+
+def test_a_module_is_taken_as_its_state_dict_is():
+    module = torch_module(2, bidirectional=True)
+    x = normal(BATCH, TIME, FEATURES)
+    assert_all_close(call(from_torch(module), x), outputs(module, x))
+    module.batch_first = False
+    time_first = outputs(module, x.swapaxes(0, 1)).swapaxes(0, 1)
+    assert_all_close(call(from_torch(module), x), time_first)
+
+
+def test_the_model_of_a_cell_equals_torchs_cell_step_by_step():
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(2)
+    cell = torch.nn.LSTMCell(FEATURES, UNITS)
+    x = normal(BATCH, TIME, FEATURES)
+    states, every_h = None, []
+    with torch.no_grad():
+        for step in torch.tensor(x, dtype=torch.float32).unbind(1):
+            states = cell(step, states)
+            every_h.append(states[0].numpy())
+    assert_all_close(call(from_torch(cell), x), np.stack(every_h, axis=1))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("GRU", {}, "nn.GRU"),
+        ("GRU", {"bidirectional": True, "num_layers": 2}, "nn.GRU"),
+        ("RNN", {}, "nn.RNN"),
+        ("LSTM", {"proj_size": 2}, "proj_size.*weight_hr_l0"),
+        ("Linear", {}, r"keys of a torch.nn.LSTM .* with \['bias', 'weight'\]"),
+    ],
+)
+def test_a_module_that_is_no_such_lstm_is_an_error(name, arguments, message):
+    torch = pytest.importorskip("torch")
+    module = getattr(torch.nn, name)(FEATURES, UNITS, **arguments)
+    with pytest.raises(ValueError, match=message):
+        from_torch(module)
+
+
+def test_a_learned_initial_state_goes_to_torch_as_the_error_says():
+    torch = pytest.importorskip("torch")
+    layer = lstm(learn_initial_state=True)
+    layer.build((None, TIME, FEATURES))
+    randomize_weights(layer)
+    plain = lstm()
+    plain.build((None, TIME, FEATURES))
+    plain.set_weights(layer.cell.get_weights())
+    module = torch_module()
+    module.load_state_dict(to_torch(plain))
+    hx = [
+        torch.tensor(ops.convert_to_numpy(state)).expand(1, BATCH, UNITS).contiguous()
+        for state in (layer.initial_h, layer.initial_c)
+    ]
+    x = normal(BATCH, TIME, FEATURES)
+    with torch.no_grad():
+        expected = module(torch.tensor(x, dtype=torch.float32), hx)[0].numpy()
+    assert_all_close(call(layer, x), expected)
+
+
+def test_what_is_returned_does_not_go_along():
+    layer = lstm(return_cell_states=True, return_state=True)
+    layer.build((None, TIME, FEATURES))
+    pytest.importorskip("torch")
+    module = torch_module()
+    module.load_state_dict(to_torch(layer))
+    x = normal(BATCH, TIME, FEATURES)
+    assert_all_close(call(layer, x)[0], outputs(module, x))
 
 
 @every_size
