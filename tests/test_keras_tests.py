@@ -1,0 +1,81 @@
+"""The run of Keras's tests on our classes: it takes ours, and it can fail."""
+
+import ast
+
+import keras
+import keras_tests
+import pytest
+
+import lstm_keras
+
+
+class LSTM(lstm_keras.LSTM):
+    """Wrong in its numbers; not in its shapes."""
+
+    def call(self, *args, **kwargs):
+        return 0.9 * super().call(*args, **kwargs)
+
+
+class LSTMCell(lstm_keras.LSTMCell):
+    pass
+
+
+@pytest.fixture
+def keras_with(monkeypatch, tmp_path):
+    """Return a function that puts a test file of this text in Keras's place."""
+
+    def put(text):
+        folder = tmp_path / "src" / "layers" / "rnn"
+        folder.mkdir(parents=True)
+        (folder / "lstm_test.py").write_text(text)
+        monkeypatch.setattr(keras_tests, "keras_folder", lambda: tmp_path)
+
+    return put
+
+
+def test_wrong_numbers_are_a_failure(capfd, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", keras.backend.backend())
+    assert keras_tests.main(__name__, ["lstm_test.py"]) == 1
+    _, *rows, summary = capfd.readouterr().out.splitlines()
+    assert len(rows) == 6
+    for row in rows:
+        test, expected, received, arrow, *_ = row.split()
+        assert test.startswith("lstm_test::LSTMTest::test_")
+        assert (expected, received, arrow) == ("passed", "failed", "<--")
+    assert "6 rows not as they should be" in summary
+
+
+def test_no_lstm_and_a_needless_exception_are_failures(keras_with, capfd, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", keras.backend.backend())
+    keras_with("def test_one():\n    pass\n\ndef test_two():\n    pass\n")
+    assert keras_tests.main(files=["lstm_test.py"]) == 1
+    assert "0 tests of an LSTM pass" in capfd.readouterr().out
+    excepted = {"lstm_test::test_one": "a reason"}
+    assert keras_tests.main(files=["lstm_test.py"], exceptions=excepted) == 1
+    _, row, summary = capfd.readouterr().out.splitlines()
+    assert row.split()[:3] == ["lstm_test::test_one", "passed", "passed"]
+    assert row.endswith("<-- need not be excepted")
+    assert "1 without one end alike; 1 rows" in summary
+
+
+@pytest.mark.parametrize("name", keras_tests.FILES)
+def test_the_copies_do_not_name_keras_classes(name):
+    tree = ast.parse(keras_tests.rewired(name))
+    named = [n for n in ast.walk(tree) if getattr(n, "attr", "") in keras_tests.NAMES]
+    assert {ast.unparse(node.value) for node in named} <= {"under_test"}
+    assert bool(named) == (name != "time_distributed_test.py")
+
+
+@pytest.mark.parametrize(
+    "text", ["from keras.layers import LSTM", "keras.src.layers.LSTM(3)"]
+)
+def test_another_way_to_name_the_classes_is_refused(keras_with, text):
+    keras_with(text)
+    with pytest.raises(ValueError, match=r"expected .*as layers\.LSTM .*in line 1"):
+        keras_tests.rewired("lstm_test.py")
+
+
+def test_a_keras_without_tests_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(keras_tests, "keras_folder", lambda: tmp_path)
+    with pytest.raises(FileNotFoundError, match="expected the installed Keras to hold"):
+        keras_tests.main()
