@@ -2,11 +2,13 @@
 
     python tests/mutations.py
 
-Every mutation is made in a copy of the package, where the tests that fit it run on
-TensorFlow until one fails: that one killed it. The exit status is 1 if a mutation
+on the backend that `KERAS_BACKEND` names, or on TensorFlow. Every mutation is made in a
+copy of the package, where the tests that fit it run until one fails: that one killed
+it. The exit status is 1 if a mutation
 survives, or if the tests fail in a copy without any.
 """
 
+import ast
 import concurrent.futures
 import os
 import shutil
@@ -16,8 +18,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import patterns
 import pytest
-from forks import FORKS
+from forks import in_a_fork
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 COPIED = ("lstm_keras", "experiments", "tests", "setup.cfg")
@@ -31,7 +34,12 @@ LONGEST = 600
 STEP = ("tests/test_cell.py", "-k", "not drop")
 DROPOUT = ("tests/test_cell.py", "-k", "drop")
 LOOP = ("tests/test_layer.py", "-k", "loop and holes and not unrolled")
-ENGINE = ("tests/test_layer.py", "-k", "xla and holes")
+ENGINE = ("tests/test_layer.py", "-k", "(xla or scan) and holes")
+NAN = ("tests/test_call_arguments.py", "-k", "influence_neither")
+CELL_STATES = ("tests/test_layer_options.py", "-k", "every_cell_state_and and holes")
+LEARNED_STATE = ("tests/test_layer_options.py", "-k", "learned_initial_state_and")
+XLA_DROPOUT = ("tests/test_layer_options.py", "-k", "recurrent_dropout_of_an_engine")
+SECOND = ("tests/test_engines.py", "-k", "second_derivative")
 
 
 @dataclass(frozen=True)
@@ -40,16 +48,18 @@ class Mutation:
 
     Attributes:
         name: What is wrong then.
-        path: The file, in `lstm_keras`.
         tests: Arguments of pytest: the tests that should notice.
-        text: What stands there, exactly once.
+        path: The file, in `lstm_keras`.
+        function: The function or class in it, as `patterns.definition` wants it.
+        pattern: What stands there, exactly once, as `patterns.replace` wants it.
         instead: What stands there afterwards.
     """
 
     name: str
-    path: str
     tests: tuple[str, ...]
-    text: str
+    path: str
+    function: str
+    pattern: str
     instead: str
 
 
@@ -68,109 +78,354 @@ class Verdict:
     seconds: float
 
 
-GATES = "z_i, z_f, z_g, z_o = ops.split"
-MEMORY = "c = f * c + i * g\n"
-OUTPUT = "        h = o * self.activation(c)\n"
-RETURNED = "return h, [h, c]"
-INPUTS = "z = _project(inputs, self.kernel, x_masks)"
-HIDDEN = "z = z + _project(h, self.recurrent_kernel, h_masks)"
-ONES = "ones((self.units,), **kwargs)"
-NO_ONES = "self.bias_initializer((self.units,), **kwargs)"
-FORGET_BIAS = f"{NO_ONES},\n                {ONES}"
-INPUT_BIAS = f"{ONES},\n                {NO_ONES}"
-INTO_ENGINE = "            mask,\n            states,\n            kernel,"
+# What the changes are made to: names in capitals stand for any expression.
+SPLIT = "I, F, G, O = ops.split(Z, 4, axis=-1)"
+GATES = """
+I = SIGMOID(Z_I)
+F = SIGMOID(Z_F)
+G = TANH(Z_G)
+O = SIGMOID(Z_O)
+"""
+CELL = "C = F * C_BEFORE + I * G"
+HIDDEN = "H = O * TANH(C)"
+PROJECTED = "Z = Z + _project(H, self.recurrent_kernel, MASKS)"
+RETURNED = "return H, [H, C]"
+RECEIVED = "H, C = states"
+BIASES = "[NOT_FORGET, FORGET, REST]"
+OF_GATES = """
+[ops.matmul(X * MASK, KERNEL) for MASK, KERNEL in zip(MASKS, KERNELS, strict=True)]
+"""
+D_CELL = "DC = DC + DH * O * (1 - TANH_C**2)"
+D_GATES = """
+Gates(
+    i=DC * G * I * (1 - I),
+    f=DC * C_BEFORE * F * (1 - F),
+    g=DC * I * (1 - G**2),
+    o=DH * TANH_C * O * (1 - O),
+)
+"""
+
+# Name, function, pattern, and what stands in its place.
+EQUATIONS = [
+    ("input and forget gate swapped", "gates", SPLIT, SPLIT.replace("I, F", "F, I")),
+    (
+        "forget gate and candidate swapped",
+        "gates",
+        SPLIT,
+        SPLIT.replace("F, G", "G, F"),
+    ),
+    (
+        "candidate and output gate swapped",
+        "gates",
+        SPLIT,
+        SPLIT.replace("G, O", "O, G"),
+    ),
+    (
+        "input and output gate swapped",
+        "gates",
+        SPLIT,
+        SPLIT.replace("I, F, G, O", "O, F, G, I"),
+    ),
+    (
+        "tanh for the sigmoid of i",
+        "gates",
+        GATES,
+        GATES.replace("I = SIGMOID", "I = TANH"),
+    ),
+    (
+        "tanh for the sigmoid of f",
+        "gates",
+        GATES,
+        GATES.replace("F = SIGMOID", "F = TANH"),
+    ),
+    (
+        "sigmoid for the tanh of g",
+        "gates",
+        GATES,
+        GATES.replace("G = TANH", "G = SIGMOID"),
+    ),
+    (
+        "tanh for the sigmoid of o",
+        "gates",
+        GATES,
+        GATES.replace("O = SIGMOID", "O = TANH"),
+    ),
+    ("f left out", "states", CELL, "C = C_BEFORE + I * G"),
+    ("i left out", "states", CELL, "C = F * C_BEFORE + G"),
+    ("1 - f for i", "states", CELL, "C = F * C_BEFORE + (1 - F) * G"),
+    ("the old c left out", "states", CELL, "C = I * G"),
+    ("i g subtracted", "states", CELL, "C = F * C_BEFORE - I * G"),
+    ("o left out", "states", HIDDEN, "H = TANH(C)"),
+    ("tanh of c left out", "states", HIDDEN, "H = O * C"),
+    ("sigmoid for the tanh of c", "states", HIDDEN, "H = O * ops.sigmoid(C)"),
+    (
+        "h from the old c",
+        "states",
+        f"{CELL}\n{HIDDEN}",
+        f"{HIDDEN.replace('(C)', '(C_BEFORE)')}\n{CELL}",
+    ),
+]
 STEPS = [
-    ("input and forget gate swapped", GATES, "z_f, z_i, z_g, z_o = ops.split"),
-    ("forget gate and candidate swapped", GATES, "z_i, z_g, z_f, z_o = ops.split"),
-    ("candidate and output gate swapped", GATES, "z_i, z_f, z_o, z_g = ops.split"),
-    ("input and output gate swapped", GATES, "z_o, z_f, z_g, z_i = ops.split"),
-    ("x W left out", HIDDEN, HIDDEN.replace("z + ", "")),
-    ("h U left out", HIDDEN, "pass"),
-    ("h U subtracted", HIDDEN, HIDDEN.replace("+", "-")),
-    ("c U for h U", HIDDEN, HIDDEN.replace("(h,", "(c,")),
-    ("b left out", "z = ops.add(z, self.bias)", "pass"),
-    ("tanh for the sigmoid of i", "i = self.recurrent_", "i = self."),
-    ("tanh for the sigmoid of f", "f = self.recurrent_", "f = self."),
-    ("sigmoid for the tanh of g", "g = self.", "g = self.recurrent_"),
-    ("tanh for the sigmoid of o", "o = self.recurrent_", "o = self."),
-    ("f left out", MEMORY, "c = c + i * g\n"),
-    ("i left out", MEMORY, "c = f * c + g\n"),
-    ("1 - f for i", MEMORY, "c = f * c + (1 - f) * g\n"),
-    ("the old c left out", MEMORY, "c = i * g\n"),
-    ("i g subtracted", MEMORY, "c = f * c - i * g\n"),
-    ("o left out", OUTPUT, OUTPUT.replace("o * ", "")),
-    ("tanh of c left out", OUTPUT, OUTPUT.replace("self.activation(c)", "c")),
-    ("sigmoid for the tanh of c", OUTPUT, OUTPUT.replace("self.", "self.recurrent_")),
-    ("h from the old c", MEMORY + OUTPUT, OUTPUT.lstrip() + "        " + MEMORY),
-    ("c for h as output", RETURNED, "return c, [h, c]"),
-    ("h and c swapped on the way out", RETURNED, "return h, [c, h]"),
-    ("h and c swapped on the way in", "  h, c = states", "  c, h = states"),
-    ("forget bias left out", ONES, NO_ONES),
-    ("forget bias on the input gate", FORGET_BIAS, INPUT_BIAS),
+    ("x W left out", "call", PROJECTED, PROJECTED.replace("Z + ", "")),
+    ("h U left out", "call", PROJECTED, "pass"),
+    ("h U subtracted", "call", PROJECTED, PROJECTED.replace("+", "-")),
+    ("c U for h U", "call", PROJECTED, PROJECTED.replace("(H,", "(states[1],")),
+    ("b left out", "call", "Z = ops.add(Z, self.bias)", "pass"),
+    ("c for h as output", "call", RETURNED, "return C, [H, C]"),
+    ("h and c swapped on the way out", "call", RETURNED, "return H, [C, H]"),
+    ("h and c swapped on the way in", "call", RECEIVED, "C, H = states"),
+    (
+        "forget bias left out",
+        "_bias_with_unit_forget_gate",
+        BIASES,
+        "[NOT_FORGET, NOT_FORGET, REST]",
+    ),
+    (
+        "forget bias on the input gate",
+        "_bias_with_unit_forget_gate",
+        BIASES,
+        "[FORGET, NOT_FORGET, REST]",
+    ),
 ]
 DROPS = [
-    ("dropout in inference, too", "if training else (None, None)", ""),
-    ("x not dropped", INPUTS, INPUTS.replace("x_masks", "None")),
-    ("h not dropped", HIDDEN, HIDDEN.replace("h_masks", "None")),
-    ("h dropped at the rate of x", "h_ones, self.recurrent_", "h_ones, self."),
-    ("one mask for all gates", "inputs * mask,", "inputs * masks[0],"),
+    (
+        "dropout in inference, too",
+        "call",
+        "MASKS if training else (None, None)",
+        "MASKS",
+    ),
+    (
+        "x not dropped",
+        "call",
+        "_project(inputs, self.kernel, MASKS)",
+        "_project(inputs, self.kernel, None)",
+    ),
+    ("h not dropped", "call", PROJECTED, PROJECTED.replace("MASKS", "None")),
+    (
+        "h dropped at the rate of x",
+        "dropout_masks",
+        "keras.random.dropout(ONES, self.recurrent_dropout, seed=SEED)",
+        "keras.random.dropout(ONES, self.dropout, seed=SEED)",
+    ),
+    (
+        "one mask for all gates",
+        "_project",
+        OF_GATES,
+        OF_GATES.replace("X * MASK,", "X * MASKS[0],"),
+    ),
 ]
+BACKWARD = [
+    ("no gradient of c by h", D_CELL, "pass"),
+    ("tanh of c not differentiated", D_CELL, "DC = DC + DH * O"),
+    ("no gradient of c by later steps", D_CELL, D_CELL.replace("DC + ", "")),
+    ("sigmoid of i not differentiated", D_GATES, D_GATES.replace("I * (1 - I)", "I")),
+    (
+        "the tanh of the new c for the old c",
+        D_GATES,
+        D_GATES.replace("C_BEFORE", "TANH_C"),
+    ),
+    ("tanh of g not differentiated", D_GATES, D_GATES.replace("(1 - G**2)", "G**2")),
+    (
+        "o by the old c, not the tanh of c",
+        D_GATES,
+        D_GATES.replace("TANH_C", "C_BEFORE"),
+    ),
+    ("no gradient of c past the forget gate", "return DZ, DC * F", "return DZ, DC"),
+]
+MASKED_INPUTS = "ops.where(MASK, sequences, 0)"
+SHOWN = "ops.where(SHOWN[..., None], EVERY, 0)"
+LAST_SHOWN = "ops.where(SHOWN[:, -1:], LAST, 0)"
+INTO_ENGINE = "engines.run(ENGINE, X, MASK, STATES, *REST)"
+JOINED = "ops.concatenate(states, axis=-1)"
+LEARNED = "ops.broadcast_to(ops.cast(STATE, DTYPE), SHAPE)"
 LAYER = [
     (
         "zero shown where a step is not masked",
-        "ops.where(shown[..., None], hidden, 0)",
-        "ops.where(shown[..., None], 0, hidden)",
+        ENGINE,
+        "_run_engine",
+        SHOWN,
+        "ops.where(SHOWN[..., None], 0, EVERY)",
     ),
     (
         "the last output zero if it is not masked",
-        "ops.where(shown[:, -1:], last, 0)",
-        "ops.where(shown[:, -1:], 0, last)",
+        ENGINE,
+        "_run_engine",
+        LAST_SHOWN,
+        "ops.where(SHOWN[:, -1:], 0, LAST)",
     ),
     (
         "the mask not reversed with the sequence",
-        "mask = None if mask is None else ops.flip(mask, axis=1)",
-        "pass",
+        ENGINE,
+        "_run_engine",
+        "ops.flip(mask, axis=1)",
+        "mask",
     ),
     (
         "h and c swapped on the way into an engine",
+        ENGINE,
+        "_run_engine",
         INTO_ENGINE,
-        INTO_ENGINE.replace("states", "states[::-1]"),
+        INTO_ENGINE.replace("STATES", "STATES[::-1]"),
+    ),
+    (
+        "c for the last h out of an engine",
+        CELL_STATES,
+        "_run_engine",
+        JOINED,
+        JOINED.replace("states", "states[::-1]"),
+    ),
+    (
+        "c for every h out of an engine",
+        CELL_STATES,
+        "_run_engine",
+        "[hidden, cells]",
+        "[cells, hidden]",
+    ),
+    (
+        "c for h out of the loop",
+        CELL_STATES,
+        "_JoinedStates.call",
+        JOINED,
+        JOINED.replace("states", "states[::-1]"),
+    ),
+    (
+        "c for h as output of the layer",
+        CELL_STATES,
+        "_returned",
+        "h_and_c(OUTPUT)",
+        "h_and_c(OUTPUT)[::-1]",
+    ),
+    (
+        "the learned initial state not used",
+        LEARNED_STATE,
+        "get_initial_state",
+        LEARNED,
+        "ops.zeros(SHAPE, DTYPE)",
+    ),
+    (
+        "the learned initial state not broadcast",
+        LEARNED_STATE,
+        "get_initial_state",
+        LEARNED,
+        "ops.cast(STATE, DTYPE)",
+    ),
+    (
+        "learned h and c swapped",
+        LEARNED_STATE,
+        "get_initial_state",
+        "(self.initial_h, self.initial_c)",
+        "(self.initial_c, self.initial_h)",
+    ),
+    ("the loop: inputs not masked", NAN, "inner_loop", MASKED_INPUTS, "sequences"),
+    (
+        "the loop without the mask",
+        LOOP,
+        "inner_loop",
+        "super().inner_loop(X, STATES, MASK, training=TRAINING)",
+        "super().inner_loop(X, STATES, None, training=TRAINING)",
     ),
 ]
+UNMASKED = "tf.where(MASK, X, tf.zeros_like(X))"
+HELD = "tf.where(ON, NEW_H, H), tf.where(ON, NEW_C, C)"
+PRODUCTS = """
+[(INPUTS * DROP) @ W for DROP, W in PARTS]
+"""
 XLA = [
     (
         "xla: the states held where a step is not masked",
-        "tf.where(on, new_h, h), tf.where(on, new_c, c)",
-        "tf.where(on, h, new_h), tf.where(on, c, new_c)",
+        ENGINE,
+        "_forward.step",
+        HELD,
+        "tf.where(ON, H, NEW_H), tf.where(ON, C, NEW_C)",
     ),
     (
         "xla: no gradient where a step is not masked",
-        "dz = tf.where(on, dz, tf.zeros_like(dz))",
-        "dz = tf.where(on, tf.zeros_like(dz), dz)",
+        ENGINE,
+        "_steps_back.step",
+        "tf.where(ON, DZ, tf.zeros_like(DZ))",
+        "tf.where(ON, tf.zeros_like(DZ), DZ)",
     ),
     (
         "xla: no gradient of h past a masked step",
-        "dz @ transposed + dh_held",
-        "dz @ transposed",
+        ENGINE,
+        "_steps_back.step",
+        "_products_back(DZ, U, DROPOUT) + HELD",
+        "_products_back(DZ, U, DROPOUT)",
+    ),
+    ("xla: inputs not masked", SECOND, "_unmasked", UNMASKED, "X"),
+    ("xla: inputs not masked on the way back", NAN, "_backward", UNMASKED, "X"),
+    (
+        "xla: the dropout mask of another gate",
+        XLA_DROPOUT,
+        "_products",
+        PRODUCTS,
+        PRODUCTS.replace("INPUTS * DROP", "INPUTS * dropout[0]"),
+    ),
+    (
+        "xla: the gradient by another gate's dropout mask",
+        XLA_DROPOUT,
+        "_products_back",
+        "_times(D, W) * DROP",
+        "_times(D, W) * dropout[0]",
+    ),
+    (
+        "xla: the weights' gradient by another gate's dropout mask",
+        XLA_DROPOUT,
+        "_weights_back",
+        "product(INPUTS * DROP, D)",
+        "product(INPUTS * dropout[0], D)",
+    ),
+    (
+        "xla: the second derivative without that by the results' gradients",
+        SECOND,
+        "_gradient.second",
+        "tf.gradients(GRADIENTS, BY, upstream)",
+        "[*tf.gradients(GRADIENTS, inputs, upstream), *map(tf.zeros_like, d_results)]",
+    ),
+    (
+        "xla: the second derivative of the sum of the results",
+        SECOND,
+        "_gradient.second",
+        "tf.gradients(RESULTS, inputs, D_RESULTS)",
+        "tf.gradients(RESULTS, inputs)",
     ),
 ]
-MUTATIONS = [
-    *(Mutation(name, "cell.py", STEP, *change) for name, *change in STEPS),
-    *(Mutation(name, "cell.py", DROPOUT, *change) for name, *change in DROPS),
-    *(Mutation(name, "layer.py", ENGINE, *change) for name, *change in LAYER),
-    *(Mutation(name, "engines/xla.py", ENGINE, *change) for name, *change in XLA),
-    Mutation(
-        "the loop without the mask",
-        "layer.py",
-        LOOP,
-        "super().inner_loop(sequences, initial_state, mask,",
-        "super().inner_loop(sequences, initial_state, None,",
+SCAN = [
+    ("scan: inputs not masked", NAN, "run", "jnp.where(MASK, X, 0)", "X"),
+    (
+        "scan: the states held where a step is not masked",
+        ENGINE,
+        "_step",
+        HELD.replace("tf", "jnp"),
+        "jnp.where(ON, H, NEW_H), jnp.where(ON, C, NEW_C)",
+    ),
+    (
+        "scan: no gradient of h past a masked step",
+        ENGINE,
+        "_backward.step",
+        "jnp.where(MASK, 0, DH)",
+        "0",
     ),
 ]
+# Those of each backend.
+MUTATIONS = {
+    "tensorflow": [
+        *(Mutation(name, STEP, "equations.py", *m) for name, *m in EQUATIONS),
+        *(Mutation(name, STEP, "cell.py", *m) for name, *m in STEPS),
+        *(Mutation(name, DROPOUT, "cell.py", *m) for name, *m in DROPS),
+        *(
+            Mutation(name, ENGINE, "equations.py", "backward", *m)
+            for name, *m in BACKWARD
+        ),
+        *(Mutation(name, tests, "layer.py", *m) for name, tests, *m in LAYER),
+        *(Mutation(name, tests, "engines/xla.py", *m) for name, tests, *m in XLA),
+    ],
+    "jax": [Mutation(name, tests, "engines/scan.py", *m) for name, tests, *m in SCAN],
+}
 
 
 def main(mutations):
-    """Judge the unchanged copy and every mutation, and print a table.
+    """Judge an unchanged copy and every mutation, and print a table.
 
     Args:
         mutations: Some of `MUTATIONS`.
@@ -189,7 +444,7 @@ def main(mutations):
         *((m, m.tests) for m in mutations),
     ]
     wrong = 0
-    print(f"{'mutation':<50} {'seconds':>7}  killed by")
+    print(f"{'mutation':<66} {'seconds':>7}  killed by")
     with concurrent.futures.ThreadPoolExecutor(AT_A_TIME) as pool:
         verdicts = pool.map(judge, *zip(*jobs, strict=True))
         for (mutation, tests), verdict in zip(jobs, verdicts, strict=True):
@@ -198,25 +453,32 @@ def main(mutations):
             wrong += not as_expected
             killer = verdict.killer or "no test"
             note = "" if as_expected else f"   <-- pytest ended with {verdict.status}"
-            print(f"{name:<50} {verdict.seconds:>7.1f}  {killer}{note}", flush=True)
+            print(f"{name:<66} {verdict.seconds:>7.1f}  {killer}{note}", flush=True)
     print(f"{len(mutations)} mutations, {wrong} rows not as they should be")
     return int(wrong > 0)
 
 
-def mutated(mutation):
+def mutated(mutation, source=None):
     """Return the mutated text of the file.
+
+    Args:
+        mutation: A `Mutation`.
+        source: Text to take for that of the file.
 
     Raises:
         ValueError: What the mutation replaces is not there exactly once.
     """
-    source = (CHECKOUT / "lstm_keras" / mutation.path).read_text("utf-8")
-    count = source.count(mutation.text)
+    path = CHECKOUT / "lstm_keras" / mutation.path
+    tree = ast.parse(source or path.read_text("utf-8"))
+    scope = patterns.definition(tree, mutation.function)
+    count = patterns.replace(scope, mutation.pattern, mutation.instead)
     if count != 1:
         raise ValueError(
-            f"expected lstm_keras/{mutation.path} to contain once what the mutation "
-            f"{mutation.name!r} replaces, {mutation.text!r}; received it {count} times"
+            f"expected {mutation.function} in lstm_keras/{mutation.path} to contain "
+            f"once what the mutation {mutation.name!r} replaces, "
+            f"{mutation.pattern.strip()!r}; received it {count} times"
         )
-    return source.replace(mutation.text, mutation.instead)
+    return ast.unparse(tree)
 
 
 def judge(mutation, tests):
@@ -238,7 +500,7 @@ def judge(mutation, tests):
         _copy_to(copy)
         if mutation:
             (copy / "lstm_keras" / mutation.path).write_text(mutated(mutation), "utf-8")
-        said = _in_a_fork(copy, tests)
+        said = in_a_fork(_run_tests, copy, tests, longest=LONGEST)
         if said is None:
             log = (copy / "log").read_text("utf-8", "replace")
             raise RuntimeError(f"expected the tests to end; {mutation}:\n{log}")
@@ -253,21 +515,6 @@ def _copy_to(copy):
             shutil.copytree(source, copy / name, ignore=ignore)
         else:
             shutil.copy(source, copy)
-
-
-def _in_a_fork(copy, tests):
-    """Return pytest's status and the test that failed, or None if nothing came."""
-    receiver, sender = FORKS.Pipe(duplex=False)
-    process = FORKS.Process(target=_run_tests, args=(copy, tests, sender))
-    process.start()
-    sender.close()
-    try:
-        return receiver.recv() if receiver.poll(LONGEST) else None
-    except EOFError:
-        return None
-    finally:
-        process.kill()
-        process.join()
 
 
 def _run_tests(copy, tests, sender):
@@ -297,5 +544,4 @@ class _FirstFailure:
 
 
 if __name__ == "__main__":
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    sys.exit(main(MUTATIONS))
+    sys.exit(main(MUTATIONS[os.environ.setdefault("KERAS_BACKEND", "tensorflow")]))

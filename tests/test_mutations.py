@@ -1,33 +1,115 @@
 """The check of the tests: its mutations fit the code, and it can fail."""
 
+import ast
 import dataclasses
 
 import mutations
+import patterns
 import pytest
 
 ONE_TEST = ("tests/test_cell.py", "-k", "textbook")
+HIDDEN = "H = O * TANH(C)"
 HARMLESS = mutations.Mutation(
-    "another word", "cell.py", ONE_TEST, "One step of an LSTM", "A step of an LSTM"
+    "the same", ONE_TEST, "equations.py", "states", HIDDEN, "H = TANH(C) * O"
 )
-HARMFUL = mutations.Mutation(
-    "half of h", "cell.py", ONE_TEST, "h = o * self.", "h = 0.5 * o * self."
-)
+HARMFUL = dataclasses.replace(HARMLESS, name="half of h", instead="H = O * TANH(C) / 2")
+
+LAID_OUT = '''
+class Cell:
+    def call(self, x):
+        """Return h."""
+        for _ in range(2):
+            c = f * c_before + i * g
+            h = o * tanh(c)
+        return h
+'''
+OTHERWISE = '''
+class Cell:
+    def call(self, x):
+        """Return h, as ever."""
+        for _ in range(2):
+            new = (forget  # what is left
+                * old) + i * g
+            h = o * (tanh(
+                new,
+            ))
+        return h
+'''
 
 
-@pytest.mark.parametrize("mutation", mutations.MUTATIONS, ids=lambda m: m.name)
+@pytest.mark.parametrize(
+    "mutation",
+    [
+        mutation
+        for of_backend in mutations.MUTATIONS.values()
+        for mutation in of_backend
+    ],
+    ids=lambda m: m.name,
+)
 def test_a_mutation_fits_its_file_and_can_be_compiled(mutation):
-    compile(mutations.mutated(mutation), mutation.path, "exec")
-    assert mutation.instead != mutation.text
+    source = (mutations.CHECKOUT / "lstm_keras" / mutation.path).read_text("utf-8")
+    mutated = mutations.mutated(mutation)
+    assert mutated != ast.unparse(ast.parse(source))
+    compile(mutated, mutation.path, "exec")
 
 
-@pytest.mark.parametrize("text", ["no such text", "self.units"])
-def test_text_that_is_not_there_once_is_refused(text):
-    source = mutations.CHECKOUT / "lstm_keras" / "cell.py"
-    count = source.read_text("utf-8").count(text)
+@pytest.mark.parametrize("source", [LAID_OUT, OTHERWISE], ids=["laid out", "otherwise"])
+def test_names_and_layout_do_not_matter(source):
+    mutation = mutations.Mutation(
+        "", (), "", "Cell.call", "C = F * OLD + I * G\nH = O * A(C)", "H = A(I - F)"
+    )
+    f = "f" if source == LAID_OUT else "forget"
+    *_, loop, h, returned = map(
+        str.strip, mutations.mutated(mutation, source).split("\n")
+    )
+    assert loop == "for _ in range(2):"
+    assert h == f"h = tanh(i - {f})"
+    assert returned == "return h"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "count"),
+    [
+        ("A + B", 1),
+        ("A * B", 3),
+        ("A * A", 0),
+        ("tanh(A)", 1),
+        ("h = A\nreturn h", 0),
+        ("range(2, *REST)", 1),
+        ("range(2, 3, *REST)", 0),
+        ("range(3)", 0),
+        ("range(2)", 1),
+        ("range(2.0)", 0),
+    ],
+)
+def test_what_matches_is_counted(pattern, count):
+    assert patterns.replace(ast.parse(LAID_OUT), pattern, "None") == count
+
+
+def test_a_name_that_the_pattern_lacks_is_refused():
+    with pytest.raises(ValueError, match=r"expected the pattern to have C,.*'A', 'B'"):
+        patterns.replace(ast.parse(LAID_OUT), "A + B", "A + C")
+
+
+def test_a_star_stands_for_whatever_comes_then():
+    tree = ast.parse("f(a, b, *c)")
+    assert patterns.replace(tree, "f(X, *REST)", "g(*REST, X, *x)") == 1
+    assert ast.unparse(tree) == "g(b, *c, a, *x)"
+
+
+@pytest.mark.parametrize("name", ["Layer", "Cell.build", "call.Cell"])
+def test_a_definition_that_is_not_there_is_refused(name):
+    with pytest.raises(ValueError, match=f"expected one definition .*of '{name}'"):
+        patterns.definition(ast.parse(LAID_OUT), name)
+
+
+@pytest.mark.parametrize(("pattern", "count"), [("A * B", 3), ("A - B", 0)])
+def test_what_is_not_there_once_is_refused_before_the_first_test(pattern, count):
+    mutation = dataclasses.replace(HARMFUL, pattern=pattern, instead="A")
     with pytest.raises(
-        ValueError, match=f"cell.py to contain once .*received it {count} times"
+        ValueError, match=f"equations.py to contain once .* received it {count} times"
     ):
-        mutations.main([dataclasses.replace(HARMLESS, text=text)])
+        mutations.main([HARMLESS, mutation])
 
 
 def test_a_mutation_that_no_test_notices_is_a_failure(capsys):
@@ -37,6 +119,6 @@ def test_a_mutation_that_no_test_notices_is_a_failure(capsys):
     assert unchanged.endswith("no test")
     assert killed.startswith("half of h")
     assert killed.endswith("test_cell.py::test_a_step_gives_the_textbook_numbers")
-    assert survived.startswith("another word")
+    assert survived.startswith("the same")
     assert survived.endswith("no test   <-- pytest ended with 0")
     assert summary == "2 mutations, 1 rows not as they should be"
