@@ -10,6 +10,7 @@ LOWEST ?= .venv-lowest
 
 # The files that run on every backend.
 LAYER_TESTS = tests/test_reference.py tests/test_cell.py tests/test_layer.py \
+	tests/test_layer_options.py tests/test_call_arguments.py \
 	tests/test_engines.py tests/test_inside.py tests/test_trace.py \
 	tests/test_gradients.py tests/test_attribution.py tests/test_exchange.py \
 	tests/test_torch_weights.py tests/test_losses.py tests/test_language_model.py \
@@ -33,7 +34,7 @@ PYTEST += --cov --cov-append --cov-report=
 endif
 
 .PHONY: demo test test-real test-slow test-backends test-lowest test-mutations coverage \
-	lint
+	test-keras lint
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m experiments.imdb_sentiment --data embedded \
@@ -60,16 +61,24 @@ test-lowest: $(LOWEST)/.installed
 	$(LOWEST)/bin/python -m pytest $(IN_TWO) $(LOWEST_TESTS)
 
 # Wrong equations, one at a time: the tests must notice each.
-test-mutations: $(VENV)/.installed
+test-mutations: $(VENV)/.backends
 	$(BIN)/python tests/mutations.py
+	KERAS_BACKEND=jax $(BIN)/python tests/mutations.py
+
+# Keras's own tests of its LSTM, on ours.
+test-keras: $(VENV)/.backends
+	$(BIN)/python tests/keras_tests.py
+	KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=true $(BIN)/python tests/keras_tests.py
+	KERAS_BACKEND=torch $(BIN)/python tests/keras_tests.py
 
 coverage: $(VENV)/.installed
 	$(BIN)/python -m coverage report --fail-under=95
 
 lint: $(VENV)/.installed
-	$(PIP) install ruff
+	$(PIP) install ruff mypy
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/mypy
 
 $(VENV)/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -274,7 +274,7 @@ def _pieces(ids: np.ndarray) -> Iterator[np.ndarray]:
 
 def _segments(ids: np.ndarray) -> int:
     """How many `END` there are."""
-    return sum(np.count_nonzero(piece == END) for piece in _pieces(ids))
+    return sum(int(np.count_nonzero(piece == END)) for piece in _pieces(ids))
 
 
 def _start_after(ids: np.ndarray, segments: int) -> int:

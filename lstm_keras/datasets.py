@@ -11,6 +11,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -119,7 +120,7 @@ def load_reviews(
         ValueError: A bad argument, or a source that is broken or empty.
     """
     _check_options(tokenizer, test_fraction, seed, limit)
-    options = {"tokenizer": tokenizer, "seed": seed, "limit": limit}
+    options: dict[str, Any] = {"tokenizer": tokenizer, "seed": seed, "limit": limit}
     if data == "embedded":
         return load_embedded(**options)
     if data != "auto":
@@ -243,7 +244,9 @@ def load_unlabelled() -> tuple[str, Iterator[str]]:
     return name, read_unlabelled(path)
 
 
-def _check_options(tokenizer, test_fraction, seed, limit) -> None:
+def _check_options(
+    tokenizer: str | None, test_fraction: float, seed: int, limit: int | None
+) -> None:
     if tokenizer is not None:
         check_tokenizer(tokenizer)
     if not isinstance(test_fraction, numbers.Real) or not 0 < test_fraction < 1:
@@ -338,7 +341,10 @@ def _load_keras(limit: int | None, seed: int) -> Reviews:
         socket.setdefaulttimeout(timeout)
 
     vocabulary = Vocabulary(sorted(ranks, key=ranks.get), tokenizer="keras")
-    train, test = (_keras_split(*split, vocabulary, limit, seed) for split in splits)
+    train, test = (
+        _keras_split(sequences, labels, vocabulary, limit, seed)
+        for sequences, labels in splits
+    )
     name = "IMDB (keras.datasets.imdb)"
     return Reviews(name, "keras.datasets.imdb", train, test, vocabulary, real=True)
 

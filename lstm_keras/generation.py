@@ -170,7 +170,8 @@ def sample(
     """
     rng = np.random.default_rng(seed)
     log_probabilities, states = stepper.feed(prompt[None], stepper.start())
-    ids, total = [], 0.0
+    ids: list[int] = []
+    total = 0.0
     for _ in range(tokens):
         allowed = only_writable(log_probabilities[0])
         chosen = int(rng.choice(len(allowed), p=sampling.probabilities(allowed)))
@@ -211,7 +212,8 @@ def beam_search(
         totals = np.array([[beam.log_probability] for beam in beams])
         totals = totals + np.stack([only_writable(row) for row in log_probabilities])
         best = np.argsort(-totals, axis=None, kind="stable")[: 2 * width]
-        parents, kept = [], []
+        parents: list[int] = []
+        kept: list[Continuation] = []
         for parent, token in zip(*np.unravel_index(best, totals.shape), strict=True):
             total = float(totals[parent, token])
             ids = beams[parent].ids

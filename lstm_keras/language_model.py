@@ -6,6 +6,7 @@ layers and trains them without ever holding the logits of all tokens at once.
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import keras
 import numpy as np
@@ -33,14 +34,14 @@ class TiedEmbedding(layers.ReversibleEmbedding):
         **kwargs: Arguments of `keras.layers.ReversibleEmbedding`.
     """
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         """Create `embeddings` and `bias`."""
         super().build(input_shape)
         self.bias = self.add_weight(
             shape=(self.input_dim,), initializer="zeros", name="bias"
         )
 
-    def call(self, inputs, reverse=False):
+    def call(self, inputs: Any, reverse: bool = False) -> Any:
         """Look vectors up, or compute logits."""
         outputs = super().call(inputs, reverse=reverse)
         return ops.add(outputs, self.bias) if reverse else outputs
@@ -50,7 +51,7 @@ class TiedEmbedding(layers.ReversibleEmbedding):
     load_own_variables = layers.Layer.load_own_variables
 
     @property
-    def kernel(self):
+    def kernel(self) -> Any:
         """The logits' weights `(output_dim, input_dim)`."""
         return ops.transpose(self.embeddings)
 
@@ -189,7 +190,7 @@ def start_at_unigrams(head: layers.Layer, counts: np.ndarray) -> None:
 class Perplexity(keras.metrics.Mean):
     """The exponential of a mean cross-entropy in nats."""
 
-    def result(self):
+    def result(self) -> Any:
         """Return the perplexity of all tokens since the last reset."""
         return ops.exp(super().result())
 
@@ -232,7 +233,7 @@ class LanguageModelTrainer(keras.Model):
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.perplexity = Perplexity(name="perplexity")
 
-    def call(self, ids, training=False):
+    def call(self, ids: Any, training: bool = False) -> Any:
         """Return the hidden states, and carry the last ones to the next batch."""
         if not self.carried:
             return self.body(ids, training=training)
@@ -245,14 +246,19 @@ class LanguageModelTrainer(keras.Model):
             variable.assign(state)
         return hidden
 
-    def reset_states(self):
+    def reset_states(self) -> None:
         """Begin the texts anew, with states of zero."""
         for variable in self.carried:
             variable.assign(ops.zeros(variable.shape, dtype=variable.dtype))
 
     def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
         """Return the mean cross-entropy of a batch in nats per token."""
         hidden = y_pred[:, ops.shape(y_pred)[1] - ops.shape(y)[1] :]
         targets = ops.cast(ops.reshape(y, (-1,)), "int32")
@@ -276,7 +282,7 @@ class TokenScorer(layers.Layer):
         self.head = head
         self.supports_masking = True  # what is masked is scored as well
 
-    def call(self, hidden, targets):
+    def call(self, hidden: Any, targets: Any) -> Any:
         """Return `(batch, time, 3)`."""
         shape = ops.shape(targets)
         scores = score_tokens(
@@ -298,7 +304,7 @@ def scoring_model(parts: LanguageModel) -> keras.Model:
     return keras.Model([ids, targets, *before], [scores, *after])
 
 
-def _flat(hidden, head) -> tuple:
+def _flat(hidden: Any, head: layers.Layer) -> tuple[Any, Any, Any]:
     """Hidden states as `(tokens, units)`, and the weights, all in one dtype."""
     kernel, bias = ops.convert_to_tensor(head.kernel), ops.convert_to_tensor(head.bias)
     hidden = ops.reshape(hidden, (-1, hidden.shape[-1]))

@@ -112,7 +112,9 @@ class Streams(Sequence):
     def __len__(self) -> int:
         return -(-self._length // self._steps)
 
-    def __getitem__(self, window: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(  # type: ignore[override]  # takes no slices
+        self, window: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         window = range(len(self))[window]  # counts from the end; ends an iteration
         steps = window * self._steps + np.arange(self._steps)
         places = self._starts + steps

@@ -12,8 +12,9 @@ import re
 import tarfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ MAX_ARCHIVE_BYTES = 2 << 30
 _LABELS = {"neg": 0, "pos": 1}
 _REVIEW = re.compile(r"(?:.*/)?aclImdb/(train|test)/(neg|pos)/([0-9]{1,9})_[0-9]+\.txt")
 _UNLABELLED = re.compile(r"(?:.*/)?aclImdb/train/unsup/([0-9]{1,9})_[0-9]+\.txt")
-OPENERS = {
+OPENERS: dict[str, Callable[..., Any]] = {
     ".tar": open,
     ".gz": gzip.open,
     ".tgz": gzip.open,
@@ -45,7 +46,7 @@ class _TarStream:
     tarfile reads an extended header whole, however long it says that it is.
     """
 
-    def __init__(self, file):
+    def __init__(self, file: IO[bytes]):
         self._file = file
         self.seek = file.seek
         self.tell = file.tell
@@ -105,7 +106,7 @@ def _read_members(path: Path, pattern: re.Pattern) -> Iterator[Review]:
     seen = set()
     try:
         with OPENERS[path.suffix.lower()](path, "rb") as file:
-            stream = _TarStream(file)
+            stream: Any = _TarStream(file)
             with tarfile.open(fileobj=stream, mode="r:") as tar:
                 for number, member in enumerate(tar):
                     where = f"{path}, member {member.name!r}"
@@ -116,7 +117,7 @@ def _read_members(path: Path, pattern: re.Pattern) -> Iterator[Review]:
                         if match.groups() in seen:
                             raise ValueError(f"{where}: received it twice")
                         seen.add(match.groups())
-                        data = tar.extractfile(member).read()
+                        data = tar.extractfile(member).read()  # type: ignore[union-attr]
                         yield match.groups(), _decode(data, where)
             # tarfile takes a damaged header for the end.
             if stream.last != bytes(tarfile.BLOCKSIZE):
@@ -233,7 +234,7 @@ def read_csv(
 
     texts = list(labels_of)
     labels = np.array(list(labels_of.values()), np.int32)
-    test = []
+    test: list[int] = []
     for label in (0, 1):
         own = rng.permutation(np.flatnonzero(labels == label))
         share = round(test_fraction * len(own))

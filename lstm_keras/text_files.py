@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from io import TextIOWrapper
 from itertools import chain, count
 from pathlib import Path
+from typing import IO
 
 from lstm_keras.review_files import OPENERS
 
@@ -73,7 +74,7 @@ def _lines(path: Path) -> Iterator[str]:
         raise ValueError(f"{path} is not a whole {suffix} file: {error}") from error
 
 
-def _decoded(file, path: Path) -> Iterator[str]:
+def _decoded(file: IO[bytes], path: Path) -> Iterator[str]:
     # Decoding never fails here, so that an error can name its line.
     with TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape") as text:
         read = 0

@@ -1,6 +1,7 @@
 """Figures of what happens inside of an LSTM."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -37,7 +38,7 @@ MOST_WORDS = 40
 STRONGEST = 12
 
 
-def plot_steps(trace, example: int = 0, unit: int = 0) -> Figure:
+def plot_steps(trace: Any, example: int = 0, unit: int = 0) -> Figure:
     """Draw gates and states of one unit by the step.
 
     Args:
@@ -68,7 +69,7 @@ def plot_steps(trace, example: int = 0, unit: int = 0) -> Figure:
 
 
 def plot_gates(
-    trace,
+    trace: Any,
     words: Sequence[str] | None = None,
     example: int = 0,
     units: Sequence[int] | None = None,
@@ -126,13 +127,13 @@ def plot_gradient_flow(
     Raises:
         ValueError: There is no curve, or one is not of such a shape.
     """
-    curves = {name: _checked_norms(name, norms) for name, norms in curves.items()}
-    if not curves:
+    checked = {name: _checked_norms(name, norms) for name, norms in curves.items()}
+    if not checked:
         raise ValueError("expected at least one curve; received none")
     figure = new_figure(5.6, 4.0)
     axes = figure.subplots()
     label_axes(axes, title, "Lag (steps back from the last)", y_label)
-    for index, (name, norms) in enumerate(curves.items()):
+    for index, (name, norms) in enumerate(checked.items()):
         # Where the median is 0, a logarithmic axis has no place for it.
         quantiles = np.quantile(norms[:, ::-1], (0.25, 0.5, 0.75), axis=0)
         lags = np.flatnonzero(quantiles[1] > 0)
@@ -149,7 +150,7 @@ def plot_gradient_flow(
     return figure
 
 
-def plot_attribution(attribution) -> Figure:
+def plot_attribution(attribution: Any) -> Figure:
     """Draw what each word contributed to a model's output, to it or against it.
 
     Args:
@@ -258,7 +259,7 @@ def _label_words(axes: Axes, words: Sequence[str] | None, steps: int) -> None:
 def _name_strongest(axes: Axes, words: Sequence[str], scores: np.ndarray) -> None:
     """Write the words with the largest contributions at their bars, where room is."""
     room = len(words) / 50
-    named = []
+    named: list[int] = []
     for place in np.argsort(-np.abs(scores), kind="stable"):
         if len(named) == STRONGEST:
             break

@@ -1,6 +1,7 @@
 """Figures of a language model."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -24,7 +25,7 @@ from lstm_keras.plots.style import (
     whole_ticks,
 )
 
-Rows = Sequence[Mapping[str, float | int | str]]
+Rows = Sequence[Mapping[str, Any]]
 
 
 def plot_perplexity(

@@ -39,7 +39,7 @@ def plot_growth(kind: str, panels: Mapping[str, Curves], limit: str) -> Figure:
     """
     _check_panels(panels)
     names = dict.fromkeys(name for curves in panels.values() for name in curves)
-    styles = {
+    styles: dict[str, dict[str, object]] = {
         name: {"color": color, "marker": marker}
         for name, color, marker in zip(
             [n for n in names if n != limit],

@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import (
@@ -60,7 +61,7 @@ def legend_below(figure: Figure, panels: Sequence[Axes], columns: int = 1) -> No
 
     The figure grows by the height of the legend, so that its panels keep their size.
     """
-    entries = {}
+    entries: dict[str, Artist] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(textwrap.fill(label, 64), handle)

@@ -1,0 +1,65 @@
+"""What is installed: the version, the wheel, the annotations."""
+
+import ast
+import importlib.metadata
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import lstm_keras
+
+FOLDER = Path(lstm_keras.__file__).parent
+CHECKOUT = Path(__file__).resolve().parents[1]
+MODULES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.py"))
+
+
+def test_the_version_is_that_of_the_installed_package():
+    assert lstm_keras.__version__ == importlib.metadata.version("lstm_keras")
+
+
+def test_wheel_and_sdist_hold_the_modules_the_marker_and_the_version(tmp_path):
+    # In a copy, since setuptools leaves a folder behind; and without Keras, since a
+    # build must not need what is yet to be installed.
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        (tmp_path / name).write_bytes((CHECKOUT / name).read_bytes())
+    for name in (*MODULES, "py.typed"):
+        (tmp_path / "lstm_keras" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "lstm_keras" / name).write_bytes((FOLDER / name).read_bytes())
+    build = (
+        "import sys; sys.modules['keras'] = None\n"
+        "from setuptools import build_meta\n"
+        "build_meta.build_wheel('.'); build_meta.build_sdist('.')\n"
+    )
+    subprocess.run([sys.executable, "-c", build], cwd=tmp_path, check=True)
+    expected = {f"lstm_keras/{name}" for name in (*MODULES, "py.typed")}
+    stem = f"lstm_keras-{lstm_keras.__version__}"
+    with zipfile.ZipFile(tmp_path / f"{stem}-py3-none-any.whl") as wheel:
+        names = wheel.namelist()
+    assert {name for name in names if ".dist-info/" not in name} == expected
+    with tarfile.open(tmp_path / f"{stem}.tar.gz") as sdist:
+        assert {f"{stem}/{name}" for name in expected} <= set(sdist.getnames())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_public_functions_say_what_they_take_and_return(module):
+    tree = ast.parse((FOLDER / module).read_text("utf-8"))
+    assert [name for name, ok in _public_functions(tree) if not ok] == []
+
+
+def _public_functions(tree, prefix=""):
+    """Yield the name of each, and whether its annotations are complete."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from _public_functions(node, f"{prefix}{node.name}.")
+        elif isinstance(node, ast.FunctionDef):
+            is_constructor = node.name in ("__init__", "__new__")
+            if node.name.startswith("_") and not is_constructor:
+                continue
+            arguments = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+            arguments = arguments[bool(prefix) :]  # not `self` or `cls`
+            says = all(argument.annotation for argument in arguments)
+            yield f"{prefix}{node.name}", says and (node.returns or is_constructor)
