@@ -93,6 +93,6 @@ def checked_when_run(tensor: Any, sizes: Sequence[tuple], message: str) -> Any:
 
 
 def _may_be(size: Any, expected: Any) -> bool:
-    """Whether two sizes, unknown ones among them, may be equal."""
-    # Not `in`: sizes that torch traces are equal and not identical.
-    return size is None or expected is None or bool(size == expected)
+    """Whether two sizes may be equal: those that are unknown or traced may."""
+    known = isinstance(size, int) and isinstance(expected, int)
+    return not known or size == expected

@@ -4,6 +4,8 @@ import contextlib
 import operator
 import random
 import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 from keras import ops
@@ -87,24 +89,24 @@ class LSTMCell(keras.layers.Layer):
 
     def __init__(
         self,
-        units,
-        activation="tanh",
-        recurrent_activation="sigmoid",
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        recurrent_initializer="orthogonal",
-        bias_initializer="zeros",
-        unit_forget_bias=True,
-        kernel_regularizer=None,
-        recurrent_regularizer=None,
-        bias_regularizer=None,
-        kernel_constraint=None,
-        recurrent_constraint=None,
-        bias_constraint=None,
-        dropout=0.0,
-        recurrent_dropout=0.0,
-        seed=None,
-        **kwargs,
+        units: int,
+        activation: str | Callable | None = "tanh",
+        recurrent_activation: str | Callable | None = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        unit_forget_bias: bool = True,
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Any,
     ):
         kwargs.pop("implementation", None)
         super().__init__(**kwargs)
@@ -128,13 +130,13 @@ class LSTMCell(keras.layers.Layer):
         self.recurrent_dropout = _fraction("recurrent_dropout", recurrent_dropout)
         self.seed = seed
         self.seed_generator = ReplayingSeedGenerator(seed)
-        self._held_dropout_masks = None
+        self._held_dropout_masks: tuple | None = None
         self._masks_were_drawn = False
 
         self.state_size = [self.units, self.units]
         self.output_size = self.units
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         """Create `kernel`, `recurrent_kernel` and `bias`."""
         features = input_shape[-1]
         self.kernel = self.add_weight(
@@ -166,7 +168,7 @@ class LSTMCell(keras.layers.Layer):
             )
         self.input_spec = keras.InputSpec(ndim=2, axes={-1: features})
 
-    def call(self, inputs, states, training=False):
+    def call(self, inputs: Any, states: list, training: bool = False) -> tuple:
         """Apply the equations of the class's docstring once."""
         self._check_states(states)
         h, c = states
@@ -182,7 +184,7 @@ class LSTMCell(keras.layers.Layer):
         h, c = equations.states(gates, c, self.activation)
         return h, [h, c]
 
-    def get_initial_state(self, batch_size=None):
+    def get_initial_state(self, batch_size: Any = None) -> list:
         """Return zeros for `[h, c]`, each `(batch_size, units)`: a sequence begins."""
         self.next_dropout_masks()
         return [
@@ -190,14 +192,14 @@ class LSTMCell(keras.layers.Layer):
             for size in self.state_size
         ]
 
-    def next_dropout_masks(self):
+    def next_dropout_masks(self) -> None:
         """Draw new dropout masks, as is done between two sequences."""
         self._masks_were_drawn = True
         for _ in range(sum(self._mask_counts())):
             self.seed_generator.next()
 
     @contextlib.contextmanager
-    def held_dropout_masks(self, inputs, h):
+    def held_dropout_masks(self, inputs: Any, h: Any) -> Iterator[None]:
         """Compute the masks once for the steps inside the `with` block.
 
         Without it every step computes them again, to the same values.
@@ -212,7 +214,7 @@ class LSTMCell(keras.layers.Layer):
         finally:
             self._held_dropout_masks = None
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Return every argument of the constructor."""
         return {
             **super().get_config(),
@@ -268,7 +270,7 @@ class LSTMCell(keras.layers.Layer):
         h_count = 0 if self.recurrent_dropout in (0, 1) else 4
         return x_count, h_count
 
-    def dropout_masks(self, inputs, h):
+    def dropout_masks(self, inputs: Any, h: Any) -> tuple[list | None, list | None]:
         """Return this sequence's masks: a list, or `None`, for the inputs and for `h`.
 
         The seeds that `next_dropout_masks` drew last are replayed, because this may run
@@ -301,13 +303,13 @@ class LSTMCell(keras.layers.Layer):
 class ReplayingSeedGenerator(keras.random.SeedGenerator):
     """A seed generator that can give the seeds it drew last once more."""
 
-    def __init__(self, seed):
+    def __init__(self, seed: int | None):
         # Always seeded: on torch, Keras ignores a generator made without a seed. This
         # is how Keras makes one up, so both make up the same.
         super().__init__(random.randint(1, 10**9) if seed is None else seed)
         self._to_replay = 0
 
-    def next(self, ordered=True):
+    def next(self, ordered: bool = True) -> Any:
         """Return a new seed, or an old one inside `replay`."""
         if not self._to_replay:
             return super().next(ordered)
@@ -317,7 +319,7 @@ class ReplayingSeedGenerator(keras.random.SeedGenerator):
         return seed
 
     @contextlib.contextmanager
-    def replay(self, count):
+    def replay(self, count: int) -> Iterator["ReplayingSeedGenerator"]:
         """Inside the `with` block, `next()` gives the last `count` seeds in order."""
         self._to_replay = count
         try:

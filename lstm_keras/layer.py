@@ -1,6 +1,8 @@
 """The LSTM over a whole sequence: the cell in a loop over time, or an engine."""
 
 import contextlib
+from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import ops
@@ -151,35 +153,35 @@ class LSTM(keras.layers.RNN):
 
     def __init__(
         self,
-        units,
-        activation="tanh",
-        recurrent_activation="sigmoid",
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        recurrent_initializer="orthogonal",
-        bias_initializer="zeros",
-        unit_forget_bias=True,
-        kernel_regularizer=None,
-        recurrent_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        recurrent_constraint=None,
-        bias_constraint=None,
-        dropout=0.0,
-        recurrent_dropout=0.0,
-        seed=None,
-        return_sequences=False,
-        return_state=False,
-        go_backwards=False,
-        stateful=False,
-        unroll=False,
-        use_cudnn="auto",
-        zero_output_for_mask=False,
-        engine="auto",
-        return_cell_states=False,
-        learn_initial_state=False,
-        **kwargs,
+        units: int,
+        activation: str | Callable | None = "tanh",
+        recurrent_activation: str | Callable | None = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        unit_forget_bias: bool = True,
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        use_cudnn: bool | str = "auto",
+        zero_output_for_mask: bool = False,
+        engine: str = "auto",
+        return_cell_states: bool = False,
+        learn_initial_state: bool = False,
+        **kwargs: Any,
     ):
         kwargs.pop("implementation", None)
         cell = LSTMCell(
@@ -234,7 +236,7 @@ class LSTM(keras.layers.RNN):
             self.explain_engine(training=True)  # an error if it can't
         self.input_spec = keras.InputSpec(ndim=3)
 
-    def build(self, sequences_shape, initial_state_shape=None):
+    def build(self, sequences_shape: tuple, initial_state_shape: Any = None) -> None:
         """Create the cell's weights, the learned initial state and the carried one."""
         if self.stateful and sequences_shape[0] is None:
             raise ValueError(
@@ -244,7 +246,7 @@ class LSTM(keras.layers.RNN):
             )
         if self.stateful and self.states is None:
             # Past Keras's tracking, which would make weights of them.
-            vars(self)["states"] = [
+            self.__dict__["states"] = [
                 keras.Variable(
                     "zeros",
                     shape=(sequences_shape[0], self.units),
@@ -262,7 +264,7 @@ class LSTM(keras.layers.RNN):
         self.input_spec = keras.InputSpec(ndim=3, axes={-1: sequences_shape[-1]})
 
     @property
-    def variables(self):
+    def variables(self) -> list:
         """All variables: the weights, random states, and the states carried over.
 
         Keras lists no carried states, and so loses them in `fit`, `evaluate` and
@@ -271,7 +273,7 @@ class LSTM(keras.layers.RNN):
         return [*super().variables, *(self.states or [])]
 
     @property
-    def supports_jit(self):
+    def supports_jit(self) -> bool:
         """Whether Keras may compile a model with this layer as one XLA program."""
         if keras.backend.backend() != "tensorflow":
             return self._supports_jit
@@ -282,36 +284,46 @@ class LSTM(keras.layers.RNN):
         )
 
     @supports_jit.setter
-    def supports_jit(self, value):
+    def supports_jit(self, value: bool) -> None:
         self._supports_jit = value
 
     @property
-    def return_state(self):
+    def return_state(self) -> bool:
         """Whether a call returns more than `h`, which wrappers want to know."""
         return self._return_last_states or self.return_cell_states
 
     @return_state.setter
-    def return_state(self, value):
+    def return_state(self, value: bool) -> None:
         self._return_last_states = value
 
-    def compute_output_spec(self, sequences, initial_state=None, mask=None, **kwargs):
+    def compute_output_spec(
+        self, sequences: Any, initial_state: Any = None, mask: Any = None, **kwargs: Any
+    ) -> Any:
         """Return shape and dtype of what a call on symbolic tensors returns."""
         self._check_call(sequences, initial_state, mask)
         return super().compute_output_spec(
             sequences, initial_state=initial_state, mask=mask, **kwargs
         )
 
-    def compute_output_shape(self, sequences_shape, initial_state_shape=None):
+    def compute_output_shape(
+        self, sequences_shape: tuple, initial_state_shape: Any = None
+    ) -> tuple:
         """Return the shape of what a call returns."""
         shapes = super().compute_output_shape(sequences_shape, initial_state_shape)
         return self._returned(shapes, lambda output: (output, output))
 
-    def compute_mask(self, inputs, previous_mask):
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         """Return the mask of each tensor that a call returns."""
         masks = super().compute_mask(inputs, previous_mask)
         return self._returned(masks, lambda output: (output, output))
 
-    def call(self, sequences, initial_state=None, mask=None, training=False):
+    def call(
+        self,
+        sequences: Any,
+        initial_state: Any = None,
+        mask: Any = None,
+        training: bool = False,
+    ) -> Any:
         """Run the cell over the time axis."""
         self._check_call(sequences, initial_state, mask)
         sequences = self._check_sizes_when_run(sequences, mask)
@@ -336,7 +348,9 @@ class LSTM(keras.layers.RNN):
         output, *last_states = result
         return *h_and_c(output), *(last_states if self._return_last_states else ())
 
-    def inner_loop(self, sequences, initial_state, mask, training=False):
+    def inner_loop(
+        self, sequences: Any, initial_state: Any, mask: Any, training: bool = False
+    ) -> tuple:
         """Go through time, with one set of dropout masks for all steps.
 
         With `return_cell_states` the outputs are `h` and `c` joined along the last
@@ -373,7 +387,7 @@ class LSTM(keras.layers.RNN):
         last, every, (joined,) = loop.inner_loop(sequences, joined, mask)
         return last, every, ops.split(joined, 2, axis=-1)
 
-    def explain_engine(self, training=False):
+    def explain_engine(self, training: bool = False) -> engines.Choice:
         """Tell which engine a call takes, and why not another.
 
         Args:
@@ -465,7 +479,7 @@ class LSTM(keras.layers.RNN):
             return None  # before the first unmasked step it is the initial state
         return ops.cumsum(ops.cast(mask, "int32"), axis=1) > 0
 
-    def get_initial_state(self, batch_size):
+    def get_initial_state(self, batch_size: Any) -> list:
         """Return `[h, c]`, each `(batch_size, units)`: zeros, or what was learned."""
         shape, dtype = (batch_size, self.units), self.cell.compute_dtype
         if not self.learn_initial_state:
@@ -475,7 +489,7 @@ class LSTM(keras.layers.RNN):
             for state in (self.initial_h, self.initial_c)
         ]
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Return the arguments of the constructor, those that Keras lacks if used."""
         config = super().get_config()
         del config["cell"]
@@ -497,7 +511,7 @@ class LSTM(keras.layers.RNN):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "LSTM":
         """Make a layer from what `get_config` returned."""
         return cls(**config)
 

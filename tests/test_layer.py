@@ -790,7 +790,14 @@ def test_the_signature_is_kerass_with_the_arguments_of_rnn():
     described = [(p.name, p.default) for p in ours.values()]
     # Keras takes this one through **kwargs.
     described.remove(("zero_output_for_mask", of_rnn["zero_output_for_mask"].default))
-    described.remove(("engine", "auto"))  # ours alone
+    ours_alone = [
+        ("engine", "auto"),
+        ("return_cell_states", False),
+        ("learn_initial_state", False),
+    ]
+    assert described[-len(ours_alone) - 1 : -1] == ours_alone
+    for argument in ours_alone:
+        described.remove(argument)
     assert described == [(p.name, p.default) for p in builtin.values()]
 
 
@@ -802,7 +809,9 @@ def test_the_call_arguments_are_kerass():
 
 def test_every_argument_survives_its_configuration():
     arguments = inspect.signature(LSTM).parameters
-    assert set(NOT_DEFAULT) == set(arguments) - {"engine", "kwargs"}
+    # tests/test_layer_options.py tries the options that Keras lacks.
+    ours_alone = {"engine", "return_cell_states", "learn_initial_state"}
+    assert set(NOT_DEFAULT) == set(arguments) - ours_alone - {"kwargs"}
     for name, value in NOT_DEFAULT.items():
         assert value != arguments[name].default, name
 
@@ -899,7 +908,7 @@ def test_use_cudnn_true_without_a_gpu_fails_when_called():
     layer = LSTM(UNITS, use_cudnn=True)
     with pytest.raises(
         ValueError,
-        match=r"expected a call that use_cudnn=True can do.*(needs a GPU|this is jax)",
+        match=r"use_cudnn=True cannot run this layer: .*(needs a GPU|this is jax)",
     ):
         layer(inputs_and_states()[0])
 
@@ -944,7 +953,6 @@ WRONG_STATES = {
     "other units": [(BATCH, UNITS - 1)] * 2,
     "other units of c": [(BATCH, UNITS), (BATCH, UNITS - 1)],
     "another batch": [(BATCH - 1, UNITS)] * 2,
-    "a batch of one": [(1, UNITS)] * 2,
     "no batch": [(UNITS,)] * 2,
     "a rank of three": [(BATCH, UNITS, 1)] * 2,
 }

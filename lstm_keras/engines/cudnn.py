@@ -11,6 +11,7 @@ default it may.
 
 import contextlib
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -84,4 +85,7 @@ def _torch_has_gpu():
     return torch.cuda.is_available() and torch.backends.cudnn.is_available()
 
 
-_HAS_GPU = {"tensorflow": _tensorflow_has_gpu, "torch": _torch_has_gpu}
+_HAS_GPU: dict[str, Callable[[], bool]] = {
+    "tensorflow": _tensorflow_has_gpu,
+    "torch": _torch_has_gpu,
+}

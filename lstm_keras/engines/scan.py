@@ -7,6 +7,7 @@ more.) Reverse-mode differentiation works to any order; for `jax.jvp` take the l
 """
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,18 +15,19 @@ from jax import lax
 from jax.nn import sigmoid
 
 from lstm_keras import equations
+from lstm_keras.engines import Weights
 
 
 def run(
-    sequences,
-    mask,
-    states,
-    weights,
-    dropout=None,
-    return_sequences=False,
-    return_cells=False,
-    training=False,
-):
+    sequences: Any,
+    mask: Any,
+    states: list,
+    weights: Weights,
+    dropout: Any = None,
+    return_sequences: bool = False,
+    return_cells: bool = False,
+    training: bool = False,
+) -> tuple[Any, Any, list]:
     """Run over all steps; see `lstm_keras.engines`."""
     # Time-major from here on: x (time, batch, features), mask (time, batch, 1).
     x = jnp.swapaxes(sequences, 0, 1)
@@ -37,8 +39,8 @@ def run(
         dropout = jnp.split(jnp.swapaxes(dropout, 0, 1), [x.shape[-1]], axis=-1)
     wanted = return_sequences, return_cells
     every, last = _compiled(wanted, x, mask, dropout, *states, *weights)
-    every = [None if s is None else jnp.swapaxes(s, 0, 1) for s in every]
-    return *every, list(last)
+    hidden, cells = (None if s is None else jnp.swapaxes(s, 0, 1) for s in every)
+    return hidden, cells, list(last)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))

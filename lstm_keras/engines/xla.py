@@ -18,12 +18,13 @@ shapes need few compilations.
 
 import functools
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from lstm_keras import equations
+from lstm_keras.engines import Weights
 
 # A share for each core (two were measured), up to MOST_SHARES. A batch of LEAST_ROWS or
 # fewer is one share.
@@ -62,15 +63,15 @@ class Kind(NamedTuple):
 
 
 def run(
-    sequences,
-    mask,
-    states,
-    weights,
-    dropout=None,
-    return_sequences=False,
-    return_cells=False,
-    training=False,
-):
+    sequences: Any,
+    mask: Any,
+    states: list,
+    weights: Weights,
+    dropout: Any = None,
+    return_sequences: bool = False,
+    return_cells: bool = False,
+    training: bool = False,
+) -> tuple[Any, Any, list]:
     """Run over all steps; see `lstm_keras.engines`."""
     features, units = weights.kernel.shape[0], weights.recurrent_kernel.shape[0]
     masked, dropped = mask is not None, dropout is not None
