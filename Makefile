@@ -11,11 +11,14 @@ LOWEST ?= .venv-lowest
 # The files that run on every backend.
 LAYER_TESTS = tests/test_reference.py tests/test_cell.py tests/test_layer.py \
 	tests/test_layer_options.py tests/test_call_arguments.py \
-	tests/test_engines.py tests/test_inside.py tests/test_trace.py \
+	tests/test_compaction.py tests/test_engines.py tests/test_inside.py tests/test_trace.py \
 	tests/test_gradients.py tests/test_attribution.py tests/test_exchange.py \
 	tests/test_torch_weights.py tests/test_losses.py tests/test_language_model.py \
 	tests/test_generation.py tests/test_leaks.py tests/test_keeper.py \
 	tests/test_data_parallel.py
+
+# They need the extra onnx, and skip without it.
+ONNX_TESTS = tests/test_onnx_export.py
 
 # What tells most about a version: equality with its Keras, scores, figures, and an
 # experiment; not the longest tests of the engines, nor how much memory a training takes,
@@ -54,7 +57,8 @@ test-slow: $(VENV)/.installed
 # The threads of two torch processes would wait for each other.
 test-backends: $(VENV)/.backends
 	KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=true $(PYTEST) $(LAYER_TESTS)
-	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(PYTEST) $(LAYER_TESTS)
+	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(PYTEST) $(LAYER_TESTS) $(ONNX_TESTS)
+	$(PYTEST) $(ONNX_TESTS)
 
 # The lowest versions of jax and torch are those of test-backends.
 test-lowest: $(LOWEST)/.installed
@@ -97,5 +101,5 @@ $(LOWEST)/.installed: setup.cfg pyproject.toml
 # One version of torch, so that a CPU build that pip finds is not passed over for a
 # newer one with gigabytes of CUDA.
 $(VENV)/.backends: $(VENV)/.installed
-	$(PIP) install --editable '.[jax,torch]' torch==2.13.0
+	$(PIP) install --editable '.[jax,torch,onnx]' torch==2.13.0
 	touch $@

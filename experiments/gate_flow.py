@@ -94,7 +94,7 @@ def _measure_one(settings, name: str, make: Callable, seed: int) -> list[dict]:
 def _flow(model, inputs, targets) -> dict:
     import lstm_keras
 
-    (flow,) = lstm_keras.gradient_flow(model, inputs, targets).values()
+    flow = lstm_keras.gradient_flow(model, inputs, targets)[0]
     loss = model.evaluate(inputs, targets, batch_size=len(inputs), verbose=0)
     return {
         "loss": float(loss),

@@ -437,6 +437,7 @@ def _decomposable(lstm) -> bool:
         and not lstm.return_sequences
         and not lstm.return_state
         and not lstm.stateful
+        and not getattr(lstm, "learn_initial_state", False)
         and lstm.cell.activation is keras.activations.tanh
         and lstm.cell.recurrent_activation is keras.activations.sigmoid
     )

@@ -2,13 +2,24 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from lstm_keras.inside import LSTM_CELLS, Call, intercepted, recurrent_layers
-from lstm_keras.trace import as_arrays, gates
+from lstm_keras import equations
+from lstm_keras.engines import engine_scope
+from lstm_keras.inside import (
+    LSTM_CELLS,
+    ByLayer,
+    Call,
+    as_arrays,
+    build,
+    intercepted,
+    recurrent_layers,
+)
+from lstm_keras.trace import gates
 
 STATE_CELLS = (
     *LSTM_CELLS,
@@ -36,7 +47,12 @@ class LayerFlow:
     backwards: bool = False
 
 
-def gradient_flow(model, inputs, targets, loss=None) -> dict[str, LayerFlow]:
+def gradient_flow(
+    model: keras.Model,
+    inputs: Any,
+    targets: Any,
+    loss: Callable | str | None = None,
+) -> ByLayer[LayerFlow]:
     """Return how the gradient of the loss flows back through each recurrent layer.
 
     The total derivatives by the states of every step, computed by adding a zero to
@@ -49,51 +65,62 @@ def gradient_flow(model, inputs, targets, loss=None) -> dict[str, LayerFlow]:
     IEEE Transactions on Neural Networks 5(2), 1994); one that rises, the exploding one.
 
     Args:
-        model: A built Keras model.
-        inputs: Its inputs; the first axis is the batch.
+        model: A Keras model; one without weights is built for the inputs.
+        inputs: Arrays or tensors, or a list or dictionary of them, as the model takes
+            them; the first axis is the batch. Of a dataset give one batch at a time.
         targets: What the loss compares its outputs with.
         loss: A Keras loss, or its name, which leave masked outputs out; or a function
             of targets and outputs, of whose result the mean is taken. None for that of
             `model.compile`, as training has it.
 
     Returns:
-        By the layer's path (see `trace_gates`) its flow, in the order of computation.
+        A `LayerFlow` for each pass of such a layer, in the order of computation, by
+        position or by the layer's path: `flow[0].h`, `flow["lstm"].h`.
 
     Raises:
-        ValueError: The model is not built, has no such layer, or no loss.
+        ValueError: The model has no such layer, or no loss; or the inputs or targets
+            are no arrays.
     """
-    layers = recurrent_layers(model, STATE_CELLS)
     inputs, targets = (
         keras.tree.map_structure(ops.convert_to_tensor, as_arrays(data))
         for data in (inputs, targets)
     )
-    zeros, outputs = _zero_states(model, layers, inputs)
+    build(model, inputs, len(keras.tree.flatten(inputs)[0]))
+    layers = recurrent_layers(model, STATE_CELLS)
     loss = _loss(model, loss)
+    passes, zeros, outputs = _zero_states(model, layers, inputs)
     # Keras makes the variables of a compiled loss when it is first computed.
     loss(targets, outputs)
 
-    def total_loss(*flat):
-        added = keras.tree.pack_sequence_as(zeros, flat)
-        with intercepted(model, layers, lambda call: _adding(call, added)):
+    def total_loss(*zeros):
+        of_passes = iter(zeros)
+        with intercepted(model, layers, lambda call: _adding(call, next(of_passes))):
             outputs = model(inputs, training=False)
         return loss(targets, outputs)
 
-    found = gradients(total_loss, keras.tree.flatten(zeros))
+    return ByLayer(
+        (path, _layer_flow(layers[path], gradient))
+        for path, gradient in zip(passes, gradients(total_loss, zeros), strict=True)
+    )
+
+
+def _layer_flow(layer: keras.layers.RNN, gradient: np.ndarray) -> LayerFlow:
+    """Return the flow, from the gradient by the joined states of every step."""
     # In float64: squares of float32 vanish from 1e-23 on, as old gradients do.
-    norms = [np.linalg.norm(np.float64(gradient), axis=-1) for gradient in found]
-    return {
-        name: LayerFlow(*by_state, backwards=_layer(layers, name).go_backwards)
-        for name, by_state in keras.tree.pack_sequence_as(zeros, norms).items()
-    }
+    parts = np.split(
+        gradient.astype("float64"), gradient.shape[-1] // layer.cell.units, axis=-1
+    )
+    norms = [np.linalg.norm(part, axis=-1) for part in parts]
+    return LayerFlow(*norms, backwards=layer.go_backwards)
 
 
-def gradients(function: Callable, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+def gradients(function: Callable, arrays: Sequence[Any]) -> list[np.ndarray]:
     """Return the gradients of a function by its arguments, on the current backend.
 
     Args:
         function: Takes a tensor for each array and returns a scalar. Assignments to
             variables in it are forgotten. It is compiled on TensorFlow and JAX.
-        arrays: Where to differentiate, of any shapes.
+        arrays: Arrays or tensors, of any shapes: where to differentiate.
     """
 
     def stateless(*tensors):
@@ -114,7 +141,7 @@ def _tensorflow_gradients(function, tensors):
 
     @tf.function(autograph=False)
     def compiled(*tensors):
-        with tf.GradientTape() as tape:
+        with engine_scope("auto"), tf.GradientTape() as tape:
             tape.watch(tensors)
             value = function(*tensors)
         return tape.gradient(
@@ -143,69 +170,80 @@ def _torch_gradients(function, tensors):
 
 
 class _AddingCell:
-    """A cell that adds to its new states what its input has beyond the features."""
+    """A cell that adds to its new states what its input has beyond the features.
 
-    def __init__(self, cell, states: int):
+    Its output and only state are all states of the inner cell, joined.
+    """
+
+    def __init__(self, cell: keras.Layer, state_size: int):
         self.cell = cell
-        self.state_size = [cell.units] * states
+        self.state_size = state_size
 
     def call(self, inputs, states):
-        features = inputs.shape[-1] - sum(self.state_size)
-        units = self.cell.units
-        x, *added = ops.split(
-            inputs, [features + n * units for n in range(len(self.state_size))], axis=-1
-        )
-        if len(added) == 1:
-            h, _ = self.cell(x, states)
-            h = h + added[0]
-            return h, [h]
-        h, c = states
-        i, f, g, o = gates(self.cell, x, h)
-        c = f * c + i * g + added[1]
-        h = o * self.cell.activation(c) + added[0]
-        return h, [h, c]
+        (state,) = states
+        features = inputs.shape[-1] - self.state_size
+        x, added = ops.split(inputs, [features], axis=-1)
+        if type(self.cell) in LSTM_CELLS:
+            state = self._lstm_step(x, state, added)
+        else:
+            state = self.cell(x, states)[0] + added
+        return state, [state]
 
     __call__ = call
 
+    def _lstm_step(self, x, state, added):
+        h, c = ops.split(state, 2, axis=-1)
+        to_h, to_c = ops.split(added, 2, axis=-1)
+        found = gates(self.cell, x, h)
+        # What is added to c before h is computed of it: it comes in with i * g.
+        found = found._replace(i=1, g=found.i * found.g + to_c)
+        h, c = equations.states(found, c, self.cell.activation)
+        return ops.concatenate([h + to_h, c], axis=-1)
 
-def _adding(call: Call, added: dict):
+
+def _adding(call: Call, added: Any) -> tuple:
     """Run a pass with zeros, or whatever is in `added`, added to its states."""
-    layer, added = call.layer, added[call.name]
+    layer, sequences = call.layer, call.sequences
+    if call.mask is not None:
+        # Or NaN in a masked step would reach the gradients, as 0 * NaN.
+        sequences = ops.where(call.mask[..., None], sequences, 0)
     loop = keras.layers.RNN(
-        _AddingCell(layer.cell, len(added)),
+        _AddingCell(layer.cell, added.shape[-1]),
         return_sequences=layer.return_sequences,
         go_backwards=layer.go_backwards,
         unroll=layer.unroll,
         zero_output_for_mask=layer.zero_output_for_mask,
+        name="loop",  # not to use up a name that Keras numbers
     )
-    sequences = ops.concatenate([call.sequences, *added], axis=-1)
-    return loop.inner_loop(sequences, call.initial_state, call.mask)
+    last, every, (state,) = loop.inner_loop(
+        ops.concatenate([sequences, added], axis=-1),
+        [ops.concatenate(call.initial_state, axis=-1)],
+        call.mask,
+    )
+    if not getattr(layer, "return_cell_states", False):
+        units = layer.cell.units
+        last, every = last[..., :units], every[..., :units]
+    return last, every, ops.split(state, len(call.initial_state), axis=-1)
 
 
-def _zero_states(model, layers: dict, inputs) -> tuple:
-    """Return the model's outputs, and before them zeros for all states of all steps.
+def _zero_states(model: keras.Model, layers: dict, inputs: Any) -> tuple:
+    """Return of each pass the layer's path and zeros, and the model's outputs.
 
-    The zeros are a list for each pass, `(batch, time, units)`, by the name of the
-    `Call`.
+    The zeros are for all states of all steps, `(batch, time, states * units)`.
     """
-    zeros = {}
+    passes, zeros = [], []
 
     def on_call(call):
         batch, time = ops.shape(call.sequences)[:2]
-        shape = (int(batch), int(time), call.layer.cell.units)
+        size = len(call.initial_state) * call.layer.cell.units
         dtype = keras.backend.standardize_dtype(call.sequences.dtype)
-        zeros[call.name] = [
-            ops.zeros(shape, dtype) for _ in range(len(call.initial_state))
-        ]
+        passes.append(call.path)
+        zeros.append(ops.zeros((int(batch), int(time), size), dtype))
         return call.loop(call.initial_state)
 
     with keras.StatelessScope(), intercepted(model, layers, on_call):
         outputs = model(inputs, training=False)
-    return zeros, outputs
-
-
-def _layer(layers: dict, name: str):
-    return layers[name.partition("#")[0]]
+    return passes, zeros, outputs
 
 
 def _loss(model, loss) -> Callable:

@@ -2,10 +2,13 @@
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import keras
+import numpy as np
 from keras import ops
 
 from lstm_keras.cell import LSTMCell
@@ -13,31 +16,75 @@ from lstm_keras.cell import LSTMCell
 # Cells with the equations of `LSTMCell`; a subclass may have changed them.
 LSTM_CELLS = (LSTMCell, keras.layers.LSTMCell)
 
+# One thread at a time steps into models, which may share layers.
+LOCK = threading.RLock()
+
+Found = TypeVar("Found")
+
+
+class ByLayer(Mapping[str, Found]):
+    """What was found of each pass of a recurrent layer, in the order of computation.
+
+    Indexed by position, `found[0]`, or by the layer's path, such as `"lstm"` or
+    `"bidirectional/forward_lstm"`; the path of a layer's second pass is `"lstm#2"`.
+
+    Args:
+        passes: The layer's path and what was found, of each pass.
+    """
+
+    def __init__(self, passes: Iterable[tuple[str, Found]]):
+        self._by_path: dict[str, Found] = {}
+        counts: dict[str, int] = {}
+        for path, found in passes:
+            counts[path] = count = counts.get(path, 0) + 1
+            self._by_path[path if count == 1 else f"{path}#{count}"] = found
+
+    def __getitem__(self, key: str | int) -> Found:
+        if isinstance(key, int):
+            if not -len(self) <= key < len(self):
+                raise IndexError(f"expected one of {len(self)} passes; received {key}")
+            return list(self._by_path.values())[key]
+        if key not in self._by_path:
+            raise KeyError(f"expected one of {list(self)}; received {key!r}")
+        return self._by_path[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_path)
+
+    def __len__(self) -> int:
+        return len(self._by_path)
+
+    def __repr__(self) -> str:
+        return f"ByLayer({list(self)})"
+
 
 @dataclass(frozen=True)
 class Call:
     """One pass of a recurrent layer over its sequences, as the layer was asked for it.
 
     Attributes:
-        name: The layer's path; from its second call on with the number, as `lstm#2`.
-        layer: The layer, a `keras.layers.RNN`.
+        path: The layer's path.
+        layer: The layer.
         sequences: `(batch, time, features)`.
         initial_state: A list of `(batch, units)`.
         mask: Boolean `(batch, time)`, or None.
-        loop: Goes over the sequences as the layer does, from an initial state. Returns
-            the last output, every output if `layer.return_sequences`, and the last
+        loop: Goes over the sequences as the layer does, from an initial state, or as
+            it would with other attributes: `loop(states, return_sequences=True)`.
+            Returns the last output, every output if `return_sequences`, and the last
             states.
     """
 
-    name: str
+    path: str
     layer: keras.layers.RNN
-    sequences: object
+    sequences: Any
     initial_state: list
-    mask: object
+    mask: Any
     loop: Callable
 
 
-def layers_within(layer: keras.Layer, path: str = "") -> Iterator[tuple[str, object]]:
+def layers_within(
+    layer: keras.Layer, path: str = ""
+) -> Iterator[tuple[str, keras.Layer]]:
     """Yield path and layer of all layers inside of a model or a layer.
 
     Args:
@@ -50,21 +97,42 @@ def layers_within(layer: keras.Layer, path: str = "") -> Iterator[tuple[str, obj
         yield from layers_within(child, inner_path)
 
 
-def recurrent_layers(model: keras.Layer, cells: tuple[type, ...]) -> dict:
-    """Return by path a model's recurrent layers whose cell is one of `cells`.
+def build(model: keras.Layer, inputs: Any, batch_size: int) -> None:
+    """Build a model or layer that has no weights yet, as a call with inputs would.
+
+    Args:
+        model: What is already built stays as it is.
+        inputs: Arrays or tensors whose first axis is the batch.
+        batch_size: Examples at a time, which a stateful layer has to know.
 
     Raises:
-        ValueError: It is not built, or has none; the message lists its layers.
+        ValueError: It is no Keras model or layer.
     """
     if not isinstance(model, keras.Layer):
         raise ValueError(
             f"expected a Keras model or layer; received {type(model).__name__}"
         )
-    if not model.built:
-        raise ValueError(
-            f"expected a built model or layer; received {model.name!r}, which has no "
-            "weights yet (call it once, or start a Sequential with keras.Input)"
-        )
+    if model.built:
+        return
+    every = [model, *(layer for _, layer in layers_within(model))]
+    stateful = any(getattr(layer, "stateful", False) for layer in every)
+
+    def symbol(array):
+        rows = min(len(array), batch_size) if stateful else None
+        dtype = keras.backend.standardize_dtype(array.dtype)
+        return keras.KerasTensor((rows, *array.shape[1:]), dtype)
+
+    model(keras.tree.map_structure(symbol, inputs))
+
+
+def recurrent_layers(
+    model: keras.Layer, cells: tuple[type, ...]
+) -> dict[str, keras.layers.RNN]:
+    """Return by path a built model's recurrent layers whose cell is one of `cells`.
+
+    Raises:
+        ValueError: It has none; the message lists its layers.
+    """
     own_path = "" if isinstance(model, keras.Model) else model.name
     every = {own_path: model} if own_path else {}
     for path, layer in layers_within(model, own_path):
@@ -89,8 +157,35 @@ def recurrent_layers(model: keras.Layer, cells: tuple[type, ...]) -> dict:
     return found
 
 
+def as_arrays(data: Any) -> Any:
+    """Return arrays or tensors, or a dictionary or list of several, as NumPy arrays.
+
+    Raises:
+        ValueError: It holds something else, a dataset for instance.
+    """
+    leaves = keras.tree.flatten(data)
+    for leaf in leaves:
+        is_number_or_text = isinstance(leaf, (int, float, str, bytes))
+        if not is_number_or_text and not hasattr(leaf, "__array__"):
+            raise ValueError(
+                "expected arrays or tensors whose first axis is the batch; received "
+                f"{type(leaf).__name__} (if it is a dataset, give its batches one by "
+                "one)"
+            )
+    if not all(np.ndim(leaf) for leaf in leaves):
+        return np.asarray(data)  # a nested list of numbers
+    return keras.tree.map_structure(ops.convert_to_numpy, data)
+
+
+# Why methods of the user's layers are replaced for a while: Keras's own way,
+# `keras.models.clone_model` with a `call_function` and the same layers, was tried. It
+# refuses Sequential and subclassed models, shows no layer inside of another (of
+# Bidirectional, TimeDistributed, an inner model), and leaves new nodes on the layers.
+# A hook in `lstm_keras.LSTM` would be a second way, for our layer alone.
 @contextlib.contextmanager
-def intercepted(model: keras.Layer, layers: dict, on_call: Callable) -> Iterator[None]:
+def intercepted(
+    model: keras.Layer, layers: dict[str, keras.layers.RNN], on_call: Callable
+) -> Iterator[None]:
     """Inside of the `with` block let `on_call` run the layers' passes.
 
     Args:
@@ -115,22 +210,50 @@ def intercepted(model: keras.Layer, layers: dict, on_call: Callable) -> Iterator
 
 
 @contextlib.contextmanager
-def replaced(layer, **attributes) -> Iterator[None]:
-    """Inside of the `with` block let a layer have other values for its attributes."""
-    own = {name: vars(layer)[name] for name in attributes if name in vars(layer)}
-    for name, value in attributes.items():
-        setattr(layer, name, value)
-    try:
-        yield
-    finally:
-        for name in attributes:
-            if name in own:
-                setattr(layer, name, own[name])
-            else:
-                delattr(layer, name)
+def replaced(layer: keras.Layer, **attributes: Any) -> Iterator[None]:
+    """Inside of the `with` block let a layer have other values for its attributes.
+
+    Only one thread at a time does so. Another that uses the model meanwhile finds the
+    layer's own functions in place of the replaced ones.
+    """
+    with LOCK:
+        own = {name: vars(layer)[name] for name in attributes if name in vars(layer)}
+        for name, value in attributes.items():
+            if callable(value):
+                value = _in_this_thread(value, getattr(layer, name))
+            setattr(layer, name, value)
+        try:
+            yield
+        finally:
+            for name in attributes:
+                if name in own:
+                    setattr(layer, name, own[name])
+                else:
+                    delattr(layer, name)
 
 
-def _children(layer: keras.Layer) -> list:
+def _in_this_thread(function: Callable, elsewhere: Callable) -> Callable:
+    """Return what calls one function in this thread, the other in all others."""
+    thread = threading.get_ident()
+
+    def chosen(*args, **kwargs):
+        here = threading.get_ident() == thread
+        return (function if here else elsewhere)(*args, **kwargs)
+
+    return chosen
+
+
+def _altered(layer: keras.Layer, **attributes: Any) -> keras.Layer:
+    """Return a shallow copy of a layer, of the same weights, with other attributes.
+
+    (Of `copy.copy` Keras makes a layer with weights of its own.)
+    """
+    copied = object.__new__(type(layer))
+    vars(copied).update(vars(layer), **attributes)
+    return copied
+
+
+def _children(layer: keras.Layer) -> list[keras.Layer]:
     if isinstance(layer, keras.layers.Bidirectional):
         return [layer.forward_layer, layer.backward_layer]
     if isinstance(layer, keras.Model):
@@ -141,24 +264,22 @@ def _children(layer: keras.Layer) -> list:
     return [value for value in values if isinstance(value, keras.Layer)]
 
 
-def _interceptor(path: str, layer, on_call: Callable) -> Callable:
+def _interceptor(path: str, layer: keras.layers.RNN, on_call: Callable) -> Callable:
     """Return an `inner_loop` for the layer that asks `on_call`."""
-    own, count = layer.inner_loop, 0
 
     def inner_loop(sequences, initial_state, mask, training=False):
-        nonlocal count
-        count += 1
         if keras.tree.is_nested(mask):
             mask = mask[0]
-        call = Call(
-            path if count == 1 else f"{path}#{count}",
-            layer,
-            sequences,
-            keras.tree.flatten(initial_state),
-            None if mask is None else ops.cast(mask, "bool"),
-            lambda states: own(sequences, states, mask, training=training),
-        )
-        return on_call(call)
+
+        def loop(states, **attributes):
+            one = _altered(layer, **attributes)
+            return type(layer).inner_loop(one, sequences, states, mask, training)
+
+        states = keras.tree.flatten(initial_state)
+        steps = None if mask is None else ops.cast(mask, "bool")
+        if steps is not None and len(steps.shape) == 3:  # (batch, time, 1)
+            steps = ops.squeeze(steps, axis=-1)
+        return on_call(Call(path, layer, sequences, states, steps, loop))
 
     return inner_loop
 

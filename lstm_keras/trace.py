@@ -1,21 +1,26 @@
 """The gates and states of any Keras LSTM, step by step."""
 
 import dataclasses
-import functools
-from collections.abc import Iterator, Mapping
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from lstm_keras import equations
 from lstm_keras.inside import (
     LSTM_CELLS,
+    ByLayer,
     Call,
+    as_arrays,
+    build,
     intercepted,
     layers_within,
     recurrent_layers,
-    replaced,
 )
 
 
@@ -60,48 +65,14 @@ class LayerTrace:
         }
 
 
-class Trace(Mapping):
-    """A `LayerTrace` for each pass of an LSTM, in the order of computation.
-
-    Indexed by the layer's path, such as `"lstm"` or `"bidirectional/forward_lstm"`
-    (from a layer's second pass on `"lstm#2"`), or by position. With one LSTM its
-    arrays are the trace's own: `trace.f`.
-    """
-
-    def __init__(self, layers: Mapping[str, LayerTrace]):
-        self._layers = dict(layers)
-
-    def __getitem__(self, key: str | int) -> LayerTrace:
-        if isinstance(key, int):
-            return list(self._layers.values())[key]
-        if key not in self._layers:
-            raise KeyError(f"expected one of {list(self._layers)}; received {key!r}")
-        return self._layers[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._layers)
-
-    def __len__(self) -> int:
-        return len(self._layers)
-
-    def __getattr__(self, name: str):
-        if name.startswith("_"):  # copies ask before there are layers
-            raise AttributeError(name)
-        if len(self._layers) != 1:
-            raise AttributeError(
-                f"expected trace[layer].{name} with a layer of {list(self)}; "
-                f"received trace.{name}"
-            )
-        return getattr(self[0], name)
-
-    def __repr__(self) -> str:
-        shapes = {name: layer.h.shape for name, layer in self.items()}
-        return f"Trace(batch, time, units: {shapes})"
-
-
 def trace_gates(
-    model, inputs, initial_state=None, mask=None, *, batch_size: int = 32
-) -> Trace:
+    model: keras.Layer,
+    inputs: Any,
+    initial_state: Sequence[Any] | None = None,
+    mask: Any = None,
+    *,
+    batch_size: int = 32,
+) -> ByLayer[LayerTrace]:
     """Return gates and states of every LSTM in a model, at every step.
 
     The LSTMs are `lstm_keras.LSTM`, `keras.layers.LSTM` and `keras.layers.RNN` around a
@@ -111,50 +82,54 @@ def trace_gates(
     `TimeDistributed` the batch is `batch * frames`.
 
     Args:
-        model: A built model or layer. The states of a stateful layer are left as they
-            were.
-        inputs: What `model.predict` takes: arrays whose first axis is the batch.
-        initial_state: `[h, c]`, each `(batch, units)`, for a model with one LSTM;
-            otherwise the model's own.
+        model: A model or layer; one without weights is built for the inputs. The states
+            of a stateful layer are left as they were.
+        inputs: Arrays or tensors, or a list or dictionary of them, as the model takes
+            them; the first axis is the batch. Of a dataset give one batch at a time.
+        initial_state: `[h, c]`, each `(batch, units)` or `(1, units)`, for a model with
+            one LSTM; otherwise the model's own.
         mask: Boolean `(batch, time)`, for a model or layer that is given one.
         batch_size: Examples at a time, what a stateful layer was built with if there is
             one. The arrays of all are returned; `stream_gates` keeps one batch only.
 
+    Returns:
+        A `LayerTrace` for each pass of an LSTM, in the order of computation, by
+        position or by the layer's path: `trace[0].f`, `trace["lstm"].f`.
+
     Raises:
-        ValueError: The model is not built or has no LSTM (the message lists its
-            layers); or one of the arguments does not fit it.
+        ValueError: The model has no LSTM (the message lists its layers); or one of the
+            arguments does not fit it.
     """
-    tracer, data = _checked(model, inputs, initial_state, mask, batch_size)
-    stream, rows = _batches(tracer, data, batch_size), _rows(data)
-    if rows <= batch_size:
-        (whole,) = stream
-        return whole
-    return _joined(stream, batch_size, rows)
+    lstms, data = _checked(model, inputs, initial_state, mask, batch_size)
+    stream = _batches(model, lstms, data, batch_size)
+    return _joined(stream, batch_size, _rows(data))
 
 
 def stream_gates(
-    model, inputs, initial_state=None, mask=None, *, batch_size: int = 32
-) -> Iterator[Trace]:
+    model: keras.Layer,
+    inputs: Any,
+    initial_state: Sequence[Any] | None = None,
+    mask: Any = None,
+    *,
+    batch_size: int = 32,
+) -> Iterator[ByLayer[LayerTrace]]:
     """Yield the trace of one batch after the other: see `trace_gates`."""
-    return _batches(
-        *_checked(model, inputs, initial_state, mask, batch_size), batch_size
-    )
+    lstms, data = _checked(model, inputs, initial_state, mask, batch_size)
+    return _batches(model, lstms, data, batch_size)
 
 
-def _checked(model, inputs, initial_state, mask, batch_size) -> tuple:
-    """Return the model's tracer and its data, checked."""
-    data = {"inputs": as_arrays(inputs)}
+def _checked(model, inputs, initial_state, mask, batch_size) -> tuple[dict, dict]:
+    """Return the LSTMs of the model by path, and the other arguments as arrays."""
+    data = _data(inputs, initial_state, mask, batch_size)
+    build(model, data["inputs"], batch_size)
+    lstms = recurrent_layers(model, LSTM_CELLS)
     if initial_state is not None:
-        data["initial_state"] = [as_arrays(state) for state in initial_state]
-    if mask is not None:
-        data["mask"] = np.asarray(mask, bool)
-    tracer = _tracer(model)
-    _check(tracer.lstms, data, batch_size)
-    return tracer, data
+        _check_initial_state(lstms, data["initial_state"])
+    return lstms, data
 
 
-def gates(cell, x, h):
-    """Return `i, f, g, o` of a cell by the equations of `LSTMCell`.
+def gates(cell: keras.Layer, x: Any, h: Any) -> equations.Gates:
+    """Return the gates and the candidate of an LSTM cell, in inference.
 
     Args:
         cell: An LSTM cell, ours or Keras's.
@@ -166,86 +141,99 @@ def gates(cell, x, h):
     z = z + ops.matmul(h, ops.cast(cell.recurrent_kernel, x.dtype))
     if cell.bias is not None:
         z = z + ops.cast(cell.bias, x.dtype)
-    z_i, z_f, z_g, z_o = ops.split(z, 4, axis=-1)
-    i = cell.recurrent_activation(z_i)
-    f = cell.recurrent_activation(z_f)
-    g = cell.activation(z_g)
-    o = cell.recurrent_activation(z_o)
-    return i, f, g, o
-
-
-def as_arrays(inputs):
-    """Return inputs, or a dictionary or list of several, as NumPy arrays."""
-    if not all(np.ndim(leaf) for leaf in keras.tree.flatten(inputs)):
-        return np.asarray(inputs)  # a nested list of numbers
-    return keras.tree.map_structure(ops.convert_to_numpy, inputs)
+    return equations.gates(z, cell.activation, cell.recurrent_activation)
 
 
 class _Tracer(keras.Model):
     """Calls a model, and returns what its LSTMs did instead of its output.
 
-    A Keras model itself, so that `predict_on_batch` compiles it on every backend.
+    A Keras model itself, so that `predict_on_batch` compiles it on every backend. It
+    does not keep the traced model alive, and is given its variables' values, so that
+    none of them changes.
     """
 
-    def __init__(self, traced, lstms: dict):
-        super().__init__(name="tracer", autocast=False)
-        self.lstms = lstms
-        self.traced = traced
+    def __init__(self, traced: keras.Layer):
+        super().__init__(name="tracer", dtype="float32", autocast=False)
+        self.traced = weakref.ref(traced)
         every = [traced, *(layer for _, layer in layers_within(traced))]
-        stateful = [x for x in every if isinstance(x, keras.layers.RNN) and x.stateful]
-        # Tracked, for Keras loses them on JAX.
-        self.carried = list({id(v): v for x in stateful for v in x.states}.values())
+        self.supports_jit = all(layer.supports_jit for layer in every)
         self.built = True
 
     def call(self, data):
-        found = {}
+        """Return what `_run` found, in the order of computation, and the new states."""
+        traced, found = self.traced(), []
+        lstms = recurrent_layers(traced, LSTM_CELLS)
+        numbers = {path: number for number, path in enumerate(lstms)}
 
         def on_call(call):
             if "initial_state" in data:
                 call = dataclasses.replace(call, initial_state=data["initial_state"])
-            # The number keeps the order, for JAX returns dictionaries sorted.
-            result, found[f"{len(found):06}:{call.name}"] = _run(call)
+            result, arrays = _run(call)
+            number = ops.convert_to_tensor(numbers[call.path], "int32")
+            found.append({"layer": number, **arrays})
             return result
 
+        variables, states = _variables(traced)
+        values = [*data["variables"], *data["states"]]
+        given = zip([*variables, *states], values, strict=True)
         masks = {"mask": data["mask"]} if "mask" in data else {}
-        with intercepted(self.traced, self.lstms, on_call):
-            self.traced(data["inputs"], training=False, **masks)
-        return found
+        with keras.StatelessScope(given) as scope, intercepted(traced, lstms, on_call):
+            traced(data["inputs"], training=False, **masks)
+        return {
+            "passes": found,
+            "states": [scope.get_current_value(state) for state in states],
+        }
 
 
-def _tracer(model) -> _Tracer:
-    """Return the model's tracer. Those of the last few models stay compiled."""
-    lstms = tuple(recurrent_layers(model, LSTM_CELLS).items())
-    return _tracer_of(model, lstms, _settings_within(model))
+# Of each model the compiled tracer, and what it was compiled for. Not the lock of
+# `replaced`: TensorFlow's MirroredStrategy calls a model in a thread of its own.
+_TRACERS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+_TRACERS_LOCK = threading.RLock()
 
 
-@functools.lru_cache(maxsize=8)
-def _tracer_of(model, lstms: tuple, settings: tuple) -> _Tracer:
-    return _Tracer(model, dict(lstms))
+def _tracer(model: keras.Layer) -> _Tracer:
+    """Return the model's tracer, another one after a change to the model's layers."""
+    layers = [("", model), *layers_within(model)]
+    compiled_for = [
+        # A layer may be given an activation. The layers of a model are in the list.
+        (path, weakref.ref(layer), isinstance(layer, keras.Model) or _config(layer))
+        for path, layer in layers
+    ]
+    known_for, tracer = _TRACERS.get(model, (None, None))
+    if known_for != compiled_for:
+        tracer = _Tracer(model)
+        _TRACERS[model] = compiled_for, tracer
+    return tracer
 
 
-def _settings_within(model) -> tuple[str, ...]:
-    """Return what a compiled tracer depends on: a layer may be given an activation."""
-    layers = [model, *(layer for _, layer in layers_within(model))]
-    return tuple(
-        repr(layer.get_config())
-        for layer in layers
-        if not isinstance(layer, keras.Model)
-    )
+def _config(layer: keras.Layer) -> str:
+    return repr(layer.get_config())
 
 
-def _run(call: Call) -> tuple:
+def _variables(model: keras.Layer) -> tuple[list, list]:
+    """Return a model's variables, and the states that its stateful layers carry over.
+
+    For Keras the latter are no variables of the model.
+    """
+    every = [model, *(layer for _, layer in layers_within(model))]
+    stateful = [x for x in every if isinstance(x, keras.layers.RNN) and x.stateful]
+    states = {id(state): state for layer in stateful for state in layer.states}
+    others = {id(v): v for v in model.variables if id(v) not in states}
+    return list(others.values()), list(states.values())
+
+
+def _run(call: Call) -> tuple[Any, dict[str, Any]]:
     """Return the pass's result, and all but the cell states by name.
 
     The latter are in the order of reading.
     """
     layer, mask = call.layer, call.mask
     states = [ops.cast(state, call.sequences.dtype) for state in call.initial_state]
-    with replaced(layer, return_sequences=True, zero_output_for_mask=False):
-        result = call.loop(states)
-    x, h = _not_half(call.sequences), _not_half(result[1])
-    # Copies: torch changes the states of a stateful layer in place.
-    h0, c0 = (ops.copy(_not_half(state)) for state in states)
+    result = call.loop(states, return_sequences=True, zero_output_for_mask=False)
+    # With `return_cell_states` of our layer, c is behind h.
+    x, h = call.sequences, result[1][..., : layer.cell.units]
+    x, h = _not_half(x), _not_half(h)
+    h0, c0 = map(_not_half, states)
     if layer.go_backwards:
         x = ops.flip(x, axis=1)
         mask = None if mask is None else ops.flip(mask, axis=1)
@@ -256,8 +244,7 @@ def _run(call: Call) -> tuple:
         if layer.zero_output_for_mask:
             result = call.loop(states)
     h_before = ops.concatenate([h0[:, None], h[:, :-1]], axis=1)
-    i, f, g, o = gates(layer.cell, x, h_before)
-    found = {"i": i, "f": f, "g": g, "o": o, "h": h, "h0": h0, "c0": c0}
+    found = gates(layer.cell, x, h_before)._asdict() | {"h": h, "h0": h0, "c0": c0}
     return result, found if mask is None else found | {"mask": mask}
 
 
@@ -266,26 +253,27 @@ def _not_half(tensor):
     return ops.cast(tensor, "float32") if dtype.endswith("float16") else tensor
 
 
-def _batches(tracer: _Tracer, data: dict, batch_size: int) -> Iterator[Trace]:
-    layers = tracer.lstms
-    kept = [np.array(ops.convert_to_numpy(state)) for state in tracer.carried]
-    try:
-        for start in range(0, _rows(data), batch_size):
-            batch = keras.tree.map_structure(
-                lambda array, start=start: array[start : start + batch_size], data
-            )
+def _batches(
+    model: keras.Layer, lstms: dict, data: dict, batch_size: int
+) -> Iterator[ByLayer[LayerTrace]]:
+    layers = list(lstms.items())
+    variables, states = _variables(model)
+    carried = [state.value for state in states]
+    with _TRACERS_LOCK:
+        tracer = _tracer(model)
+    for start in range(0, _rows(data), batch_size):
+        batch = keras.tree.map_structure(
+            lambda array, start=start: array[start : start + batch_size], data
+        )
+        batch["variables"] = [variable.value for variable in variables]
+        batch["states"] = carried
+        with _TRACERS_LOCK:
             found = tracer.predict_on_batch(batch)
-            yield Trace(
-                {
-                    name: _layer_trace(layers[name.partition("#")[0]], arrays)
-                    for (_, _, name), arrays in (
-                        (key.partition(":"), found[key]) for key in sorted(found)
-                    )
-                }
-            )
-    finally:
-        for state, value in zip(tracer.carried, kept, strict=True):
-            state.assign(value)
+        carried = found["states"]
+        passes = [(*layers[arrays.pop("layer")], arrays) for arrays in found["passes"]]
+        yield ByLayer(
+            (path, _layer_trace(layer, arrays)) for path, layer, arrays in passes
+        )
 
 
 def _layer_trace(layer, found: dict) -> LayerTrace:
@@ -312,38 +300,58 @@ def _layer_trace(layer, found: dict) -> LayerTrace:
     )
 
 
-def _joined(stream: Iterator[Trace], batch_size: int, rows: int) -> Trace:
+def _joined(stream: Iterator, batch_size: int, rows: int) -> ByLayer[LayerTrace]:
     """Return the traces of all batches as one, in arrays that are made once."""
-    whole, backwards, start = {}, {}, {}
-    for part in stream:
-        for name, layer in part.items():
-            arrays = layer.arrays()
-            if name not in whole:
+    if rows <= batch_size:
+        (whole,) = stream
+        return whole
+    joined: dict[str, LayerTrace] = {}
+    start: dict[str, int] = {}
+    for trace in stream:
+        for name, part in trace.items():
+            if name not in joined:
                 # Inside of TimeDistributed each example has several rows.
-                whole[name] = {
-                    key: np.empty((len(a) * rows // batch_size, *a.shape[1:]), a.dtype)
-                    for key, a in arrays.items()
+                arrays = {
+                    field: np.empty(
+                        (len(a) * rows // batch_size, *a.shape[1:]), a.dtype
+                    )
+                    for field, a in part.arrays().items()
                 }
-                backwards[name], start[name] = layer.backwards, 0
-            end = start[name] + len(layer.h)
-            for key, array in arrays.items():
-                whole[name][key][start[name] : end] = array
-            start[name] = end
-    return Trace(
-        {
-            name: LayerTrace(**arrays, backwards=backwards[name])
-            for name, arrays in whole.items()
-        }
-    )
+                joined[name] = dataclasses.replace(part, **arrays)
+            begin = start.get(name, 0)
+            start[name] = begin + len(part.h)
+            for field, array in joined[name].arrays().items():
+                array[begin : start[name]] = getattr(part, field)
+    return ByLayer(joined.items())
 
 
 def _rows(data: dict) -> int:
-    return len(keras.tree.flatten(data)[0])
+    return len(keras.tree.flatten(data["inputs"])[0])
 
 
-def _check(lstms: dict, data: dict, batch_size: int) -> None:
+def _data(inputs, initial_state, mask, batch_size: int) -> dict[str, Any]:
+    """Return the arguments as arrays of the same number of examples."""
     if batch_size < 1:
         raise ValueError(f"expected batch_size >= 1; received {batch_size}")
+    data = {"inputs": as_arrays(inputs)}
+    if mask is not None:
+        data["mask"] = as_arrays(mask).astype(bool)
+    _check_rows(data)
+    if initial_state is not None:
+        data["initial_state"] = [
+            state.repeat(_rows(data), axis=0) if state.shape[:1] == (1,) else state
+            for state in map(as_arrays, initial_state)
+        ]
+        _check_rows(data)
+    if mask is not None and data["mask"].ndim != 2:
+        raise ValueError(
+            "expected a mask of shape (batch, time); received shape "
+            f"{data['mask'].shape}"
+        )
+    return data
+
+
+def _check_rows(data: dict) -> None:
     shapes = [array.shape for array in keras.tree.flatten(data)]
     rows = {shape[:1] for shape in shapes}
     if len(rows) != 1 or rows <= {(), (0,)}:
@@ -351,13 +359,6 @@ def _check(lstms: dict, data: dict, batch_size: int) -> None:
             "expected arrays with the same number of examples, at least one; received "
             f"the shapes {shapes}"
         )
-    if "mask" in data and data["mask"].ndim != 2:
-        raise ValueError(
-            "expected a mask of shape (batch, time); received shape "
-            f"{data['mask'].shape}"
-        )
-    if "initial_state" in data:
-        _check_initial_state(lstms, data["initial_state"])
 
 
 def _check_initial_state(lstms: dict, states: list) -> None:
@@ -366,10 +367,10 @@ def _check_initial_state(lstms: dict, states: list) -> None:
             "expected a model with one LSTM to start at initial_state; received one "
             f"with {list(lstms)}"
         )
-    (layer,) = lstms.values()
-    shapes = [np.shape(state) for state in states]
-    if [shape[1:] for shape in shapes] != [(layer.cell.units,)] * 2:
+    (units,) = (layer.cell.units for layer in lstms.values())
+    shapes = [state.shape for state in states]
+    if [shape[1:] for shape in shapes] != [(units,)] * 2:
         raise ValueError(
             "expected initial_state to be [h, c], each of shape (batch, units) = "
-            f"(batch, {layer.cell.units}); received shapes {shapes}"
+            f"(batch, {units}) or (1, {units}); received shapes {shapes}"
         )

@@ -543,6 +543,7 @@ class Stacked(layers.Layer):
         lambda: layers.Bidirectional(layers.LSTM(UNITS)),
         lambda: layers.LSTM(UNITS, activation="relu"),
         lambda: layers.LSTM(UNITS, recurrent_activation="hard_sigmoid"),
+        lambda: lstm_keras.LSTM(UNITS, learn_initial_state=True),
         Stacked,
         layers.GlobalAveragePooling1D,
     ],

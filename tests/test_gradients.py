@@ -14,7 +14,7 @@ from equality import (
 )
 from keras import layers, ops
 from test_inside import assert_same_attributes, attributes
-from test_trace import MASK, masks_to_ids, vectors_of
+from test_trace import MASK, in_threads, masks_to_ids, vectors_of
 
 import lstm_keras
 from lstm_keras import gradient_flow
@@ -117,7 +117,7 @@ def finite_differences(step, weights, x, mask, targets, go_backwards, size=1e-5)
     return norms
 
 
-def backward_from_every_step(weights, x, mask, dh):
+def backward_from_every_step(weights, x, mask, dh, h0=None, c0=None, dc_last=None):
     """The norms of dL/dh_t and dL/dc_t of each example, by the reference.
 
     An LSTM that reads on from the states after step t has them as its initial states.
@@ -127,18 +127,21 @@ def backward_from_every_step(weights, x, mask, dh):
         x: Inputs, in the order of reading.
         mask: Likewise.
         dh: dL/d(output of each step), `(batch, time, units)`.
+        h0: Initial state, zeros by default.
+        c0: Likewise.
+        dc_last: dL/d(last cell state), `(batch, units)`, zeros by default.
     """
-    forward = lstm_forward(x, *weights, mask=mask)
+    forward = lstm_forward(x, *weights, h0=h0, c0=c0, mask=mask)
     h_norms, c_norms = np.zeros(mask.shape), np.zeros(mask.shape)
     for t in range(x.shape[1]):
         h, c = forward.h[:, t], forward.c[:, t]
-        of_h, of_c = dh[:, t], 0.0
+        of_h, of_c = dh[:, t], 0.0 if dc_last is None else dc_last
         if t + 1 < x.shape[1]:
             rest = lstm_forward(
                 x[:, t + 1 :], *weights, h0=h, c0=c, mask=mask[:, t + 1 :]
             )
-            later = lstm_backward(rest, dh=dh[:, t + 1 :])
-            of_h, of_c = of_h + later.h0, later.c0
+            later = lstm_backward(rest, dh=dh[:, t + 1 :], dc_last=dc_last)
+            of_h, of_c = dh[:, t] + later.h0, later.c0
         of_c = of_c + of_h * forward.o[:, t] * (1 - np.tanh(c) ** 2)
         h_norms[:, t] = np.linalg.norm(of_h, axis=-1)
         c_norms[:, t] = np.linalg.norm(of_c, axis=-1)
@@ -304,6 +307,55 @@ def test_flow_through_frames_and_a_layer_that_is_called_twice():
     )
 
 
+@every_direction
+@pytest.mark.parametrize("masked_steps", [False, True])
+def test_flow_of_a_loss_of_the_cell_state(go_backwards, masked_steps):
+    layer = lstm_keras.LSTM(
+        UNITS,
+        go_backwards=go_backwards,
+        return_cell_states=True,
+        learn_initial_state=True,
+    )
+    outputs = layers.Lambda(lambda pair: ops.concatenate(pair, axis=-1))
+    mask = HOLES if masked_steps else np.ones(HOLES.shape, bool)
+    x = masked(X, mask)
+    model = model_of(layer, outputs)
+    targets = normal(len(x), 2 * UNITS, seed=8)
+    flow = gradient_flow(model, x, targets, mse)[0]
+    order = slice(None, None, -1 if go_backwards else 1)
+    x, mask = x[:, order], mask[:, order]
+    weights = layer.cell.get_weights()
+    h0, c0 = map(ops.convert_to_numpy, (layer.initial_h, layer.initial_c))
+    states = {"h0": h0.repeat(len(x), axis=0), "c0": c0.repeat(len(x), axis=0)}
+    forward = lstm_forward(x, *weights, **states, mask=mask)
+    dh_last, dc_last = (
+        (state - part) / UNITS
+        for state, part in zip(
+            (forward.h_last, forward.c_last), np.split(targets, 2, axis=-1), strict=True
+        )
+    )
+    expected = backward_from_every_step(
+        weights, x, mask, last_only(dh_last), **states, dc_last=dc_last
+    )
+    assert_flow(flow, *(norms[:, order] for norms in expected))
+
+
+def test_the_flow_does_not_depend_on_the_inputs_of_masked_steps():
+    layer = lstm_keras.LSTM(UNITS, name="lstm")
+    inputs, mask = keras.Input((TIME, FEATURES)), keras.Input((TIME,), dtype="bool")
+    model = keras.Model([inputs, mask], layer(inputs, mask=mask))
+    randomize_weights(model)
+    zeros, nans = (
+        gradient_flow(
+            model, [np.where(HOLES[..., None], X, filler), HOLES], TARGETS, mse
+        )[0]
+        for filler in (0.0, np.nan)
+    )
+    np.testing.assert_array_equal(nans.h, zeros.h)
+    np.testing.assert_array_equal(nans.c, zeros.c)
+    assert zeros.h.max() > 0
+
+
 @every_lstm
 def test_flow_with_custom_activations_and_no_bias(make):
     arguments = {"activation": "softsign", "recurrent_activation": "hard_sigmoid"}
@@ -406,7 +458,25 @@ def test_a_step_that_the_loss_cannot_see_has_no_gradient():
     assert np.all(flow.h[:, :3] > 0) and np.all(flow.c[:, :3] > 0)
 
 
-# The model afterwards, and errors.
+# The model meanwhile and afterwards, and errors.
+
+
+def test_one_thread_takes_gradients_of_a_model_that_others_use():
+    model = model_of(layers.LSTM(UNITS, name="lstm"))
+    weights = model.get_weights()
+    forward = lstm_forward(X, *weights)
+    dh = last_only(2 * (forward.h_last - TARGETS) / UNITS)
+    mask = np.ones(HOLES.shape, bool)
+    expected = backward_from_every_step(weights, X, mask, dh)
+    flows, traces, calls = in_threads(
+        lambda: gradient_flow(model, X, TARGETS, mse)["lstm"],
+        lambda: lstm_keras.trace_gates(model, X)["lstm"],
+        lambda: ops.convert_to_numpy(model(X)),
+    )
+    for flow, traced, output in zip(flows, traces, calls, strict=True):
+        assert_flow(flow, *expected)
+        np.testing.assert_allclose(traced.f, forward.f, atol=1e-5)
+        np.testing.assert_allclose(output, forward.h_last, atol=1e-5)
 
 
 @pytest.mark.parametrize("make", [lstm_keras.LSTM, layers.LSTM, layers.GRU])
@@ -455,6 +525,16 @@ def test_a_missing_loss_is_an_error():
         ValueError, match="expected a loss, or a compiled model; received neither for"
     ):
         gradient_flow(binary_model(), X, LABELS)
+
+
+def test_a_model_is_built_for_the_inputs():
+    model = keras.Sequential([layers.LSTM(UNITS)])
+    flow = gradient_flow(model, X, TARGETS, "mse")[0]
+    weights = model.get_weights()
+    h = lstm_forward(X, *weights).h_last
+    dh = last_only(2 * (h - TARGETS) / UNITS)
+    mask = np.ones(HOLES.shape, bool)
+    assert_flow(flow, *backward_from_every_step(weights, X, mask, dh))
 
 
 def test_a_model_without_a_recurrent_layer_is_an_error_that_lists_its_layers():

@@ -1,9 +1,12 @@
 """Finding recurrent layers inside of a model, and stepping in where they compute."""
 
+import threading
+
 import keras
 import numpy as np
 import pytest
 from equality import (
+    BACKEND,
     BATCH,
     FEATURES,
     TIME,
@@ -18,6 +21,9 @@ from keras import layers, ops
 import lstm_keras
 from lstm_keras.inside import (
     LSTM_CELLS,
+    ByLayer,
+    as_arrays,
+    build,
     intercepted,
     layers_within,
     recurrent_layers,
@@ -133,7 +139,7 @@ def test_layers_of_one_name_are_all_found():
     model = SameNames()
     model(inputs_and_states()[0])
     found = recurrent_layers(model, LSTM_CELLS)
-    assert list(found.values()) == [model.one, model.other]
+    assert found == {"same": model.one, "same_": model.other}
 
 
 class ChangedCell(lstm_keras.LSTMCell):
@@ -171,10 +177,84 @@ def test_the_error_names_each_cell_once_and_tells_of_no_layers():
         recurrent_layers(model, (*LSTM_CELLS, layers.GRUCell))
 
 
-def test_what_is_not_built_is_an_error():
-    for model in (layers.LSTM(UNITS, name="new"), keras.Sequential(name="new")):
-        with pytest.raises(ValueError, match=r"expected a built .*'new', which has no"):
-            recurrent_layers(model, LSTM_CELLS)
+# What was found.
+
+
+def test_what_was_found_is_indexed_by_path_and_by_position():
+    found = ByLayer([("b", 1), ("a", 2), ("b", 3), ("b", 4)])
+    assert list(found.items()) == [("b", 1), ("a", 2), ("b#2", 3), ("b#3", 4)]
+    assert found["b"] == found[0] == found[-4] == 1
+    assert found["b#3"] == found[3] == found[-1] == 4
+    assert len(found) == 4 and "a" in found and "c" not in found
+    assert repr(found) == "ByLayer(['b', 'a', 'b#2', 'b#3'])"
+    assert ByLayer(found.items()) == found
+
+
+def test_the_errors_say_what_there_is():
+    found = ByLayer([("first", 1), ("second", 2)])
+    with pytest.raises(
+        KeyError, match=r"expected one of \['first', 'second'\]; received 'third'"
+    ):
+        found["third"]
+    for position in (2, -3):
+        with pytest.raises(
+            IndexError, match=f"expected one of 2 passes; received {position}"
+        ):
+            found[position]
+    assert not hasattr(found, "f")
+
+
+# Building.
+
+
+class Subclassed(keras.Model):
+    """Knows no shape before it is called."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm = layers.LSTM(UNITS, name="lstm")
+
+    def call(self, inputs):
+        return self.lstm(inputs["x"])
+
+
+UNBUILT = {
+    "a layer": (lambda: layers.LSTM(UNITS), normal(2, TIME, FEATURES)),
+    "a wrapper": (
+        lambda: layers.Bidirectional(lstm_keras.LSTM(UNITS)),
+        normal(2, TIME, FEATURES),
+    ),
+    "a Sequential": (
+        lambda: keras.Sequential([layers.Embedding(9, 2), lstm_keras.LSTM(UNITS)]),
+        np.ones((2, TIME), "int64"),
+    ),
+    "a subclassed model": (Subclassed, {"x": normal(2, TIME, FEATURES)}),
+}
+
+
+@pytest.mark.parametrize(("make", "inputs"), UNBUILT.values(), ids=UNBUILT.keys())
+def test_a_model_is_built_for_its_inputs_as_a_call_builds_it(make, inputs):
+    model, called = make(), make()
+    build(model, inputs, batch_size=2)
+    called(inputs)
+    shapes = [weight.shape for weight in called.get_weights()]
+    assert [weight.shape for weight in model.get_weights()] == shapes
+    assert all(layer.built for layer in [model, *dict(layers_within(model)).values()])
+    weights = model.get_weights()
+    build(model, None, batch_size=2)  # is built, and stays as it is
+    for one, other in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_built_model_takes_batches_of_other_sizes_but_if_it_is_stateful():
+    model = keras.Sequential([lstm_keras.LSTM(UNITS)])
+    build(model, normal(3, TIME, FEATURES), batch_size=2)
+    assert model.output_shape == (None, UNITS)
+    stateful = keras.Sequential([layers.LSTM(UNITS, stateful=True)])
+    build(stateful, normal(3, TIME, FEATURES), batch_size=2)
+    assert stateful.output_shape == (2, UNITS)
+    for state in stateful.layers[0].states:
+        np.testing.assert_array_equal(ops.convert_to_numpy(state), np.zeros((2, UNITS)))
 
 
 @pytest.mark.parametrize("model", [None, "model.keras", layers.LSTM, normal(2, 3)])
@@ -183,7 +263,62 @@ def test_what_is_no_layer_is_an_error(model):
         ValueError,
         match=f"expected a Keras model or layer; received {type(model).__name__}",
     ):
-        recurrent_layers(model, LSTM_CELLS)
+        build(model, normal(2, TIME, FEATURES), batch_size=2)
+
+
+# Inputs.
+
+
+class PyDataset(keras.utils.PyDataset):
+    """NumPy would read it to its end."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        raise AssertionError("was read")
+
+
+def datasets():
+    """Inputs that yield batches, by the name of their class."""
+    x = normal(4, TIME, FEATURES)
+    yield "generator", (batch for batch in [x])
+    yield "PyDataset", PyDataset()
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        yield "_BatchDataset", tf.data.Dataset.from_tensor_slices(x).batch(2)
+    if BACKEND == "torch":
+        import torch
+
+        yield "DataLoader", torch.utils.data.DataLoader(x, batch_size=2)
+
+
+@pytest.mark.parametrize(("name", "dataset"), list(datasets()))
+def test_a_dataset_is_refused_by_name(name, dataset):
+    model, _ = functional()
+    for function in (
+        lambda: lstm_keras.trace_gates(model, dataset),
+        lambda: lstm_keras.stream_gates(model, {"x": dataset}),
+        lambda: lstm_keras.gradient_flow(model, dataset, None, "mse"),
+    ):
+        with pytest.raises(
+            ValueError,
+            match=rf"first axis is the batch; received {name} \(if it is a dataset, "
+            r"give its batches one by one\)",
+        ):
+            function()
+
+
+def test_arrays_tensors_and_nested_lists_are_arrays():
+    x = normal(2, 3)
+    for form in (x, x.tolist(), tuple(x), ops.convert_to_tensor(x)):
+        found = np.stack(as_arrays(form))
+        np.testing.assert_allclose(found, x, rtol=1e-6)
+    both = as_arrays({"a": ops.convert_to_tensor([1, 2]), "b": [x, x]})
+    assert both["a"].tolist() == [1, 2]
+    np.testing.assert_array_equal(both["b"], [x, x])
+    assert as_arrays([["a b", "c d"]]).shape == (1, 2)
 
 
 # Replacing.
@@ -194,7 +329,7 @@ def test_attributes_are_others_inside_of_the_block_and_as_they_were_after():
     before = dict(vars(layer))
     with replaced(layer, return_sequences=True, inner_loop=len, added=3):
         assert layer.return_sequences
-        assert layer.inner_loop is len
+        assert layer.inner_loop("four") == 4
         assert layer.added == 3
     assert dict(vars(layer)) == before
     assert layer.inner_loop.__func__ is lstm_keras.LSTM.inner_loop
@@ -206,6 +341,41 @@ def test_attributes_are_as_they_were_after_an_error():
     with pytest.raises(ZeroDivisionError), replaced(layer, go_backwards=True, call=len):
         raise ZeroDivisionError
     assert dict(vars(layer)) == before
+
+
+def in_a_thread(function):
+    """Call a function in another thread, and return what it returns."""
+    returned = []
+    thread = threading.Thread(target=lambda: returned.append(function()))
+    thread.start()
+    thread.join(timeout=60)
+    assert returned, "the thread failed, or waits"
+    return returned[0]
+
+
+def test_another_thread_finds_the_layers_own_functions():
+    layer = layers.Dense(1, activation="sigmoid")
+    with replaced(layer, activation=lambda x: x + 1):
+        assert layer.activation(0.0) == 1.0
+        elsewhere = in_a_thread(lambda: layer.activation(ops.zeros(())))
+    assert float(ops.convert_to_numpy(elsewhere)) == 0.5
+
+
+def test_another_thread_waits_until_it_may_replace():
+    layer, order = lstm_keras.LSTM(UNITS), []
+
+    def replace():
+        with replaced(layer, go_backwards=True):
+            order.append("other")
+
+    with replaced(layer, unroll=True), replaced(layer, call=len):
+        thread = threading.Thread(target=replace)
+        thread.start()
+        thread.join(timeout=0.2)
+        assert thread.is_alive()
+        order.append("this")
+    thread.join(timeout=60)
+    assert order == ["this", "other"] and not layer.go_backwards
 
 
 # Stepping in.
@@ -230,11 +400,69 @@ def test_a_call_holds_what_the_layer_was_asked_and_its_loop_answers(make, go_bac
         outputs = layer(x, initial_state=[h, c], mask=mask)
     assert_all_close(outputs, expected)
     (call,) = calls
-    assert call.name == "one" and call.layer is layer
+    assert call.path == "one" and call.layer is layer
     assert_all_close([call.sequences, *call.initial_state], [x, h, c])
     np.testing.assert_array_equal(
         ops.convert_to_numpy(call.mask), ops.convert_to_numpy(mask)
     )
+
+
+@pytest.mark.parametrize("make", [lstm_keras.LSTM, layers.LSTM, layers.GRU])
+def test_a_loop_with_other_attributes_leaves_the_layer_as_it_is(make):
+    layer = make(UNITS, name="one")
+    layer.build((None, None, FEATURES))
+    randomize_weights(layer)
+    every = make(UNITS, return_sequences=True)
+    every.build((None, None, FEATURES))
+    every.set_weights(layer.get_weights())
+    x = ops.convert_to_tensor(normal(BATCH, TIME, FEATURES), "float32")
+    found, before = [], attributes(layer)
+
+    def on_call(call):
+        found.append(call.loop(call.initial_state, return_sequences=True)[1])
+        assert not call.layer.return_sequences
+        return call.loop(call.initial_state)
+
+    with intercepted(layer, {"one": layer}, on_call):
+        outputs = layer(x)
+    assert_all_close([*found, outputs], [every(x), layer(x)])
+    assert_same_attributes(before, attributes(layer))
+
+
+def test_a_mask_may_have_an_axis_more():
+    layer = layers.LSTM(UNITS)
+    layer.build((None, None, FEATURES))
+    mask = normal(BATCH, TIME) > 0
+    masks = []
+
+    def on_call(call):
+        masks.append(ops.convert_to_numpy(call.mask))
+        return call.loop(call.initial_state)
+
+    with intercepted(layer, {"lstm": layer}, on_call):
+        layer(
+            normal(BATCH, TIME, FEATURES), mask=ops.convert_to_tensor(mask[..., None])
+        )
+    np.testing.assert_array_equal(masks, [mask])
+
+
+def test_a_model_that_another_thread_uses_meanwhile_is_not_intercepted_there():
+    model, _ = functional()
+    x = normal(BATCH, TIME, FEATURES)
+    expected = model(x, training=False)
+    elsewhere = []
+
+    def on_call(call):
+        if not elsewhere:
+            elsewhere.append(in_a_thread(lambda: model(x, training=False)))
+        passes.append(call.path)
+        return call.loop(call.initial_state)
+
+    passes = []
+    with intercepted(model, recurrent_layers(model, LSTM_CELLS), on_call):
+        outputs = model(x, training=False)
+    assert len(passes) == 6
+    assert_all_close([outputs, *elsewhere], [expected, expected])
 
 
 def test_what_on_call_returns_is_what_the_model_goes_on_with():
@@ -251,20 +479,19 @@ def test_what_on_call_returns_is_what_the_model_goes_on_with():
     np.testing.assert_array_equal(ops.convert_to_numpy(outputs), 2 * UNITS)
 
 
-def test_passes_are_named_in_the_order_of_computation():
+def test_passes_come_in_the_order_of_computation():
     model, expected = functional()
-    names = []
+    found = []
 
     def on_call(call):
-        names.append(call.name)
+        found.append(call.path)
         return call.loop(call.initial_state)
 
     for _ in range(2):
         with intercepted(model, expected, on_call):
             model(normal(BATCH, TIME, FEATURES))
-    paths = list(expected)
-    once = [*paths[:2], "twice#2", *paths[2:]]
-    assert names == 2 * once
+    first, twice, *others = expected
+    assert found == 2 * [first, twice, twice, *others]
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -277,7 +504,7 @@ def test_no_attribute_is_left_behind(fails):
     passes = []
 
     def on_call(call):
-        passes.append(call.name)
+        passes.append(call.path)
         if fails and len(passes) == 3:
             raise ZeroDivisionError
         return call.loop(call.initial_state)

@@ -1,8 +1,13 @@
 """The gates and states of any LSTM are held against the NumPy reference."""
 
 import copy
+import gc
 import itertools
 import pickle
+import re
+import threading
+import weakref
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -28,7 +33,9 @@ from test_inside import (
 )
 
 import lstm_keras
+import lstm_keras.plots
 from lstm_keras import stream_gates, trace_gates
+from lstm_keras.inside import layers_within
 from lstm_keras.reference import lstm_forward
 
 KINDS = {
@@ -141,7 +148,7 @@ def test_h_is_what_the_model_itself_puts_out(make):
     model = randomized(keras.Sequential([keras.Input((None, FEATURES)), layer]))
     x = normal(BATCH, TIME, FEATURES)
     trace = trace_gates(model, x)
-    np.testing.assert_allclose(trace.h, model.predict(x, verbose=0), atol=1e-6)
+    np.testing.assert_allclose(trace[0].h, model.predict(x, verbose=0), atol=1e-6)
     assert_traced(trace[layer.name], layer, read(layer, x))
 
 
@@ -191,7 +198,7 @@ def test_custom_activations_without_bias_are_honoured(
     )
     built(layer)
     x, h, c = inputs_and_states()
-    trace = trace_gates(layer, x, [h, c])
+    trace = trace_gates(layer, x, [h, c])[0]
     kernel, recurrent_kernel = layer.get_weights()
     act, gate = ACTIVATIONS[activation], ACTIVATIONS[recurrent_activation]
     for t in range(TIME):
@@ -210,13 +217,13 @@ def test_half_precision_is_traced_in_single():
     layer = layers.LSTM(UNITS, return_sequences=True, dtype="mixed_bfloat16")
     built(layer)
     x, h0, c0 = masked_inputs()
-    trace = trace_gates(layer, x, [h0, c0], MASK)
+    trace = trace_gates(layer, x, [h0, c0], MASK)[0]
     assert {array.dtype for array in trace.arrays().values()} == {
         np.dtype("float32"),
         np.dtype(bool),
     }
     # A few units in the last place of bfloat16, for the errors of the steps add up.
-    assert_traced(trace[0], layer, read(layer, x, MASK, h0, c0), 8 * 2.0**-8)
+    assert_traced(trace, layer, read(layer, x, MASK, h0, c0), 8 * 2.0**-8)
     outputs = layer(x, initial_state=[ops.convert_to_tensor(s) for s in (h0, c0)])
     outputs = ops.convert_to_numpy(ops.cast(outputs, "float32"))
     np.testing.assert_allclose(trace.h[0], outputs[0], atol=2.0**-7)
@@ -293,12 +300,12 @@ def test_zeroed_outputs_are_not_the_states():
     layer = layers.LSTM(UNITS, return_sequences=True, zero_output_for_mask=True)
     built(layer)
     x, h0, c0 = masked_inputs()
-    trace = trace_gates(layer, x, [h0, c0], MASK)
+    trace = trace_gates(layer, x, [h0, c0], MASK)[0]
     # A masked step has the state of the step before.
     before = np.concatenate([h0[:, None], trace.h[:, :-1]], axis=1)
     np.testing.assert_allclose(trace.h[~MASK], before[~MASK], atol=1e-6)
     assert np.abs(trace.h[~MASK]).min() > 0
-    assert_traced(trace[0], layer, read(layer, x, MASK, h0, c0))
+    assert_traced(trace, layer, read(layer, x, MASK, h0, c0))
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -372,7 +379,7 @@ def test_frames_of_time_distributed_are_rows_of_one_batch(make, frames):
     assert_traced(trace[0], layer, forward)
     outputs = model.predict(ids, verbose=0)
     np.testing.assert_allclose(
-        outputs.reshape(-1, UNITS), trace.h[:, -1], rtol=0, atol=1e-6
+        outputs.reshape(-1, UNITS), trace[0].h[:, -1], rtol=0, atol=1e-6
     )
 
 
@@ -504,6 +511,69 @@ def test_inputs_may_be_nested_lists_or_tensors():
         assert_traced(trace[0], layer, expected)
 
 
+@every_kind
+@every_direction
+def test_an_initial_state_may_be_one_for_all(make, go_backwards):
+    layer = built(make(UNITS, go_backwards=go_backwards))
+    x, h0, c0 = masked_inputs()
+    forward = read(layer, x, MASK, h0[:1].repeat(len(x), axis=0), c0)
+    for size in (2, 32):
+        trace = trace_gates(layer, x, [h0[:1], c0], MASK, batch_size=size)
+        assert_traced(trace[0], layer, forward)
+
+
+@every_direction
+@pytest.mark.parametrize("return_sequences", [False, True])
+@pytest.mark.parametrize("zero_output_for_mask", [False, True])
+def test_a_layer_that_returns_its_cell_states_is_traced_and_returns_them(
+    go_backwards, return_sequences, zero_output_for_mask
+):
+    first = lstm_keras.LSTM(
+        UNITS,
+        return_sequences=return_sequences,
+        go_backwards=go_backwards,
+        zero_output_for_mask=zero_output_for_mask,
+        return_cell_states=True,
+        name="first",
+    )
+    inputs = keras.Input((None, FEATURES))
+    h, c = first(layers.Masking()(inputs))
+    steps = layers.Concatenate()([h, c])
+    if not return_sequences:
+        steps = layers.Reshape((1, 2 * UNITS))(steps)
+    second = layers.LSTM(UNITS, use_cudnn=False, name="second")
+    model = randomized(keras.Model(inputs, second(steps)))
+    x = masked_inputs()[0] * MASK[..., None]
+    trace = trace_gates(model, x)
+    assert_traced(trace["first"], first, read(first, x, MASK))
+    # The second layer reads what the first returns without being traced.
+    mask = ops.convert_to_tensor(MASK)
+    outputs = first(ops.convert_to_tensor(x, "float32"), mask=mask)
+    joined = np.concatenate([ops.convert_to_numpy(one) for one in outputs], axis=-1)
+    joined = joined if return_sequences else joined[:, None]
+    seen = MASK if return_sequences else None
+    assert_traced(trace["second"], second, read(second, joined, seen))
+
+
+@every_direction
+def test_a_learned_initial_state_is_the_one_before_the_first_step(go_backwards):
+    layer = lstm_keras.LSTM(
+        UNITS, go_backwards=go_backwards, learn_initial_state=True, name="lstm"
+    )
+    inputs = keras.Input((None, FEATURES))
+    model = randomized(keras.Model(inputs, layer(inputs)))
+    x, h0, c0 = masked_inputs()
+    learned = [
+        ops.convert_to_numpy(state).repeat(len(x), axis=0)
+        for state in (layer.initial_h, layer.initial_c)
+    ]
+    assert np.abs(learned).min() > 0
+    trace = trace_gates(model, x, batch_size=2)
+    assert_traced(trace[0], layer, read(layer, x, None, *learned))
+    trace = trace_gates(model, x, [h0, c0], MASK)
+    assert_traced(trace[0], layer, read(layer, x, MASK, h0, c0))
+
+
 # In batches.
 
 
@@ -547,7 +617,7 @@ def test_states_of_a_stateful_layer_go_on_from_batch_to_batch_and_are_kept(make)
         second = read(layer, x[2:], None, first.h_last, first.c_last)
         for name in ("f", "c", "h", "h0", "c0"):
             expected = np.concatenate([getattr(first, name), getattr(second, name)])
-            np.testing.assert_allclose(getattr(trace, name), expected, atol=1e-5)
+            np.testing.assert_allclose(getattr(trace[0], name), expected, atol=1e-5)
         for state, value in zip(layer.states, (h0, c0), strict=True):
             np.testing.assert_allclose(ops.convert_to_numpy(state), value, rtol=1e-6)
 
@@ -571,16 +641,13 @@ def test_states_of_other_stateful_layers_are_kept_and_changed_ones_are_seen():
         assert_traced(trace[0], layer, read(layer, hidden, None, *kept[1:]))
 
 
-def test_states_are_kept_by_a_stream_that_is_not_read_to_its_end():
+def test_a_stream_touches_no_states():
     layer = layers.LSTM(UNITS, stateful=True)
     inputs = keras.Input(batch_shape=(2, TIME, FEATURES))
     model = randomized(keras.Model(inputs, layer(inputs)))
-    stream = stream_gates(model, normal(4, TIME, FEATURES), batch_size=2)
-    next(stream)
-    assert np.abs(ops.convert_to_numpy(layer.states[0])).max() > 0.01
-    stream.close()
-    for state in layer.states:
-        np.testing.assert_array_equal(ops.convert_to_numpy(state), 0)
+    for _ in stream_gates(model, normal(4, TIME, FEATURES), batch_size=2):
+        for state in layer.states:
+            np.testing.assert_array_equal(ops.convert_to_numpy(state), 0)
 
 
 # The model afterwards.
@@ -677,49 +744,185 @@ def test_lengths_may_be_others_from_trace_to_trace():
         assert_traced(trace_gates(layer, x)[0], layer, read(layer, x))
 
 
+# Compiled once, and forgotten with the model.
+
+
+class Counting(layers.Layer):
+    """Counts how often Python runs through it."""
+
+    calls = 0
+
+    def call(self, inputs):
+        Counting.calls += 1
+        return inputs
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="nothing is compiled there")
+def test_a_model_is_compiled_once_for_one_shape(monkeypatch):
+    layer = lstm_keras.LSTM(UNITS)
+    inputs = keras.Input((TIME, FEATURES))
+    model = randomized(keras.Model(inputs, Counting()(layer(inputs))))
+    other = built(layers.LSTM(UNITS))
+    x = normal(4, TIME, FEATURES)
+    trace_gates(model, x, batch_size=2)
+    monkeypatch.setattr(Counting, "calls", 0)
+    for seed in range(12):  # more models in between than one could keep
+        trace_gates(model, x + seed, batch_size=2)
+        trace_gates(built(layers.LSTM(1)), x[:1])
+        trace_gates(other, x)
+    assert Counting.calls == 0
+    layer.cell.activation = ops.relu
+    trace_gates(model, x, batch_size=2)
+    assert Counting.calls > 0
+
+
+def bare_layer():
+    return built(lstm_keras.LSTM(UNITS)), normal(BATCH, TIME, FEATURES)
+
+
+def stateful_model():
+    inputs = keras.Input(batch_shape=(BATCH, TIME, FEATURES))
+    model = keras.Model(inputs, lstm_keras.LSTM(UNITS, stateful=True)(inputs))
+    return model, normal(BATCH, TIME, FEATURES)
+
+
+def subclassed_model():
+    return SameNames(), normal(BATCH, TIME, FEATURES)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: (stacked(), masks_to_ids(MASK)),
+        lambda: (fragile_model(), normal(BATCH, 2, TIME, FEATURES)),
+        bare_layer,
+        stateful_model,
+        subclassed_model,
+    ],
+    ids=["stacked", "wrapped", "bare layer", "stateful", "subclassed"],
+)
+def test_a_traced_model_is_freed_when_it_is_no_longer_used(make):
+    model, x = make()
+    trace = trace_gates(model, x)
+    parts = [model, *(layer for _, layer in layers_within(model))]
+    alive = [weakref.ref(part) for part in parts]
+    del model, parts
+    gc.collect()
+    assert [ref() for ref in alive] == [None] * len(alive)
+    assert len(trace) > 0
+
+
+# In several threads.
+
+
+def in_threads(*functions):
+    """Call functions at the same time, each some times, and return what they return."""
+    start, returned = threading.Barrier(len(functions)), {}
+
+    def run(number, function):
+        start.wait(timeout=60)
+        returned[number] = [function() for _ in range(5)]
+
+    threads = [threading.Thread(target=run, args=job) for job in enumerate(functions)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=120)
+    return [returned[number] for number in range(len(functions))]
+
+
+def test_two_threads_trace_two_models_that_share_a_layer():
+    shared = lstm_keras.LSTM(UNITS, name="shared")
+    inputs = keras.Input((None, FEATURES))
+    first = keras.Model(inputs, shared(inputs))
+    below = layers.LSTM(FEATURES, return_sequences=True, name="below")
+    second = randomized(keras.Model(inputs, shared(below(inputs))))
+    x, y = normal(BATCH, TIME, FEATURES), normal(BATCH, TIME, FEATURES, seed=1)
+    one, other = in_threads(
+        lambda: trace_gates(first, x, batch_size=2), lambda: trace_gates(second, y)
+    )
+    for trace in one:
+        assert list(trace) == ["shared"]
+        assert_traced(trace[0], shared, read(shared, x))
+    for trace in other:
+        assert list(trace) == ["below", "shared"]
+        assert_traced(trace[1], shared, read(shared, read(below, y).h))
+
+
+def test_two_threads_trace_one_model_of_a_stateful_layer():
+    layer = layers.LSTM(UNITS, stateful=True, use_cudnn=False)
+    inputs = keras.Input(batch_shape=(2, TIME, FEATURES))
+    model = randomized(keras.Model(inputs, layer(inputs)))
+    x = [normal(4, TIME, FEATURES, seed=seed) for seed in range(2)]
+    found = in_threads(*(lambda x=x: trace_gates(model, x, batch_size=2) for x in x))
+    for traces, sequences in zip(found, x, strict=True):
+        first = read(layer, sequences[:2])
+        second = read(layer, sequences[2:], None, first.h_last, first.c_last)
+        for trace in traces:
+            for name in ("f", "c", "h"):
+                expected = [getattr(first, name), getattr(second, name)]
+                np.testing.assert_allclose(
+                    getattr(trace[0], name), np.concatenate(expected), atol=1e-5
+                )
+
+
+def test_one_thread_traces_a_model_that_another_one_calls():
+    model, ids = stacked(), masks_to_ids(MASK)
+    expected = ops.convert_to_numpy(model(ids))
+    first = read(model.layers[1], vectors_of(model, ids), MASK)
+    # Not predict: with JAX, Keras gives the variables away meanwhile.
+    traces, outputs = in_threads(
+        lambda: trace_gates(model, ids, batch_size=2),
+        lambda: ops.convert_to_numpy(model(ids)),
+    )
+    for trace, output in zip(traces, outputs, strict=True):
+        assert_traced(trace["first"], model.layers[1], first)
+        np.testing.assert_allclose(output, expected, rtol=1e-5)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow's strategy")
+def test_a_model_is_traced_under_a_strategy_that_calls_it_in_another_thread():
+    import tensorflow as tf
+
+    with tf.distribute.MirroredStrategy(["/cpu:0"]).scope():
+        model = stacked()
+        trace = trace_gates(model, masks_to_ids(MASK))
+    layer = model.layers[1]
+    forward = read(layer, vectors_of(model, masks_to_ids(MASK)), MASK)
+    assert_traced(trace["first"], layer, forward)
+
+
 # The result.
 
 
-def test_a_trace_is_indexed_by_name_and_by_position():
-    trace = trace_gates(stacked(), masks_to_ids(MASK))
-    assert trace["first"] is trace[0] is trace[-2]
-    assert trace["second"] is trace[1] is trace[-1]
-    assert len(trace) == 2 and "second" in trace and "third" not in trace
-    assert [name for name, _ in trace.items()] == ["first", "second"]
-    with pytest.raises(
-        KeyError, match=r"expected one of \['first', 'second'\]; received 'third'"
-    ):
-        trace["third"]
-    with pytest.raises(IndexError):
-        trace[2]
-    assert repr(trace) == (
-        f"Trace(batch, time, units: {{'first': {(5, TIME, UNITS)}, "
-        f"'second': {(5, TIME, UNITS - 2)}}})"
+def readme_blocks():
+    """The blocks of Python in the README's sections about models."""
+    text = Path(lstm_keras.__file__).parents[1].joinpath("README.md").read_text("utf-8")
+    use, inside = (
+        re.search(rf"## {title}.*?```python\n(.*?)```", text, re.DOTALL).group(1)
+        for title in ("Use the layer in your model", "See inside")
     )
+    # The rest wants a run and a module of PyTorch.
+    return use, inside.partition("\nrun = ")[0]
 
 
-def test_the_arrays_of_the_only_layer_are_the_traces_own():
-    trace = trace_gates(built(layers.LSTM(UNITS)), normal(BATCH, TIME, FEATURES))
-    for name in ("i", "f", "g", "o", "c", "h", "mask", "h0", "c0"):
-        assert getattr(trace, name) is getattr(trace[0], name)
-    assert trace.backwards is False
-    assert trace.arrays().keys() == trace[0].arrays().keys()
-    with pytest.raises(AttributeError, match="memory"):
-        _ = trace.memory
-
-
-def test_with_several_layers_the_error_says_how_to_ask():
-    trace = trace_gates(stacked(), masks_to_ids(MASK))
-    with pytest.raises(
-        AttributeError,
-        match=r"expected trace\[layer\].f with a layer of \['first', 'second'\]; "
-        "received trace.f",
-    ):
-        _ = trace.f
+def test_the_readmes_model_can_be_seen_into_as_the_readme_says():
+    names = {
+        "inputs": np.random.default_rng(0).integers(1, 5000, (2, TIME)),
+        "targets": np.array([0, 1]),
+    }
+    for block in readme_blocks():
+        exec(compile(block, "README.md", "exec"), names)
+    model, trace, flow = (names[name] for name in ("model", "trace", "flow"))
+    layer = model.layers[1]
+    x = vectors_of(model, names["inputs"])
+    assert_traced(trace[0], layer, read(layer, x))
+    assert flow[0].h.shape == (2, TIME)
+    model.fit(np.ones((5, TIME), "int32"), np.ones(5), verbose=0)
 
 
 def test_the_arrays_are_saved_by_numpy(tmp_path):
-    trace = trace_gates(built(layers.LSTM(UNITS)), normal(BATCH, TIME, FEATURES))
+    trace = trace_gates(built(layers.LSTM(UNITS)), normal(BATCH, TIME, FEATURES))[0]
     np.savez(tmp_path / "trace.npz", **trace.arrays())
     with np.load(tmp_path / "trace.npz") as saved:
         assert sorted(saved) == sorted("i f g o c h mask h0 c0".split())
@@ -746,38 +949,38 @@ def test_a_model_without_an_lstm_is_an_error_that_lists_its_layers():
         trace_gates(model, normal(BATCH, TIME, FEATURES))
 
 
-def test_what_is_not_built_or_no_layer_is_an_error():
-    with pytest.raises(ValueError, match="expected a built model or layer"):
-        trace_gates(layers.LSTM(UNITS), normal(BATCH, TIME, FEATURES))
+def test_what_is_no_layer_is_an_error():
     with pytest.raises(ValueError, match="a Keras model or layer; received str"):
         trace_gates("model.keras", normal(BATCH, TIME, FEATURES))
 
 
-X, H, C = np.zeros((2, 3, FEATURES)), np.zeros((2, UNITS)), np.zeros((2, UNITS))
-ONES = np.ones((2, 3), bool)
+X, H, C = np.zeros((3, 6, FEATURES)), np.zeros((3, UNITS)), np.zeros((3, UNITS))
+ONES = np.ones((3, 6), bool)
 
 
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
         ((X,), {"batch_size": 0}, "expected batch_size >= 1; received 0"),
-        ((X[:0],), {}, r"at least one; received the shapes \[\(0, 3, 4\)\]"),
+        ((X[:0],), {}, r"at least one; received the shapes \[\(0, 6, 4\)\]"),
         ((0.5,), {}, r"at least one; received the shapes \[\(\)\]"),
         (
-            (X, [H[:1], C]),
+            (X, [H[:2], C]),
             {},
-            r"same number of examples.*\(1, 5\)",
+            r"same number of examples.*\(2, 5\)",
         ),
-        ((X, None, ONES[:1]), {}, r"same number of examples.*\(1, 3\)"),
+        ((X, None, ONES[:1]), {}, r"same number of examples.*\(1, 6\)"),
         ((X, None, ONES[0]), {}, "same number of examples"),
-        ((X, None, ONES[:, 0]), {}, r"a mask of shape \(batch, time\); .* \(2,\)"),
+        ((X, None, ONES[:, 0]), {}, r"a mask of shape \(batch, time\); .* \(3,\)"),
         (
             (X, [H]),
             {},
-            r"\[h, c\], each of shape \(batch, units\) = \(batch, 5\); received "
-            r"shapes \[\(2, 5\)\]",
+            r"\[h, c\], each of shape \(batch, units\) = \(batch, 5\) or "
+            r"\(1, 5\); received shapes \[\(3, 5\)\]",
         ),
-        ((X, [H, C[:, 1:]]), {}, r"received shapes \[\(2, 5\), \(2, 4\)\]"),
+        ((X, [H, C[:, 1:]]), {}, r"received shapes \[\(3, 5\), \(3, 4\)\]"),
+        ((X, [H, 0.5]), {}, "same number of examples"),
+        ((X[:0], [H[:1], C[:1]]), {}, "at least one"),
         ((X, [H, C, C]), {}, r"expected initial_state to be \[h, c\]"),
     ],
 )
@@ -825,7 +1028,7 @@ def test_a_trace_can_be_copied_and_pickled():
         copy.deepcopy(trace),
         pickle.loads(pickle.dumps(trace)),
     ):
-        np.testing.assert_array_equal(same.h, trace.h)
+        np.testing.assert_array_equal(same[0].h, trace[0].h)
 
 
 def test_an_activation_given_after_a_trace_is_seen():
@@ -834,5 +1037,5 @@ def test_an_activation_given_after_a_trace_is_seen():
     trace_gates(model, x)
     model.layers[0].cell.activation = ops.relu
     np.testing.assert_allclose(
-        trace_gates(model, x).h[:, -1], ops.convert_to_numpy(model(x)), rtol=1e-5
+        trace_gates(model, x)[0].h[:, -1], ops.convert_to_numpy(model(x)), rtol=1e-5
     )
