@@ -56,7 +56,7 @@ class Attribution:
 
 
 def attribute(
-    model,
+    model: SentimentRun | NextWordRun | keras.Model,
     text: str | Sequence[int],
     method: str = "prefix",
     *,
@@ -107,7 +107,9 @@ def attribute(
 
 
 def decompose_phrases(
-    model, text: str | Sequence[int], phrases: Sequence[tuple[int, int]]
+    model: SentimentRun | NextWordRun | keras.Model,
+    text: str | Sequence[int],
+    phrases: Sequence[tuple[int, int]],
 ) -> list[tuple[float, float]]:
     """Return what each phrase contributes to a sentiment model's logit, and the rest.
 
@@ -148,7 +150,7 @@ class _Subject:
 
     model: keras.Model
     ids: np.ndarray
-    words: tuple[str, ...]
+    words: Sequence[str]
     target: int | None
     target_name: str
 
@@ -362,7 +364,7 @@ def _integrated_gradients(subject: _Subject) -> Attribution:
 def _mean_gradient(subject: _Subject, start, end, points: int) -> np.ndarray:
     """Return the gradient by the word vectors, the mean on the way, `(time, size)`."""
     nodes, weights = np.polynomial.legendre.leggauss(points)
-    total = 0.0
+    total = np.zeros(())
     for first in range(0, points, ROWS):
         at = (nodes[first : first + ROWS, None, None] + 1) / 2
         (found,) = gradients(
@@ -370,7 +372,7 @@ def _mean_gradient(subject: _Subject, start, end, points: int) -> np.ndarray:
             [(start + at * (end - start)).astype(np.float32)],
         )
         # The weights of the rule sum to 2.
-        total += np.tensordot(weights[first : first + ROWS] / 2, found, axes=1)
+        total = total + np.tensordot(weights[first : first + ROWS] / 2, found, axes=1)
     return total
 
 

@@ -110,8 +110,8 @@ def _layer_flow(layer: keras.layers.RNN, gradient: np.ndarray) -> LayerFlow:
     parts = np.split(
         gradient.astype("float64"), gradient.shape[-1] // layer.cell.units, axis=-1
     )
-    norms = [np.linalg.norm(part, axis=-1) for part in parts]
-    return LayerFlow(*norms, backwards=layer.go_backwards)
+    h, *c = (np.linalg.norm(part, axis=-1) for part in parts)
+    return LayerFlow(h, c[0] if c else None, layer.go_backwards)
 
 
 def gradients(function: Callable, arrays: Sequence[Any]) -> list[np.ndarray]:

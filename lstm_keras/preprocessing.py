@@ -205,7 +205,9 @@ class Vocabulary:
                 )
             if not isinstance(content.get("words"), list):
                 raise ValueError("expected a list of words")
-            return cls(content["words"], content.get("tokenizer"))
+            return cls(content["words"], content["tokenizer"])
+        except KeyError as error:
+            raise ValueError(f"{path} is not a vocabulary: it lacks {error}") from error
         # RecursionError: JSON nested beyond what the parser takes.
         except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"{path} is not a vocabulary: {error}") from error

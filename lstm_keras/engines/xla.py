@@ -247,7 +247,11 @@ def _gradient(kind, constants, inputs, stored, d_results):
 
         *given, d = _detached(constants, inputs, d_results)
         buffers = stored or _program(_forward, kind)(*given)[1]
-        return _program(_backward, kind)(*given, buffers, d), second
+        dx, dh, dc, d_weights = _program(_backward, kind)(*given, buffers, d)
+        # Not in the program, where each of these would be compiled.
+        parts = tf.split(d_weights, [kind.features, kind.units, 1])
+        dx = tf.transpose(dx, [1, 0, 2])
+        return [dx, dh, dc, *parts[:2], parts[2][0]], second
 
     return run(*inputs, *d_results)
 
@@ -405,7 +409,10 @@ def _weights_back(inputs, dz, dropout):
 
 
 def _backward(kind, constants, inputs, buffers, d_results):
-    """Return the gradients of x, h, c, kernel, recurrent_kernel and bias."""
+    """Return the gradients of x, time-major, h, c, and all weights, one below another.
+
+    These are those of kernel, recurrent kernel and bias.
+    """
     steps, mask, dropout = _named(kind, constants)
     x, _, _, kernel, recurrent_kernel, bias = inputs
     hidden, cells, *gates = buffers
@@ -449,9 +456,7 @@ def _backward(kind, constants, inputs, buffers, d_results):
             tf.zeros_like(weights),
         ),
     )
-    dx = tf.transpose(tf.reshape(dx.stack(), [time, rows, features]), [1, 0, 2])
-    d_kernel, d_recurrent_kernel, d_bias = tf.split(d_weights, [features, units, 1])
-    return [dx, dh, dc, d_kernel, d_recurrent_kernel, d_bias[0]]
+    return [tf.reshape(dx.stack(), [time, rows, features]), dh, dc, d_weights]
 
 
 def _steps_back(kind, mask, dropout, recurrent_kernel, cells, gates, d_every):
