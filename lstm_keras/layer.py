@@ -118,7 +118,7 @@ class LSTM(keras.layers.RNN):
             a file in `lstm_keras/engines`, which gives the same results faster and is
             an error where it can't; or `"auto"`, the first engine that can, or else
             the loop. `explain_engine()` tells which. `lstm_keras.engine_scope` decides
-            for all layers with `"auto"`.
+            for all layers, and tells what exporters get.
         return_cell_states: Return the cell state `c` beside the output `h`, in the
             output's shape: with `return_sequences` that of every step. At masked steps
             `c` is what `h` is: repeated, or zero.

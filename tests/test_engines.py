@@ -747,15 +747,28 @@ def test_the_loop_is_taken_where_a_graph_may_be_exported_and_the_reason_is_given
     assert "may be exported" in choices["graph"].passed_over["xla"]
 
 
-@every_engine
-def test_a_scope_decides_for_auto_and_for_nothing_else(engine):
+@only_tensorflow
+def test_an_engine_chosen_by_name_is_exported_by_the_loop_or_not_at_all(tmp_path):
+    model = classifier("xla")
+    with pytest.raises(ValueError, match=r"engine='xla' cannot run .*engine_scope"):
+        model.export(str(tmp_path / "model"), verbose=False)
+    assert not (tmp_path / "model" / "saved_model.pb").exists()
     with engine_scope("loop"):
-        choice = LSTM(UNITS).explain_engine()
-        assert choice.engine == "loop"
-        assert choice.passed_over[engine] == "engine_scope('loop') was asked for"
-        assert LSTM(UNITS, engine=engine).explain_engine().engine == engine
+        model.export(str(tmp_path / "model"), verbose=False)
+    saved = (tmp_path / "model" / "saved_model.pb").read_bytes()
+    assert b"XlaMustCompile" not in saved
+
+
+@every_engine
+def test_a_scope_decides_for_every_layer(engine):
+    with engine_scope("loop"):
+        for layer in (LSTM(UNITS), LSTM(UNITS, engine=engine)):
+            choice = layer.explain_engine()
+            assert choice.engine == "loop"
+            assert choice.passed_over[engine] == "engine_scope('loop') was asked for"
         with engine_scope("auto"):
             assert LSTM(UNITS).explain_engine().engine == ENGINES[0]
+            assert LSTM(UNITS, engine="loop").explain_engine().engine == "loop"
     assert LSTM(UNITS).explain_engine().engine == ENGINES[0]
     with engine_scope(engine):
         layer = LSTM(UNITS, activation="relu")

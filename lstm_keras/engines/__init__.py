@@ -110,29 +110,30 @@ class Choice:
 
 @contextlib.contextmanager
 def engine_scope(engine: str) -> Iterator[None]:
-    """Decide inside of the `with` block which engine layers with `engine="auto"` take.
-
-    Whatever writes a model to a file for another program should be called under
-    `engine_scope("loop")`: a file can't hold the compiled engines. (Keras's own
-    `model.export` needs no scope: see below.)
-
-        with lstm_keras.engine_scope("loop"):
-            onnx_model, _ = tf2onnx.convert.from_keras(model)
-
-    On TensorFlow `"auto"` takes the loop by itself where a graph is built for
-    inference outside of Keras's `fit`, `evaluate` and `predict`, since the graph may be
-    on its way into a file. Under `engine_scope("auto")` a `tf.function` of your own
-    takes the fastest engine:
-
-        with lstm_keras.engine_scope("auto"):
-            predict = tf.function(model).get_concrete_function(signature)
+    """Decide inside of the `with` block which engine every `lstm_keras.LSTM` takes.
 
     A layer decides when it is called, in a compiled function while that is traced. The
     scope holds for the current thread.
 
+    On TensorFlow a file can't hold an engine. Where a graph is built for
+    inference outside of Keras's `fit`, `evaluate` and `predict`, it may be on its way
+    into one, through whatever exporter. There layers with `engine="auto"` take the loop
+    by themselves, and those with another engine raise an error. So `model.export`,
+    `tf.saved_model.save` and tf2onnx need no scope, unless an engine was chosen by
+    name:
+
+        with lstm_keras.engine_scope("loop"):
+            model.export("folder")
+
+    A `tf.function` of your own that stays in the process takes the fastest engine
+    under `engine_scope("auto")`:
+
+        with lstm_keras.engine_scope("auto"):
+            predict = tf.function(model).get_concrete_function(signature)
+
     Args:
-        engine: What a layer's argument `engine` may be. It does not affect layers
-            whose engine was chosen by name.
+        engine: A name that every layer takes instead of its own `engine`; or `"auto"`:
+            its own, also in graphs that might have been exported.
 
     Raises:
         ValueError: There is no such engine.
@@ -161,8 +162,10 @@ def choose(engine: str, call: Call) -> Choice:
     Raises:
         ValueError: The engine that was asked for by name can't do it.
     """
-    asked = f"engine={engine!r}"
-    if call.use_cudnn is True:
+    asked, scope = f"engine={engine!r}", _SCOPE.get()
+    if scope not in (None, "auto"):
+        engine, asked = scope, f"engine_scope({scope!r})"
+    elif call.use_cudnn is True:
         if engine not in ("auto", "cudnn"):
             raise ValueError(
                 "expected use_cudnn='auto' or False with an engine other than 'cudnn'; "
@@ -170,16 +173,13 @@ def choose(engine: str, call: Call) -> Choice:
             )
         engine, asked = "cudnn", "use_cudnn=True"
     refusals = {name: _refusal(name, call) for name in BACKENDS}
-    if engine == "auto":
-        scope = _SCOPE.get()
-        if scope is None and not call.training and _may_leave_the_process():
-            refusals = dict.fromkeys(
-                BACKENDS,
-                "this graph may be exported, and a file can't hold an engine "
-                "(see lstm_keras.engine_scope)",
-            )
-        elif scope not in (None, "auto"):
-            engine, asked = scope, f"engine_scope({scope!r})"
+    if scope is None and not call.training and _may_leave_the_process():
+        reason = (
+            "this graph may be exported, and a file can't hold an engine; trace it "
+            "under lstm_keras.engine_scope('loop') to export it, or under "
+            "engine_scope('auto') if it stays in this process"
+        )
+        refusals = {name: refusal or reason for name, refusal in refusals.items()}
     able = [name for name, why in refusals.items() if why is None]
     if engine == "auto":
         taken, others = next(iter(able), LOOP), "an engine before it can do the same"
