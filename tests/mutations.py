@@ -37,9 +37,10 @@ LOOP = ("tests/test_layer.py", "-k", "loop and holes and not unrolled")
 ENGINE = ("tests/test_layer.py", "-k", "(xla or scan) and holes")
 NAN = ("tests/test_call_arguments.py", "-k", "influence_neither")
 CELL_STATES = ("tests/test_layer_options.py", "-k", "every_cell_state_and and holes")
+LAST_CELL_STATE = ("tests/test_layer_options.py", "-k", "last_cell_state_comes")
 LEARNED_STATE = ("tests/test_layer_options.py", "-k", "learned_initial_state_and")
 XLA_DROPOUT = ("tests/test_layer_options.py", "-k", "recurrent_dropout_of_an_engine")
-SECOND = ("tests/test_engines.py", "-k", "second_derivative")
+SECOND = ("tests/test_engines.py", "-k", "second_derivative and True-True-True")
 
 
 @dataclass(frozen=True)
@@ -269,7 +270,7 @@ LAYER = [
     ),
     (
         "c for the last h out of an engine",
-        CELL_STATES,
+        LAST_CELL_STATE,
         "_run_engine",
         JOINED,
         JOINED.replace("states", "states[::-1]"),

@@ -868,7 +868,7 @@ GPUS = [
             (
                 str(options),
                 lambda folder, options=options: options,
-                f"expected a call that {name}={options[name]!r} can do; .*needs a GPU",
+                f"{name}={options[name]!r} cannot run this layer: .*needs a GPU",
             )
             for options in ({"engine": "cudnn"}, {"use_cudnn": True})
             for name in options
@@ -880,7 +880,7 @@ GPUS = [
             (
                 "--engine cudnn",
                 lambda folder: "--data embedded --engine cudnn",
-                "^error: expected a call that engine='cudnn' can do; .*needs a GPU",
+                "^error: engine='cudnn' cannot run this layer: .*needs a GPU",
             )
         ],
         SystemExit,

@@ -160,10 +160,9 @@ def break_loop(monkeypatch):
 def break_engine(monkeypatch):
     run = engines.run
 
-    def broken(engine, sequences, mask, states, *weights_and_more):
-        *weights, return_sequences = weights_and_more
-        weights = map(swapped, weights)
-        return run(engine, sequences, mask, states, *weights, return_sequences)
+    def broken(engine, sequences, mask, states, weights, *more):
+        weights = engines.Weights(*map(swapped, weights))
+        return run(engine, sequences, mask, states, weights, *more)
 
     monkeypatch.setattr(engines, "run", broken)
     return ENGINES[0]

@@ -457,7 +457,7 @@ def test_a_finished_run_is_not_replaced_unless_asked_to(start, made_up):
         (["--learning-rates", "0"], "expected learning rates"),
         (["--learning-rates", "nan"], "expected learning rates"),
         (["--learning-rates", "inf"], "expected learning rates"),
-        (["--engine", "scan"], "expected a call that engine='scan' can do"),
+        (["--engine", "scan"], "engine='scan' cannot run this layer"),
     ],
 )
 def test_what_can_not_be_is_refused_before_any_work(
