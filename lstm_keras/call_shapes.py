@@ -1,9 +1,9 @@
 """Checks of the arguments that a recurrent layer is called with."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 STATEFUL_BATCH = "expected batches of the size that the stateful layer was built with"
 
@@ -25,10 +25,17 @@ def check_batch(batch: int | None, built_with: int) -> None:
         raise ValueError(f"{STATEFUL_BATCH}, {built_with}; received one of {batch}")
 
 
-def check_initial_state(shapes: Sequence[tuple], batch: int | None, units: int) -> None:
+def check_initial_state(states: Any, batch: int | None, units: int) -> None:
     """Raise a ValueError if the states are not `[h, c]`, `(batch or 1, units)`."""
+    states = states if isinstance(states, (list, tuple)) else [states]
+    # Of what has no shape, the type.
+    shapes = [
+        tuple(state.shape) if hasattr(state, "shape") else type(state).__name__
+        for state in states
+    ]
     fits = len(shapes) == 2 and all(
-        len(shape) == 2
+        isinstance(shape, tuple)
+        and len(shape) == 2
         and _may_be(shape[1], units)
         and (_may_be(shape[0], 1) or _may_be(shape[0], batch))
         for shape in shapes
@@ -36,8 +43,21 @@ def check_initial_state(shapes: Sequence[tuple], batch: int | None, units: int) 
     if not fits:
         raise ValueError(
             "expected initial_state to be [h, c], each of shape (batch, units) = "
-            f"{(batch, units)} or (1, {units}); received shapes {list(shapes)}"
+            f"{(batch, units)} or (1, {units}); received shapes {shapes}"
         )
+
+
+def as_one_mask(mask: Any) -> Any:
+    """Return a mask that has a shape: Keras may put it into a list, users rows of bool.
+
+    Returns:
+        None if there is none.
+    """
+    if keras.tree.is_nested(mask):
+        leaves = keras.tree.flatten(mask)
+        if leaves and all(leaf is None or hasattr(leaf, "shape") for leaf in leaves):
+            mask = leaves[0]
+    return mask if mask is None or hasattr(mask, "shape") else np.asarray(mask)
 
 
 def check_mask(shape: tuple, batch: int | None, time: int | None) -> None:
@@ -58,38 +78,26 @@ def check_mask(shape: tuple, batch: int | None, time: int | None) -> None:
         )
 
 
-def checked_when_run(tensor: Any, sizes: Sequence[tuple], message: str) -> Any:
-    """Check sizes that TensorFlow does not know before the graph runs.
+def sized_as(tensor: Any, sizes: tuple, message: str) -> Any:
+    """Return a tensor, behind a check of sizes that TensorFlow knew no earlier.
 
     Args:
-        tensor: What is computed only if the sizes fit.
-        sizes: For each size its tensor, its axis, and the size expected: an int, or
-            tensor and axis.
-        message: The beginning of the error's message, which goes on with both sizes.
-
-    Returns:
-        The tensor. On other backends all sizes are known.
+        tensor: What has to have the sizes along its first axes.
+        sizes: The sizes, ints or scalar tensors.
+        message: The beginning of the error's message, which goes on with the sizes.
     """
-    if keras.backend.backend() != "tensorflow":
+    count = len(sizes)
+    are_known = all(isinstance(size, int) for size in (*tensor.shape[:count], *sizes))
+    if are_known or keras.backend.backend() != "tensorflow":
         return tensor
     import tensorflow as tf
 
-    def size(one, axis):
-        known = one.shape[axis]
-        return tf.shape(one)[axis] if known is None else known
-
-    checks = []
-    for one, axis, expected in sizes:
-        pair = (
-            size(one, axis),
-            expected if isinstance(expected, int) else size(*expected),
-        )
-        if not all(isinstance(value, int) for value in pair):
-            checks.append(tf.debugging.assert_equal(*pair, message=message))
-    if not checks:
-        return tensor
-    with tf.control_dependencies(checks):
-        return tf.identity(tensor)
+    actual = tf.shape(tensor)
+    check = tf.debugging.assert_equal(actual[:count], [*sizes], message=message)
+    with tf.control_dependencies([check]):
+        # XLA leaves assertions out. A reshaping into another number of elements it
+        # refuses, too.
+        return tf.reshape(tensor, [*sizes, *tf.unstack(actual)[count:]])
 
 
 def _may_be(size: Any, expected: Any) -> bool:

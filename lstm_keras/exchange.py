@@ -9,13 +9,10 @@ import keras
 from keras import ops
 
 from lstm_keras.cell import LSTMCell
-from lstm_keras.layer import LSTM
+from lstm_keras.layer import LSTM, NOT_IN_KERAS
 
 _TO_CUSTOM = {keras.layers.LSTM: LSTM, keras.layers.LSTMCell: LSTMCell}
 _TO_BUILTIN = {ours: builtin for builtin, ours in _TO_CUSTOM.items()}
-
-# Arguments of our layer that change what it computes, and that Keras's does not have.
-_ONLY_OURS = ("learn_initial_state", "return_cell_states")
 
 # What Keras raises of an object that it can't copy; OSError: a lambda without source.
 _NO_COPY = (NotImplementedError, OSError, TypeError, ValueError)
@@ -155,7 +152,7 @@ def _check_options(layers, classes):
         f"{path} ({option}=True)"
         for path, layer in layers
         if type(layer) is LSTM and LSTM in classes
-        for option in _ONLY_OURS
+        for option in sorted({*NOT_IN_KERAS} - {"engine"})
         if getattr(layer, option)
     ]
     if used:

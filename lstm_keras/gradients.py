@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from lstm_keras import equations
-from lstm_keras.engines import engine_scope
+from lstm_keras.engines import in_process
 from lstm_keras.inside import (
     LSTM_CELLS,
     ByLayer,
@@ -89,8 +89,7 @@ def gradient_flow(
     layers = recurrent_layers(model, STATE_CELLS)
     loss = _loss(model, loss)
     passes, zeros, outputs = _zero_states(model, layers, inputs)
-    # Keras makes the variables of a compiled loss when it is first computed.
-    loss(targets, outputs)
+    _make_loss_variables(model, lambda: loss(targets, outputs))
 
     def total_loss(*zeros):
         of_passes = iter(zeros)
@@ -102,6 +101,19 @@ def gradient_flow(
         (path, _layer_flow(layers[path], gradient))
         for path, gradient in zip(passes, gradients(total_loss, zeros), strict=True)
     )
+
+
+def _make_loss_variables(model: keras.Model, loss: Callable) -> None:
+    """Let Keras make a compiled loss's variables, which it does at the first call.
+
+    They are those of metrics, which such a call changes; they are put back.
+    """
+    before = {
+        id(v): ops.convert_to_numpy(v) for v in getattr(model, "metrics_variables", ())
+    }
+    loss()
+    for variable in getattr(model, "metrics_variables", ()):
+        variable.assign(before.get(id(variable), ops.zeros_like(variable)))
 
 
 def _layer_flow(layer: keras.layers.RNN, gradient: np.ndarray) -> LayerFlow:
@@ -141,7 +153,7 @@ def _tensorflow_gradients(function, tensors):
 
     @tf.function(autograph=False)
     def compiled(*tensors):
-        with engine_scope("auto"), tf.GradientTape() as tape:
+        with in_process(), tf.GradientTape() as tape:
             tape.watch(tensors)
             value = function(*tensors)
         return tape.gradient(

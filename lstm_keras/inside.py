@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import operator
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from lstm_keras.call_shapes import check_sequences
 from lstm_keras.cell import LSTMCell
 
 # Cells with the equations of `LSTMCell`; a subclass may have changed them.
@@ -40,10 +42,11 @@ class ByLayer(Mapping[str, Found]):
             self._by_path[path if count == 1 else f"{path}#{count}"] = found
 
     def __getitem__(self, key: str | int) -> Found:
-        if isinstance(key, int):
-            if not -len(self) <= key < len(self):
+        if not isinstance(key, str):
+            position = operator.index(key)
+            if not -len(self) <= position < len(self):
                 raise IndexError(f"expected one of {len(self)} passes; received {key}")
-            return list(self._by_path.values())[key]
+            return list(self._by_path.values())[position]
         if key not in self._by_path:
             raise KeyError(f"expected one of {list(self)}; received {key!r}")
         return self._by_path[key]
@@ -85,16 +88,23 @@ class Call:
 def layers_within(
     layer: keras.Layer, path: str = ""
 ) -> Iterator[tuple[str, keras.Layer]]:
-    """Yield path and layer of all layers inside of a model or a layer.
+    """Yield path and layer of all layers inside of a model or a layer, each once.
 
     Args:
         layer: The model or layer.
         path: Its own path; a layer's path is the names on the way, joined by "/".
     """
-    for child in _children(layer):
-        inner_path = f"{path}/{child.name}" if path else child.name
-        yield inner_path, child
-        yield from layers_within(child, inner_path)
+    seen = {id(layer)}
+
+    def inside(layer, path):
+        for child in _children(layer):
+            if id(child) not in seen:
+                seen.add(id(child))
+                inner_path = f"{path}/{child.name}" if path else child.name
+                yield inner_path, child
+                yield from inside(child, inner_path)
+
+    yield from inside(layer, path)
 
 
 def build(model: keras.Layer, inputs: Any, batch_size: int) -> None:
@@ -112,14 +122,16 @@ def build(model: keras.Layer, inputs: Any, batch_size: int) -> None:
         raise ValueError(
             f"expected a Keras model or layer; received {type(model).__name__}"
         )
-    if model.built:
-        return
     every = [model, *(layer for _, layer in layers_within(model))]
+    recurrent = [layer for layer in every if isinstance(layer, keras.layers.RNN)]
+    if all(layer.built for layer in (model, *recurrent)):
+        return
     stateful = any(getattr(layer, "stateful", False) for layer in every)
 
     def symbol(array):
         rows = min(len(array), batch_size) if stateful else None
-        dtype = keras.backend.standardize_dtype(array.dtype)
+        is_text = getattr(array.dtype, "kind", None) in ("U", "S", "O")
+        dtype = "string" if is_text else keras.backend.standardize_dtype(array.dtype)
         return keras.KerasTensor((rows, *array.shape[1:]), dtype)
 
     model(keras.tree.map_structure(symbol, inputs))
@@ -136,10 +148,9 @@ def recurrent_layers(
     own_path = "" if isinstance(model, keras.Model) else model.name
     every = {own_path: model} if own_path else {}
     for path, layer in layers_within(model, own_path):
-        if all(layer is not other for other in every.values()):
-            while path in every:  # as subclassed models may call two layers
-                path += "_"
-            every[path] = layer
+        while path in every:  # as subclassed models may call two layers
+            path += "_"
+        every[path] = layer
     found = {
         path: layer
         for path, layer in every.items()
@@ -165,6 +176,7 @@ def as_arrays(data: Any) -> Any:
     """
     leaves = keras.tree.flatten(data)
     for leaf in leaves:
+        check_sequences(leaf)
         is_number_or_text = isinstance(leaf, (int, float, str, bytes))
         if not is_number_or_text and not hasattr(leaf, "__array__"):
             raise ValueError(
@@ -270,6 +282,8 @@ def _interceptor(path: str, layer: keras.layers.RNN, on_call: Callable) -> Calla
     def inner_loop(sequences, initial_state, mask, training=False):
         if keras.tree.is_nested(mask):
             mask = mask[0]
+        if not keras.backend.is_float_dtype(sequences.dtype):
+            sequences = ops.cast(sequences, layer.compute_dtype)
 
         def loop(states, **attributes):
             one = _altered(layer, **attributes)

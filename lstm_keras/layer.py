@@ -33,21 +33,18 @@ _CELL_ARGUMENTS = (
 
 
 # Arguments that Keras's layer does not have, with their defaults.
-_NOT_IN_KERAS = {
+NOT_IN_KERAS = {
     "engine": "auto",
     "return_cell_states": False,
     "learn_initial_state": False,
 }
 
 
-def _only(mask):
-    """Return the mask, which Keras may put into a list."""
-    return mask[0] if keras.tree.is_nested(mask) else mask
-
-
 def _as_boolean(mask):
-    """Return a mask as `(batch, time)` of bool."""
-    mask = ops.cast(_only(mask), "bool")
+    """Return a mask as `(batch, time)` of bool, or None."""
+    if mask is None:
+        return None
+    mask = ops.cast(mask, "bool")
     return ops.squeeze(mask, axis=-1) if len(mask.shape) == 3 else mask
 
 
@@ -118,14 +115,17 @@ class LSTM(keras.layers.RNN):
             a file in `lstm_keras/engines`, which gives the same results faster and is
             an error where it can't; or `"auto"`, the first engine that can, or else
             the loop. `explain_engine()` tells which. `lstm_keras.engine_scope` decides
-            for all layers, and tells what exporters get.
+            for all layers, and tells what exporters get. Forward-mode differentiation
+            on JAX and torch (`jvp`, `jacfwd`) needs `"loop"`.
         return_cell_states: Return the cell state `c` beside the output `h`, in the
             output's shape: with `return_sequences` that of every step. At masked steps
-            `c` is what `h` is: repeated, or zero.
+            `c` is what `h` is: repeated, or zero. (The attribute `return_state` is
+            then True, for `keras.layers.Bidirectional`, which asks it.)
         learn_initial_state: Begin with two trainable vectors, `initial_h` and
             `initial_c`, `(1, units)`, broadcast over the batch, instead of zeros;
             they start at zero. A call with an `initial_state` does not use them. Not
-            with `stateful`.
+            with `stateful`. In `weights` they come before those of the cell, so weights
+            of a layer without them go to `layer.cell.set_weights`.
         **kwargs: Arguments of `keras.layers.Layer` (`name`, `dtype`, `trainable`), and
             Keras's undocumented `implementation`, which changes nothing here.
 
@@ -300,7 +300,7 @@ class LSTM(keras.layers.RNN):
         self, sequences: Any, initial_state: Any = None, mask: Any = None, **kwargs: Any
     ) -> Any:
         """Return shape and dtype of what a call on symbolic tensors returns."""
-        self._check_call(sequences, initial_state, mask)
+        self._check_call(sequences, initial_state, call_shapes.as_one_mask(mask))
         return super().compute_output_spec(
             sequences, initial_state=initial_state, mask=mask, **kwargs
         )
@@ -325,8 +325,9 @@ class LSTM(keras.layers.RNN):
         training: bool = False,
     ) -> Any:
         """Run the cell over the time axis."""
+        mask = call_shapes.as_one_mask(mask)
         self._check_call(sequences, initial_state, mask)
-        sequences = self._check_sizes_when_run(sequences, mask)
+        sequences, mask = self._checked_when_run(sequences, mask)
         if initial_state is not None:
             shape = ops.shape(sequences)[0], self.units
             initial_state = [ops.broadcast_to(state, shape) for state in initial_state]
@@ -356,7 +357,7 @@ class LSTM(keras.layers.RNN):
         With `return_cell_states` the outputs are `h` and `c` joined along the last
         axis.
         """
-        mask = None if mask is None else _as_boolean(mask)
+        mask = _as_boolean(call_shapes.as_one_mask(mask))
         engine = self.explain_engine(training=training).engine
         if engine != engines.LOOP:
             return self._run_engine(engine, sequences, initial_state, mask, training)
@@ -408,7 +409,6 @@ class LSTM(keras.layers.RNN):
                 recurrent_dropout=bool(training and self.recurrent_dropout),
                 unroll=self.unroll,
                 use_cudnn=self.use_cudnn,
-                training=training,
             ),
         )
 
@@ -482,7 +482,7 @@ class LSTM(keras.layers.RNN):
     def get_initial_state(self, batch_size: Any) -> list:
         """Return `[h, c]`, each `(batch_size, units)`: zeros, or what was learned."""
         shape, dtype = (batch_size, self.units), self.cell.compute_dtype
-        if not self.learn_initial_state:
+        if not self.learn_initial_state or not self.built:
             return [ops.zeros(shape, dtype) for _ in range(2)]
         return [
             ops.broadcast_to(ops.cast(state, dtype), shape)
@@ -505,7 +505,7 @@ class LSTM(keras.layers.RNN):
             # Left out if they are the default, so that Keras's layer takes the rest.
             **{
                 name: getattr(self, name)
-                for name, default in _NOT_IN_KERAS.items()
+                for name, default in NOT_IN_KERAS.items()
                 if getattr(self, name) != default
             },
         }
@@ -522,26 +522,23 @@ class LSTM(keras.layers.RNN):
         if self.stateful and self.states:
             call_shapes.check_batch(batch, self.states[0].shape[0])
         if initial_state is not None:
-            shapes = [tuple(state.shape) for state in keras.tree.flatten(initial_state)]
-            call_shapes.check_initial_state(shapes, batch, self.units)
+            call_shapes.check_initial_state(initial_state, batch, self.units)
         if mask is not None:
-            call_shapes.check_mask(_only(mask).shape, batch, time)
+            call_shapes.check_mask(mask.shape, batch, time)
 
-    def _check_sizes_when_run(self, sequences, mask):
-        """Return the sequences, behind checks of what was not known before."""
+    def _checked_when_run(self, sequences, mask):
+        """Return sequences and mask, behind checks of what was not known before."""
         if self.stateful:
-            sequences = call_shapes.checked_when_run(
-                sequences,
-                [(sequences, 0, self.states[0].shape[0])],
-                call_shapes.STATEFUL_BATCH,
+            sequences = call_shapes.sized_as(
+                sequences, self.states[0].shape[:1], call_shapes.STATEFUL_BATCH
             )
         if mask is not None:
-            sequences = call_shapes.checked_when_run(
-                sequences,
-                [(_only(mask), axis, (sequences, axis)) for axis in (0, 1)],
+            mask = call_shapes.sized_as(
+                mask,
+                ops.shape(sequences)[:2],
                 "expected a mask (batch, time) of the sequences' batch and time",
             )
-        return sequences
+        return sequences, mask
 
     units = _of_cell("units")
     activation = _of_cell("activation")

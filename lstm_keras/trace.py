@@ -207,7 +207,10 @@ def _tracer(model: keras.Layer) -> _Tracer:
 
 
 def _config(layer: keras.Layer) -> str:
-    return repr(layer.get_config())
+    try:
+        return repr(layer.get_config())
+    except NotImplementedError:  # a layer of one's own need not have one
+        return ""
 
 
 def _variables(model: keras.Layer) -> tuple[list, list]:
@@ -217,7 +220,11 @@ def _variables(model: keras.Layer) -> tuple[list, list]:
     """
     every = [model, *(layer for _, layer in layers_within(model))]
     stateful = [x for x in every if isinstance(x, keras.layers.RNN) and x.stateful]
-    states = {id(state): state for layer in stateful for state in layer.states}
+    states = {
+        id(state): state
+        for layer in stateful
+        for state in keras.tree.flatten(layer.states)
+    }
     others = {id(v): v for v in model.variables if id(v) not in states}
     return list(others.values()), list(states.values())
 

@@ -93,6 +93,32 @@ def test_a_mask_whose_shape_is_known_at_run_time_only_is_refused_then(shape, eng
         function(x, np.ones(shape, bool))
 
 
+@only_tensorflow
+@every_engine
+@pytest.mark.parametrize("shape", [(2, 1), (1, 6), (2, 5)])
+def test_xla_refuses_a_mask_of_another_size_as_well(shape, engine):
+    import tensorflow as tf
+
+    layer = built(engine=engine)
+    signature = [
+        tf.TensorSpec((None, None, FEATURES)),
+        tf.TensorSpec((None, None), tf.bool),
+    ]
+    function = tf.function(
+        lambda x, m: layer(x, mask=m), input_signature=signature, jit_compile=True
+    )
+    x = normal(2, 6, FEATURES).astype("float32")
+    with engine_scope("auto"), pytest.raises(tf.errors.InvalidArgumentError):
+        function(x, np.ones(shape, bool))
+
+
+@every_engine
+def test_a_mask_may_be_rows_of_python_numbers(engine):
+    layer, x = built(engine=engine), inputs_and_states()[0]
+    mask = normal(BATCH, TIME, seed=5) > 0
+    assert_all_close([layer(x, mask=mask.tolist())], [layer(x, mask=mask)])
+
+
 @every_engine
 def test_a_mask_with_an_axis_for_features_is_taken_as_keras_takes_it(engine):
     layer, x = built(engine=engine), inputs_and_states()[0]
@@ -198,6 +224,14 @@ def test_an_initial_state_of_one_row_is_broadcast(engine):
     assert_all_close(gradients, [*of_weights, *sums])
 
 
+@pytest.mark.parametrize(
+    "states", [{"h": 1, "c": 2}, [None, None], [[1], [2]]], ids=str
+)
+def test_what_is_no_initial_state_is_refused(states):
+    with pytest.raises(ValueError, match=r"expected initial_state to be \[h, c\]"):
+        built()(inputs_and_states()[0], initial_state=states)
+
+
 @only_tensorflow
 def test_an_initial_state_of_a_batch_size_known_at_run_time_is_broadcast():
     import tensorflow as tf
@@ -300,6 +334,18 @@ def test_a_last_smaller_batch_of_a_stateful_model_is_refused_by_its_size(engine)
             match="expected batches of the size that the stateful layer was built with",
         ):
             model.fit(x, y, batch_size=BATCH, verbose=0)
+
+
+@only_tensorflow
+def test_xla_refuses_a_last_smaller_batch_of_a_stateful_model_as_well():
+    import tensorflow as tf
+
+    layer = LSTM(UNITS, stateful=True, activation="relu")
+    model = keras.Sequential([keras.Input(batch_shape=(BATCH, TIME, FEATURES)), layer])
+    model.compile("sgd", "mse", jit_compile=True)
+    x = normal(BATCH + 1, TIME, FEATURES)
+    with pytest.raises((ValueError, tf.errors.InvalidArgumentError)):
+        model.predict(x, batch_size=BATCH, verbose=0)
 
 
 def test_masks_and_states_are_checked_before_the_weights_are_used():

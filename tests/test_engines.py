@@ -515,6 +515,24 @@ def test_a_second_derivative_of_xla_is_that_of_the_loop(masked, training, in_gra
 
 
 @only_tensorflow
+@pytest.mark.parametrize("shape", [(3, None), (None, None)])
+def test_a_second_derivative_with_recurrent_dropout_is_that_of_the_loop(shape):
+    import tensorflow as tf
+
+    pair = layer_pair("xla", recurrent_dropout=0.3, dropout=0.2, seed=3)
+    x = tf.constant(inputs_and_states()[0], tf.float32)
+    signature = [tf.TensorSpec((*shape, FEATURES))]
+
+    def second(layer):
+        weights = [variable.value for variable in layer.trainable_variables]
+        function = partial(penalty_gradients, layer, weights=weights, training=True)
+        return tf.function(lambda x: function(x), input_signature=signature)(x)
+
+    with engine_scope("auto"):
+        assert_all_close(*map(second, pair))
+
+
+@only_tensorflow
 def test_a_model_trains_with_a_gradient_penalty():
     import tensorflow as tf
 
@@ -743,22 +761,31 @@ def test_the_loop_is_taken_where_a_graph_may_be_exported_and_the_reason_is_given
         "predict": "xla",
         "eager": "xla",
         "graph": "loop",
-        "graph in training": "xla",
+        "graph in training": "loop",
         "scope": "xla",
     }
     assert "may be exported" in choices["graph"].passed_over["xla"]
 
 
 @only_tensorflow
-def test_an_engine_chosen_by_name_is_exported_by_the_loop_or_not_at_all(tmp_path):
-    model = classifier("xla")
-    with pytest.raises(ValueError, match=r"engine='xla' cannot run .*engine_scope"):
-        model.export(str(tmp_path / "model"), verbose=False)
-    assert not (tmp_path / "model" / "saved_model.pb").exists()
-    with engine_scope("loop"):
-        model.export(str(tmp_path / "model"), verbose=False)
-    saved = (tmp_path / "model" / "saved_model.pb").read_bytes()
-    assert b"XlaMustCompile" not in saved
+def test_an_engine_chosen_by_name_and_a_call_in_training_are_exported_by_the_loop(
+    tmp_path,
+):
+    class Inner(keras.layers.Layer):
+        """Of its output Keras infers the shape in a graph of its own."""
+
+        def __init__(self):
+            super().__init__()
+            self.recurrent = LSTM(UNITS, engine="xla", dropout=0.2)
+
+        def call(self, x):
+            return self.recurrent(x, training=True)
+
+    x = keras.Input((None, FEATURES))
+    model = keras.Model(x, Inner()(x))
+    model(np.ones((2, 3, FEATURES)))
+    model.export(str(tmp_path), verbose=False)
+    assert b"XlaMustCompile" not in (tmp_path / "saved_model.pb").read_bytes()
 
 
 @every_engine
@@ -820,9 +847,8 @@ model.fit(batches(), verbose=0)
 
 
 LENGTHS = """
-import keras, numpy as np, tensorflow as tf
-from lstm_keras import LSTM
-model = keras.Sequential([LSTM(4), keras.layers.Dense(1)])
+import keras, lstm_keras, numpy as np, tensorflow as tf
+model = keras.Sequential([lstm_keras.LSTM(4), keras.layers.Dense(1)])
 model.compile("sgd", "mse")
 for length in (5, 9, 17, 33, 65, *range(6, 66, 4)):
     x = np.ones((8, length, 3), "float32")
@@ -838,7 +864,11 @@ for length in (5, 9, 17, 33, 65, *range(6, 66, 4)):
         ("model.train_on_batch(x, np.ones((8, 1)))", 2 * 3),
         ("model(x)", 3),
         # Every graph knows its length, and the first that is not tiny is kept.
-        ("tf.function(lambda: model(x, training=True))()", 4),
+        (
+            "with lstm_keras.engine_scope('auto'): "
+            "tf.function(lambda: model(x, training=True))()",
+            4,
+        ),
     ],
     ids=["train_on_batch", "eager", "a graph for each"],
 )

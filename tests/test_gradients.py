@@ -643,3 +643,20 @@ def test_the_compiled_losses_of_several_outputs_are_weighted_as_in_training():
     (expected,) = gradient_flow(model, x, targets, by_hand).values()
     np.testing.assert_allclose(found.h, expected.h, rtol=1e-4)
     np.testing.assert_allclose(found.c, expected.c, rtol=1e-4)
+
+
+def test_the_metrics_of_a_compiled_model_stay_as_they_are():
+    x = keras.Input((6, 4))
+    h = keras.layers.LSTM(3, name="memory")(x)
+    outputs = {name: keras.layers.Dense(1, name=name)(h) for name in "ab"}
+    model = keras.Model(x, outputs)
+    model.compile("sgd", {"a": "mse", "b": "mae"})
+    inputs = np.random.default_rng(0).normal(size=(2, 6, 4)).astype("float32")
+    targets = {name: np.ones((2, 1), "float32") for name in "ab"}
+    model.train_on_batch(inputs, targets)
+    before = [ops.convert_to_numpy(v) for v in model.metrics_variables]
+    assert any(np.any(value) for value in before)
+    lstm_keras.gradient_flow(model, inputs, targets)
+    after = [ops.convert_to_numpy(v) for v in model.metrics_variables]
+    for value, expected in zip(after, before, strict=True):
+        np.testing.assert_array_equal(value, expected)

@@ -1039,3 +1039,58 @@ def test_an_activation_given_after_a_trace_is_seen():
     np.testing.assert_allclose(
         trace_gates(model, x)[0].h[:, -1], ops.convert_to_numpy(model(x)), rtol=1e-5
     )
+
+
+# Unusual models and inputs.
+
+
+@pytest.mark.parametrize("dtype", ["int32", "bool"])
+def test_whole_numbers_are_traced_as_the_layer_takes_them(dtype):
+    layer = lstm_keras.LSTM(3, return_sequences=True)
+    x = np.random.default_rng(0).integers(0, 2, (2, 6, 4)).astype(dtype)
+    layer(x)
+    forward = lstm_forward(x.astype("float64"), *layer.get_weights())
+    trace = lstm_keras.trace_gates(layer, x)[0]
+    for name in "ifgoch":
+        np.testing.assert_allclose(
+            getattr(trace, name), getattr(forward, name), atol=1e-5
+        )
+
+
+class WithoutConfiguration(keras.layers.Layer):
+    def __init__(self, something):
+        super().__init__()
+        self.something = something
+
+    def call(self, x):
+        return x
+
+
+def test_other_layers_may_be_stateful_stacks_or_have_no_configuration():
+    x = keras.Input(batch_shape=(2, 6, 4))
+    cells = [keras.layers.LSTMCell(3), keras.layers.LSTMCell(3)]
+    y = keras.layers.RNN(cells, stateful=True, return_sequences=True)(x)
+    y = WithoutConfiguration(object())(y)
+    model = keras.Model(x, lstm_keras.LSTM(3, return_sequences=True)(y))
+    inputs = np.random.default_rng(0).normal(size=(2, 6, 4)).astype("float32")
+    trace = lstm_keras.trace_gates(model, inputs)[0]
+    np.testing.assert_allclose(trace.h, model.predict(inputs, verbose=0), atol=1e-5)
+
+
+class Nested(keras.layers.Layer):
+    """Layers one inside of the other, found by two ways each."""
+
+    def __init__(self, depth):
+        super().__init__()
+        self.inner = Nested(depth - 1) if depth else lstm_keras.LSTM(3)
+
+    def call(self, x):
+        return self.inner(x)
+
+
+def test_every_layer_is_walked_through_once():
+    layer = Nested(40)
+    x = np.ones((2, 6, 4), "float32")
+    layer(x)
+    (trace,) = lstm_keras.trace_gates(layer, x).values()
+    assert trace.h.shape == (2, 6, 3)

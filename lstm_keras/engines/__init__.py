@@ -77,7 +77,6 @@ class Call:
         recurrent_dropout: Whether states are dropped in this call.
         unroll: Whether the loop over time is to be unrolled.
         use_cudnn: `"auto"`, True or False.
-        training: Whether this is a call in training.
     """
 
     plain_cell: bool
@@ -86,7 +85,6 @@ class Call:
     recurrent_dropout: bool
     unroll: bool
     use_cudnn: bool | str
-    training: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,25 +113,19 @@ def engine_scope(engine: str) -> Iterator[None]:
     A layer decides when it is called, in a compiled function while that is traced. The
     scope holds for the current thread.
 
-    On TensorFlow a file can't hold an engine. Where a graph is built for
-    inference outside of Keras's `fit`, `evaluate` and `predict`, it may be on its way
-    into one, through whatever exporter. There layers with `engine="auto"` take the loop
-    by themselves, and those with another engine raise an error. So `model.export`,
-    `tf.saved_model.save` and tf2onnx need no scope, unless an engine was chosen by
-    name:
-
-        with lstm_keras.engine_scope("loop"):
-            model.export("folder")
-
-    A `tf.function` of your own that stays in the process takes the fastest engine
-    under `engine_scope("auto")`:
+    On TensorFlow a file can't hold an engine, and a graph that is built outside of
+    Keras's `fit`, `evaluate` and `predict` may be on its way into one. There every
+    layer takes the loop, so `model.export`, `tf.saved_model.save` and tf2onnx write
+    files that run anywhere. In a `tf.function` of your own that stays in the process,
+    a training step for instance, layers take their engines under
+    `engine_scope("auto")`:
 
         with lstm_keras.engine_scope("auto"):
-            predict = tf.function(model).get_concrete_function(signature)
+            train_step(x, y)  # the first call, which traces the tf.function
 
     Args:
         engine: A name that every layer takes instead of its own `engine`; or `"auto"`:
-            its own, also in graphs that might have been exported.
+            its own, also in graphs that might be exported.
 
     Raises:
         ValueError: There is no such engine.
@@ -144,6 +136,13 @@ def engine_scope(engine: str) -> Iterator[None]:
         yield
     finally:
         _SCOPE.reset(token)
+
+
+@contextlib.contextmanager
+def in_process() -> Iterator[None]:
+    """Say inside of the `with` block that graphs are not exported."""
+    with engine_scope(_SCOPE.get() or "auto"):
+        yield
 
 
 def check_name(engine: str) -> None:
@@ -173,13 +172,6 @@ def choose(engine: str, call: Call) -> Choice:
             )
         engine, asked = "cudnn", "use_cudnn=True"
     refusals = {name: _refusal(name, call) for name in BACKENDS}
-    if scope is None and not call.training and _may_leave_the_process():
-        reason = (
-            "this graph may be exported, and a file can't hold an engine; trace it "
-            "under lstm_keras.engine_scope('loop') to export it, or under "
-            "engine_scope('auto') if it stays in this process"
-        )
-        refusals = {name: refusal or reason for name, refusal in refusals.items()}
     able = [name for name, why in refusals.items() if why is None]
     if engine == "auto":
         taken, others = next(iter(able), LOOP), "an engine before it can do the same"
@@ -187,6 +179,8 @@ def choose(engine: str, call: Call) -> Choice:
         taken, others = engine, f"{asked} was asked for"
     else:
         raise ValueError(f"{asked} cannot run this layer: {refusals[engine]}")
+    if taken != LOOP and scope is None and _may_leave_the_process():
+        taken, others = LOOP, "this graph may be exported: see lstm_keras.engine_scope"
     passed_over = {
         name: refusals.get(name) or others
         for name in (*BACKENDS, LOOP)

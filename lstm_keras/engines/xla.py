@@ -119,8 +119,8 @@ def _in_shares(kind, training):
         def shared(tensor, more_steps=0):
             return tf.split(_padded(tensor, more_rows, more_steps), shares)
 
-        # Of the constants only a mask has a time axis, and it comes first.
-        steps_of_constants = [more_steps * kind.masked, 0]
+        # Of the constants only a mask, which comes first, has a time axis.
+        steps_of_constants = [more_steps] * kind.masked + [0] * kind.dropped
         constants = map(shared, constants, steps_of_constants)
         parts = [shared(x, more_steps), shared(h), shared(c), *constants]
         results = [
@@ -161,16 +161,14 @@ def _size(tensor, axis):
 
 def _program_length(kind, time):
     """Return for how many steps, at least `time`, a program is compiled."""
-    known = _known_lengths(kind)
-    if isinstance(time, int) and time > LENGTHS[0] and not known:
-        known.append(time)
-    return _rounded_up(time, np.array(sorted({*LENGTHS, *known}), np.int32))
+    if isinstance(time, int) and time > LENGTHS[0]:
+        _FIRST_LENGTH.setdefault(kind, time)
+    lengths = {*LENGTHS, _FIRST_LENGTH.get(kind, LENGTHS[0])}
+    return _rounded_up(time, np.array(sorted(lengths), np.int32))
 
 
-@functools.lru_cache(MOST_COMPILED)
-def _known_lengths(kind):
-    """Return a list for the first length of this kind that a graph knows."""
-    return []
+# Of each kind the first length that a graph knew.
+_FIRST_LENGTH: dict[Kind, int] = {}
 
 
 def _rounded_up(size, sizes):
@@ -215,7 +213,7 @@ def _share(kind, training, constants, inputs):
     """
 
     @tf.custom_gradient
-    def run(*inputs):
+    def forward(*inputs):
         given = _detached(constants, inputs)
         if training:
             results, stored = _program(_forward, kind)(*given)
@@ -230,14 +228,14 @@ def _share(kind, training, constants, inputs):
 
         return results, gradient
 
-    return run(*inputs)
+    return forward(*inputs)
 
 
 def _gradient(kind, constants, inputs, stored, d_results):
     """Return the gradients of the inputs; theirs is TensorFlow's, of the same loop."""
 
     @tf.custom_gradient
-    def run(*inputs_and_d):
+    def first(*inputs_and_d):
         inputs, d_results = inputs_and_d[: len(INPUTS)], inputs_and_d[len(INPUTS) :]
 
         def second(*upstream):
@@ -253,7 +251,7 @@ def _gradient(kind, constants, inputs, stored, d_results):
         dx = tf.transpose(dx, [1, 0, 2])
         return [dx, dh, dc, *parts[:2], parts[2][0]], second
 
-    return run(*inputs, *d_results)
+    return first(*inputs, *d_results)
 
 
 def _detached(*groups):
