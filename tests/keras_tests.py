@@ -25,6 +25,9 @@ import patterns
 import pytest
 from forks import in_a_fork
 
+# Not an installed one.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 FILES = (
     "lstm_test.py",
     "bidirectional_test.py",
