@@ -113,7 +113,7 @@ def _make_loss_variables(model: keras.Model, loss: Callable) -> None:
     }
     loss()
     for variable in getattr(model, "metrics_variables", ()):
-        variable.assign(before.get(id(variable), ops.zeros_like(variable)))
+        variable.assign(before.get(id(variable), np.zeros(variable.shape)))
 
 
 def _layer_flow(layer: keras.layers.RNN, gradient: np.ndarray) -> LayerFlow:
