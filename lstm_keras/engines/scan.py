@@ -81,13 +81,35 @@ def _step(x, mask, dropout, h, c, kernel, recurrent_kernel, bias):
 
 
 def _product(inputs, kernel, dropout):
-    """Return `inputs @ kernel`, each of the four parts with its own dropout."""
+    """Return `inputs @ kernel`, each of the four parts with its own dropout.
+
+    Args:
+        inputs: `(…, batch, columns)`.
+        kernel: `(columns, 4 * units)`.
+        dropout: Factors `(4, batch, columns)`, or None.
+    """
     if dropout is None:
         return inputs @ kernel
-    # (4, …, batch, columns) @ (4, columns, units)
-    dropped = dropout.reshape(4, *[1] * (inputs.ndim - 2), *inputs.shape[-2:]) * inputs
+    parts = zip(dropout, jnp.split(kernel, 4, axis=-1), strict=True)
+    return jnp.concatenate([(inputs * drop) @ k for drop, k in parts], axis=-1)
+
+
+def _inputs_back(dz, transposed, dropout):
+    """Return the gradient of `_product` by its inputs, from the kernel's transpose."""
+    if dropout is None:
+        return dz @ transposed
+    parts = jnp.split(dz, 4, axis=-1), jnp.split(transposed, 4), dropout
+    return sum((d @ k) * drop for d, k, drop in zip(*parts, strict=True))
+
+
+def _kernel_back(inputs, dz, dropout):
+    """Return the gradient of `_product` by its kernel, summed over all steps."""
+    if dropout is None:
+        inputs, dz = (t.reshape(-1, t.shape[-1]) for t in (inputs, dz))
+        return inputs.T @ dz
+    parts = zip(dropout, jnp.split(dz, 4, axis=-1), strict=True)
     return jnp.concatenate(
-        [d @ k for d, k in zip(dropped, jnp.split(kernel, 4, -1), strict=True)], -1
+        [_kernel_back(inputs * drop, d, None) for drop, d in parts], axis=-1
     )
 
 
@@ -97,10 +119,7 @@ def _backward(wanted, stored, gradients):
     x_dropout, h_dropout = dropout or (None, None)
     h_before = jnp.concatenate([h0[None], hidden[:-1]])
     c_before = jnp.concatenate([c0[None], cells[:-1]])
-    # The transposes of the products, which are linear in both arguments.
-    h_back = jax.linear_transpose(
-        lambda h: _product(h, recurrent_kernel, h_dropout), h0
-    )
+    transposed = recurrent_kernel.T
 
     def step(later, inputs):
         dh, dc = later
@@ -110,9 +129,9 @@ def _backward(wanted, stored, gradients):
         dz, dc_before = equations.backward(dh, dc, gates, c_before, jnp.tanh(c))
         dz = jnp.concatenate(dz, axis=-1)
         if mask is None:
-            return (*h_back(dz), dc_before), dz
+            return (_inputs_back(dz, transposed, h_dropout), dc_before), dz
         dz = jnp.where(mask, dz, 0)
-        dh = h_back(dz)[0] + jnp.where(mask, 0, dh)
+        dh = _inputs_back(dz, transposed, h_dropout) + jnp.where(mask, 0, dh)
         return (dh, jnp.where(mask, dc_before, dc)), dz
 
     (dh, dc), dz = lax.scan(
@@ -121,13 +140,16 @@ def _backward(wanted, stored, gradients):
         (mask, d_hidden, d_cells, gates, c_before, cells),
         reverse=True,
     )
-    _, x_back = jax.vjp(lambda x, k: _product(x, k, x_dropout), x, kernel)
-    d_x, d_kernel = x_back(dz)
-    (d_recurrent_kernel,) = jax.linear_transpose(
-        lambda k: _product(h_before, k, h_dropout), recurrent_kernel
-    )(dz)
-    d_bias = dz.sum(axis=(0, 1))
-    return d_x, None, None, dh, dc, d_kernel, d_recurrent_kernel, d_bias
+    return (
+        _inputs_back(dz, kernel.T, x_dropout),
+        None,  # of the mask and the dropout
+        None,
+        dh,
+        dc,
+        _kernel_back(x, dz, x_dropout),
+        _kernel_back(h_before, dz, h_dropout),
+        dz.sum(axis=(0, 1)),
+    )
 
 
 _lstm.defvjp(_forward, _backward)
