@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 STATEFUL_BATCH = "expected batches of the size that the stateful layer was built with"
 
@@ -58,6 +59,15 @@ def as_one_mask(mask: Any) -> Any:
         if leaves and all(leaf is None or hasattr(leaf, "shape") for leaf in leaves):
             mask = leaves[0]
     return mask if mask is None or hasattr(mask, "shape") else np.asarray(mask)
+
+
+def as_boolean_mask(mask: Any) -> Any:
+    """Return a mask as `(batch, time)` of bool, or None."""
+    mask = as_one_mask(mask)
+    if mask is None:
+        return None
+    mask = ops.cast(mask, "bool")
+    return ops.squeeze(mask, axis=-1) if len(mask.shape) == 3 else mask
 
 
 def check_mask(shape: tuple, batch: int | None, time: int | None) -> None:

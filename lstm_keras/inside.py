@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from lstm_keras.call_shapes import check_sequences
+from lstm_keras.call_shapes import as_boolean_mask, check_sequences
 from lstm_keras.cell import LSTMCell
 
 # Cells with the equations of `LSTMCell`; a subclass may have changed them.
@@ -280,8 +280,7 @@ def _interceptor(path: str, layer: keras.layers.RNN, on_call: Callable) -> Calla
     """Return an `inner_loop` for the layer that asks `on_call`."""
 
     def inner_loop(sequences, initial_state, mask, training=False):
-        if keras.tree.is_nested(mask):
-            mask = mask[0]
+        mask = as_boolean_mask(mask)
         if not keras.backend.is_float_dtype(sequences.dtype):
             sequences = ops.cast(sequences, layer.compute_dtype)
 
@@ -290,10 +289,7 @@ def _interceptor(path: str, layer: keras.layers.RNN, on_call: Callable) -> Calla
             return type(layer).inner_loop(one, sequences, states, mask, training)
 
         states = keras.tree.flatten(initial_state)
-        steps = None if mask is None else ops.cast(mask, "bool")
-        if steps is not None and len(steps.shape) == 3:  # (batch, time, 1)
-            steps = ops.squeeze(steps, axis=-1)
-        return on_call(Call(path, layer, sequences, states, steps, loop))
+        return on_call(Call(path, layer, sequences, states, mask, loop))
 
     return inner_loop
 

@@ -40,14 +40,6 @@ NOT_IN_KERAS = {
 }
 
 
-def _as_boolean(mask):
-    """Return a mask as `(batch, time)` of bool, or None."""
-    if mask is None:
-        return None
-    mask = ops.cast(mask, "bool")
-    return ops.squeeze(mask, axis=-1) if len(mask.shape) == 3 else mask
-
-
 class _JoinedStates:
     """A cell whose output and only state is `h` and `c` of an `LSTMCell`, joined."""
 
@@ -357,7 +349,7 @@ class LSTM(keras.layers.RNN):
         With `return_cell_states` the outputs are `h` and `c` joined along the last
         axis.
         """
-        mask = _as_boolean(call_shapes.as_one_mask(mask))
+        mask = call_shapes.as_boolean_mask(mask)
         engine = self.explain_engine(training=training).engine
         if engine != engines.LOOP:
             return self._run_engine(engine, sequences, initial_state, mask, training)

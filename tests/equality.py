@@ -20,6 +20,20 @@ BATCH, TIME, FEATURES, UNITS = 3, 7, 4, 5
 ENGINES = [name for name in engines.BACKENDS if speed_layers.can(name)]
 HAS_CUDNN = "cudnn" in ENGINES
 
+# The engines, and the loop both ways, each with the layer's arguments.
+WAYS = {
+    "loop": {"engine": "loop"},
+    "unrolled loop": {"engine": "loop", "unroll": True},
+    **{name: {"engine": name} for name in ENGINES},
+}
+MASKS = {
+    "none": None,
+    "right": ["1111111", "1111000", "1000000"],
+    "left": ["1111111", "0001111", "0000001"],
+    "holes": ["0110101", "1001010", "0010110"],
+    "a fully masked row": ["1111111", "0000000", "1001110"],
+}
+
 # Relative to the largest expected element. Half precision: a few units in the last
 # place, since rounding errors of the steps add up. cuDNN's sigmoid and tanh are exact
 # to about 1e-5.
@@ -29,6 +43,12 @@ TOLERANCES = {
     "mixed_float16": 4 * 2.0**-10,
     "mixed_bfloat16": 4 * 2.0**-7,
 }
+
+
+def as_mask(name):
+    """A mask `(BATCH, TIME)` by its name in `MASKS`, or None."""
+    rows = MASKS[name]
+    return None if rows is None else np.array([[s == "1" for s in row] for row in rows])
 
 
 def normal(*shape, seed=0):

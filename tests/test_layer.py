@@ -17,10 +17,13 @@ from equality import (
     ENGINES,
     FEATURES,
     HAS_CUDNN,
+    MASKS,
     TIME,
     TOLERANCES,
     UNITS,
+    WAYS,
     adding_weights,
+    as_mask,
     assert_all_close,
     double_precision,
     inputs_and_states,
@@ -51,23 +54,10 @@ NOT_DEFAULT = {
     "use_cudnn": False,
     "zero_output_for_mask": True,
 }
-MASKS = {
-    "none": None,
-    "right": ["1111111", "1111000", "1000000"],
-    "left": ["1111111", "0001111", "0000001"],
-    "holes": ["0110101", "1001010", "0010110"],
-    "a fully masked row": ["1111111", "0000000", "1001110"],
-}
 LAYERS = (LSTM, keras.layers.LSTM)
 # `keras.ops.matmul` of float64 gives float32 on JAX and torch (keras issue 23704), so
 # there both layers are equal to each other, but not as exact as the reference.
 FLOAT64_OF_KERAS = "float64" if BACKEND == "tensorflow" else "float32"
-# The ways through a sequence, each with the layer's arguments.
-WAYS = {
-    "loop": {"engine": "loop"},
-    "unrolled loop": {"engine": "loop", "unroll": True},
-    **{name: {"engine": name} for name in ENGINES},
-}
 every_mask = pytest.mark.parametrize("mask", MASKS)
 every_way = pytest.mark.parametrize("way", WAYS)
 rolled_ways = pytest.mark.parametrize("way", ["loop", *ENGINES])
@@ -77,13 +67,6 @@ not_on_torch = pytest.mark.skipif(
 only_tensorflow = pytest.mark.skipif(
     BACKEND != "tensorflow", reason="only TensorFlow has tf.function"
 )
-
-
-def as_mask(name):
-    rows = MASKS[name]
-    if rows is None:
-        return None
-    return np.array([[step == "1" for step in row] for row in rows])
 
 
 def run(layer, mask=None, training=False):

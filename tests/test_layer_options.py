@@ -14,8 +14,11 @@ from equality import (
     BATCH,
     ENGINES,
     FEATURES,
+    MASKS,
     TIME,
     UNITS,
+    WAYS,
+    as_mask,
     assert_all_close,
     double_precision,
     inputs_and_states,
@@ -29,27 +32,10 @@ from equality import (
 from lstm_keras import LSTM, LSTMCell, to_builtin, trace_gates
 from lstm_keras.reference import lstm_backward, lstm_forward
 
-PATHS = {
-    "loop": {"engine": "loop"},
-    "unrolled loop": {"engine": "loop", "unroll": True},
-    **{name: {"engine": name} for name in ENGINES},
-}
-MASKS = {
-    "none": None,
-    "right": ["1111111", "1111000", "1000000"],
-    "left": ["1111111", "0001111", "0000001"],
-    "holes": ["0110101", "1001010", "0010110"],
-    "a fully masked row": ["1111111", "0000000", "1001110"],
-}
-every_path = pytest.mark.parametrize("path", PATHS)
+every_path = pytest.mark.parametrize("path", WAYS)
 every_mask = pytest.mark.parametrize("mask", MASKS)
 # Engines that can drop the hidden state.
 DROPPING = [name for name in ENGINES if name in ("xla", "scan")]
-
-
-def as_mask(name):
-    rows = MASKS[name]
-    return None if rows is None else np.array([[s == "1" for s in row] for row in rows])
 
 
 def built(**arguments):
@@ -127,7 +113,7 @@ def test_every_cell_state_and_its_gradients_equal_the_reference(
             go_backwards=go_backwards,
             zero_output_for_mask=zero_output_for_mask,
             dtype="float64",
-            **PATHS[path],
+            **WAYS[path],
         )
         found = run(layer, inputs_and_states(), mask=mask)
         expected = reference_of_every_cell_state(layer, mask)
@@ -139,7 +125,7 @@ def test_every_cell_state_and_its_gradients_equal_the_reference(
 
 @every_path
 def test_the_last_cell_state_comes_beside_the_last_output(path):
-    layer = built(return_cell_states=True, **PATHS[path])
+    layer = built(return_cell_states=True, **WAYS[path])
     x, h0, c0 = inputs_and_states()
     mask = as_mask("right")
     forward = lstm_forward(x, *layer.get_weights(), h0=h0, c0=c0, mask=mask)
@@ -202,7 +188,7 @@ def test_bidirectional_returns_the_cell_states_of_both_directions(return_state):
 @every_path
 def test_a_learned_initial_state_and_its_gradient_equal_the_reference(path, mask):
     mask = as_mask(mask)
-    layer = built(return_state=True, learn_initial_state=True, **PATHS[path])
+    layer = built(return_state=True, learn_initial_state=True, **WAYS[path])
     h0, c0, *weights = layer.get_weights()
     assert h0.shape == c0.shape == (1, UNITS)
     x = inputs_and_states()[0]

@@ -46,7 +46,7 @@ BACKENDS = {
 LOOP = "loop"
 NAMES = ("auto", LOOP, *BACKENDS)
 
-# What `engine_scope` asks of layers with engine="auto"; None outside of every scope.
+# What `engine_scope` asks of every layer; None outside of all scopes.
 _SCOPE: contextvars.ContextVar[str | None] = contextvars.ContextVar(
     "engine_scope", default=None
 )
