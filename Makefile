@@ -9,23 +9,23 @@ QUIETLY = --disable-pip-version-check --quiet
 LOWEST ?= .venv-lowest
 
 # The files that run on every backend.
-LAYER_TESTS = tests/test_reference.py tests/test_cell.py tests/test_layer.py \
-	tests/test_layer_options.py tests/test_call_arguments.py \
-	tests/test_compaction.py tests/test_engines.py tests/test_inside.py tests/test_trace.py \
-	tests/test_gradients.py tests/test_attribution.py tests/test_exchange.py \
-	tests/test_torch_weights.py tests/test_losses.py tests/test_language_model.py \
-	tests/test_generation.py tests/test_leaks.py tests/test_keeper.py \
-	tests/test_data_parallel.py
+LAYER_TESTS = tests/lstm_keras/test_reference.py tests/lstm_keras/test_cell.py tests/lstm_keras/test_layer.py \
+	tests/lstm_keras/test_layer_options.py tests/lstm_keras/test_call_arguments.py \
+	tests/lstm_keras/engines/test_compaction.py tests/lstm_keras/engines/test_engines.py tests/lstm_keras/interpret/test_hooks.py tests/lstm_keras/interpret/test_trace.py \
+	tests/lstm_keras/interpret/test_gradients.py tests/lstm_keras/interpret/test_attribution.py tests/lstm_keras/convert/test_builtin.py \
+	tests/lstm_keras/convert/test_pytorch.py tests/lstm_keras/language_model/test_losses.py tests/lstm_keras/language_model/test_model.py \
+	tests/lstm_keras/language_model/test_generation.py tests/lstm_keras/test_leaks.py tests/experiments/common/test_keeper.py \
+	tests/experiments/common/test_data_parallel.py
 
 # They need the extra onnx, and skip without it.
-ONNX_TESTS = tests/test_onnx_export.py
+ONNX_TESTS = tests/lstm_keras/test_onnx_export.py
 
 # What tells most about a version: equality with its Keras, scores, figures, and an
 # experiment; not the longest tests of the engines, nor how much memory a training takes,
 # which is TensorFlow's business, too.
-LOWEST_TESTS = tests/test_cell.py tests/test_layer.py tests/test_engines.py \
-	tests/test_evaluation.py tests/test_plots_comparison.py tests/test_jobs.py \
-	tests/test_imdb_sentiment.py -k "not agrees and not memory and not many_shapes"
+LOWEST_TESTS = tests/lstm_keras/test_cell.py tests/lstm_keras/test_layer.py tests/lstm_keras/engines/test_engines.py \
+	tests/lstm_keras/evaluation/test_classification.py tests/lstm_keras/plots/test_comparison.py tests/experiments/common/test_jobs.py \
+	tests/experiments/test_imdb_sentiment.py -k "not agrees and not memory and not many_shapes"
 
 # Most of the time goes into compiling small models, which one core does at a time.
 IN_TWO = --numprocesses 2 --dist loadfile
@@ -66,14 +66,14 @@ test-lowest: $(LOWEST)/.installed
 
 # Wrong equations, one at a time: the tests must notice each.
 test-mutations: $(VENV)/.backends
-	$(BIN)/python tests/mutations.py
-	KERAS_BACKEND=jax $(BIN)/python tests/mutations.py
+	$(BIN)/python -m tests.mutations
+	KERAS_BACKEND=jax $(BIN)/python -m tests.mutations
 
 # Keras's own tests of its LSTM, on ours.
 test-keras: $(VENV)/.backends
-	$(BIN)/python tests/keras_tests.py
-	KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=true $(BIN)/python tests/keras_tests.py
-	KERAS_BACKEND=torch $(BIN)/python tests/keras_tests.py
+	$(BIN)/python -m tests.keras_tests
+	KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=true $(BIN)/python -m tests.keras_tests
+	KERAS_BACKEND=torch $(BIN)/python -m tests.keras_tests
 
 coverage: $(VENV)/.installed
 	$(BIN)/python -m coverage report --fail-under=95

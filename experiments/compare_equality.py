@@ -234,7 +234,7 @@ def run_layer(
     import keras
     from keras import ops
 
-    from lstm_keras.gradients import gradients
+    from lstm_keras.interpret.gradients import gradients
 
     layer.build((BATCH, STEPS, FEATURES))
     arrays = [array.astype(layer.variable_dtype) for array in problem.arrays]

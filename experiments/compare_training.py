@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from experiments import intervals, recurrent, runner, sentiment
+from experiments import recurrent, runner, sentiment
+from lstm_keras.evaluation import intervals
 
 # What is compared after the training, each with how a result is read.
 OUTCOMES = {
@@ -47,7 +48,7 @@ def parity(settings) -> dict:
         `paired_difference` returns, none if no seed was finished; and `ending`, a
         sentence on how it ended early, or empty.
     """
-    from lstm_keras.datasets import load_reviews
+    from lstm_keras.datasets.reviews import load_reviews
 
     both = model_settings(settings)
     with runner.stage(f"Loading the reviews ({settings.data})"):

@@ -5,7 +5,7 @@ Imports Keras: scripts import this file inside functions.
 
 import numpy as np
 
-from experiments.batches import EpochBatches
+from lstm_keras.preprocessing.batches import EpochBatches
 
 
 class EvenBatches(EpochBatches):

@@ -57,7 +57,7 @@ def read_sentence(run, text: str) -> dict:
     import numpy as np
 
     import lstm_keras
-    from lstm_keras.attribution import METHODS
+    from lstm_keras.interpret.attribution import METHODS
 
     ids, words = run.read(text)
     if len(words) < 2:  # a START alone

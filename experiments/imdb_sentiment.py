@@ -81,7 +81,7 @@ def run(settings: Settings, command: str) -> Path:
                 make_deterministic()
             import keras
 
-            from lstm_keras.datasets import load_reviews
+            from lstm_keras.datasets.reviews import load_reviews
         keras.config.set_dtype_policy(settings.dtype)
         devices = data_parallel.devices(settings)
         engine = recurrent.engine(settings)
@@ -174,7 +174,7 @@ def evaluate_baselines(settings: Settings, reviews, quick: bool) -> tuple[list, 
         The results, and a sentence on how they ended early, empty if they did not: an
         interruption leaves out the rest.
     """
-    from lstm_keras.evaluation import majority_baseline, tfidf_baseline
+    from lstm_keras.evaluation.classification import majority_baseline, tfidf_baseline
 
     train, test = reviews.train, reviews.test
     results = [majority_baseline(train.labels, test.labels)]
@@ -222,7 +222,7 @@ def write_run(
     folder: Path, config: dict, reviews, vocabulary, trained, best, metrics
 ) -> None:
     """Write every file of the run into the folder."""
-    from lstm_keras.evaluation import confident_mistakes
+    from lstm_keras.evaluation.classification import confident_mistakes
 
     write_json(folder / "config.json", config)
     write_json(folder / "metrics.json", metrics)

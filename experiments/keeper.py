@@ -9,8 +9,8 @@ import time
 import keras
 
 from experiments import checkpoint
-from experiments.batches import WARM_UP, EpochBatches
 from experiments.training import DivergedError, Kept
+from lstm_keras.preprocessing.batches import WARM_UP, EpochBatches
 
 # What callbacks know of a training, by their classes.
 _REMEMBERED = {

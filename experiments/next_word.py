@@ -35,9 +35,9 @@ from experiments.runner import configuration, option
 from experiments.whole_files import write_csv, write_json
 
 if TYPE_CHECKING:
-    from lstm_keras.corpora import Corpus
-    from lstm_keras.language_evaluation import TokenScores
-    from lstm_keras.language_model import LanguageModel
+    from lstm_keras.datasets.corpora import Corpus
+    from lstm_keras.evaluation.language import TokenScores
+    from lstm_keras.language_model.model import LanguageModel
 
 EXPERIMENT = "next_word"
 
@@ -323,7 +323,7 @@ def run(settings: Settings, command: str) -> Path:
                 make_deterministic()
             import keras
 
-            from lstm_keras.corpora import load_text
+            from lstm_keras.datasets.corpora import load_text
         keras.config.set_dtype_policy(settings.dtype)
         devices = data_parallel.devices(settings, of_text=True)
         engine = recurrent.engine(settings)
@@ -441,9 +441,9 @@ def train_on(
     """Train on so many devices; see `train`."""
     import keras
 
-    from experiments import next_word_training
     from experiments.even_batches import EvenBatches
-    from lstm_keras.language_model import LanguageModelTrainer, start_at_unigrams
+    from lstm_keras.language_model import training as next_word_training
+    from lstm_keras.language_model.model import LanguageModelTrainer, start_at_unigrams
 
     keras.utils.set_random_seed(settings.seed)
     size = len(corpus.vocabulary)
@@ -494,7 +494,7 @@ def train_on(
 
 def score(settings: Settings, corpus: "Corpus", parts: "LanguageModel") -> list:
     """Return what the model says of the training and of the held-out text."""
-    from experiments import next_word_training
+    from lstm_keras.language_model import training as next_word_training
 
     with runner.stage("Scoring every token"):
         return [
@@ -507,7 +507,7 @@ def score(settings: Settings, corpus: "Corpus", parts: "LanguageModel") -> list:
 
 def train_sample(settings: Settings, corpus: "Corpus"):
     """Return the beginning of the training text, whole sentences."""
-    from lstm_keras.preprocessing import END
+    from lstm_keras.preprocessing.vocabulary import END
 
     if len(corpus.train) <= TRAIN_SAMPLE:
         return corpus.train
@@ -517,13 +517,13 @@ def train_sample(settings: Settings, corpus: "Corpus"):
 
 def training_data(settings: Settings, corpus: "Corpus") -> tuple:
     """Return batches to train on, and batches to evaluate on or `None`."""
-    from experiments.next_word_training import (
+    from lstm_keras.language_model.training import (
         EVALUATION_BATCH,
         PrefixBatches,
         SentenceBatches,
         StreamWindows,
     )
-    from lstm_keras.next_word import sentences
+    from lstm_keras.preprocessing.next_word import sentences
 
     size = settings.batch_size
     if settings.stream:
@@ -554,7 +554,7 @@ def optimizer(settings: Settings, batches):
 
 def build(settings: Settings, vocabulary: int) -> "LanguageModel":
     """Return the model of the settings, for so many ids."""
-    from lstm_keras.language_model import build_language_model
+    from lstm_keras.language_model.model import build_language_model
 
     make = recurrent.recurrent_layer(settings)
     units = [settings.units] * settings.layers
@@ -585,8 +585,8 @@ def evaluate(settings: Settings, corpus: "Corpus", trained: Trained) -> list[dic
     One entry per model: its name, and the results on the training text (of a long one
     the beginning) and on the held-out text, or `None` where there is none.
     """
-    from lstm_keras.language_evaluation import evaluate_language_model
-    from lstm_keras.ngrams import KneserNeyTrigram, UnigramModel
+    from lstm_keras.evaluation.language import evaluate_language_model
+    from lstm_keras.evaluation.ngrams import KneserNeyTrigram, UnigramModel
 
     def result(name: str, train_scores, held_out_scores) -> dict:
         both = {"train": train_scores, "held_out": held_out_scores}

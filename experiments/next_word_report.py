@@ -63,7 +63,8 @@ def figures(corpus, trained, metrics: dict) -> dict:
         trained: The model's fit and scores.
         metrics: What `metrics.json` holds.
     """
-    from lstm_keras import language_evaluation, plots
+    from lstm_keras import plots
+    from lstm_keras.evaluation import language as language_evaluation
 
     scores = trained.held_out_scores or trained.train_scores
     text = TEXTS["held_out" if trained.held_out_scores else "train"]
@@ -103,7 +104,7 @@ def figures(corpus, trained, metrics: dict) -> dict:
 
 def neighbours(corpus, trained) -> list[dict]:
     """Return for some words the words with the most similar vectors."""
-    from lstm_keras.language_evaluation import nearest_neighbours
+    from lstm_keras.evaluation.language import nearest_neighbours
 
     words = corpus.vocabulary.words
     chosen = [

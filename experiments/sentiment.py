@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
-    from lstm_keras.evaluation import ClassificationResult
+    from lstm_keras.evaluation.classification import ClassificationResult
 
 NAMED_DATA = ("auto", "keras", "embedded")
 
@@ -305,7 +305,7 @@ def build_model(settings: Settings, input_dim: int, steps: int):
 
 def examples(split, settings: Settings, input_dim: int) -> Examples:
     """Return a split as the model reads it."""
-    from lstm_keras.preprocessing import limit_ids, pad
+    from lstm_keras.preprocessing.vocabulary import limit_ids, pad
 
     ids = limit_ids(pad(split.ids, settings.maxlen), input_dim)
     return Examples(ids, split.labels)
@@ -323,9 +323,9 @@ def train_one(
     import keras
     import numpy as np
 
-    from experiments.batches import ExampleBatches
     from experiments.even_batches import EvenBatches
-    from lstm_keras.evaluation import evaluate_classification
+    from lstm_keras.evaluation.classification import evaluate_classification
+    from lstm_keras.preprocessing.batches import ExampleBatches
 
     keras.utils.set_random_seed(seed)
     order = np.random.default_rng(seed).permutation(len(train.ids))

@@ -85,7 +85,7 @@ def page(metrics: dict, settings: dict, pictures: Sequence, mistakes: Sequence) 
         metrics: What `metrics.json` holds.
         settings: What `config.json` holds.
         pictures: PNG bytes and caption of each figure.
-        mistakes: The `lstm_keras.evaluation.Mistake`s to show.
+        mistakes: The `lstm_keras.evaluation.classification.Mistake`s to show.
     """
     data = metrics["data"]
     parts = [

@@ -70,7 +70,7 @@ def engine(name: str) -> dict:
 
 def small_text(source: str):
     """Return the small text, every word of it in the vocabulary, nothing held out."""
-    from lstm_keras.corpora import load_text
+    from lstm_keras.datasets.corpora import load_text
 
     limit = None
     if source == "auto":
@@ -83,7 +83,7 @@ def best_accuracy(ids) -> float:
     """Return what no model can exceed: equal prefixes may go on in different ways."""
     from collections import Counter, defaultdict
 
-    from lstm_keras.next_word import sentences
+    from lstm_keras.preprocessing.next_word import sentences
 
     nexts = defaultdict(Counter)
     for sentence in sentences(ids):
@@ -108,15 +108,15 @@ def measure_learning(corpus, form: str, goal: float, epochs: int, seed: int) -> 
     """
     import keras
 
-    from experiments.next_word_training import PrefixBatches, SentenceBatches, score
     from lstm_keras import LSTM
-    from lstm_keras.language_evaluation import evaluate_language_model
-    from lstm_keras.language_model import (
+    from lstm_keras.evaluation.language import evaluate_language_model
+    from lstm_keras.language_model.model import (
         LanguageModelTrainer,
         build_language_model,
         start_at_unigrams,
     )
-    from lstm_keras.next_word import sentences
+    from lstm_keras.language_model.training import PrefixBatches, SentenceBatches, score
+    from lstm_keras.preprocessing.next_word import sentences
 
     keras.utils.set_random_seed(seed)
     size = len(corpus.vocabulary)
@@ -179,8 +179,8 @@ def measure_generation(lengths: Sequence[int], tokens: int = 100) -> dict[int, f
     import numpy as np
 
     from lstm_keras import LSTM
-    from lstm_keras.generation import Stepper
-    from lstm_keras.language_model import build_language_model
+    from lstm_keras.language_model.generation import Stepper
+    from lstm_keras.language_model.model import build_language_model
 
     lstm = LSTM(150, return_sequences=True, return_state=True)
     stepper = Stepper(build_language_model(10_000, 100, [lstm]).model)

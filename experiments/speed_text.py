@@ -26,7 +26,7 @@ print(time.perf_counter() - start)
 def text(settings) -> dict:
     """Time reviews to ids with every tokenizer and with others', and the start."""
     with runner.stage(f"Loading the reviews ({settings.data})"):
-        from lstm_keras.datasets import load_reviews
+        from lstm_keras.datasets.reviews import load_reviews
 
         reviews = load_reviews(settings.data, tokenizer="words")
     if reviews.note:
@@ -68,7 +68,7 @@ def measure_text(
 
     Ours first, then scikit-learn's analyser with a dictionary, and Keras's layer.
     """
-    from lstm_keras.tokenizers import TOKENIZERS
+    from lstm_keras.preprocessing.tokenizers import TOKENIZERS
 
     for tokenizer in TOKENIZERS:
         yield tokenizer, _ours(texts, maxlen, tokenizer)
@@ -77,7 +77,7 @@ def measure_text(
 
 
 def _ours(texts: list[str], maxlen: int, tokenizer: str) -> dict[str, Seconds]:
-    from lstm_keras.preprocessing import Vocabulary, pad
+    from lstm_keras.preprocessing.vocabulary import Vocabulary, pad
 
     building, vocabulary = _timed(lambda: Vocabulary.build(texts, tokenizer=tokenizer))
     encoding, _ = _timed(lambda: pad(vocabulary.encode_all(texts), maxlen))
@@ -88,7 +88,7 @@ def _scikit_learn(texts: list[str], maxlen: int) -> dict[str, Seconds]:
     import numpy as np
     from sklearn.feature_extraction.text import CountVectorizer
 
-    from lstm_keras.preprocessing import FIRST_WORD, OOV, pad
+    from lstm_keras.preprocessing.vocabulary import FIRST_WORD, OOV, pad
 
     analyze = CountVectorizer().build_analyzer()
 

@@ -4,9 +4,10 @@ import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from experiments import intervals, report, summary
+from experiments import report, summary
 from experiments.summary import Group, Trial
 from experiments.training import spread
+from lstm_keras.evaluation import intervals
 
 NUMBERS = ("seeds", "mean", "deviation", "95% bootstrap")
 

@@ -1,14 +1,20 @@
 """An LSTM for Keras, written from its equations, and instruments to see inside it."""
 
-from lstm_keras.attribution import attribute, decompose_phrases
+import importlib
+from types import ModuleType
+
 from lstm_keras.cell import LSTMCell
+from lstm_keras.convert import from_torch, to_builtin, to_custom, to_torch
 from lstm_keras.engines import engine_scope
-from lstm_keras.exchange import to_builtin, to_custom
-from lstm_keras.gradients import gradient_flow
+from lstm_keras.interpret import (
+    attribute,
+    decompose_phrases,
+    gradient_flow,
+    stream_gates,
+    trace_gates,
+)
 from lstm_keras.layer import LSTM
 from lstm_keras.runs import load_run
-from lstm_keras.torch_weights import from_torch, to_torch
-from lstm_keras.trace import stream_gates, trace_gates
 
 # The one place that says so: setup.cfg reads it from here.
 __version__ = "0.1.0"
@@ -28,3 +34,13 @@ __all__ = [
     "to_torch",
     "trace_gates",
 ]
+
+# Loaded when they are first asked for: matplotlib and scikit-learn take their time.
+_ON_DEMAND = ("datasets", "evaluation", "language_model", "plots", "preprocessing")
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import `lstm_keras.plots` and its like at their first use."""
+    if name in _ON_DEMAND:
+        return importlib.import_module(f"lstm_keras.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

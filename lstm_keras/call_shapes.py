@@ -16,7 +16,7 @@ def check_sequences(sequences: Any) -> None:
             "expected sequences padded to one length, (batch, time, features); "
             f"received a {type(sequences).__name__}. Call the layer with "
             "x.to_tensor() and "
-            "mask=lstm_keras.preprocessing.length_mask(x.row_lengths())"
+            "mask=lstm_keras.preprocessing.vocabulary.length_mask(x.row_lengths())"
         )
 
 

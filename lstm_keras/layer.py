@@ -127,7 +127,7 @@ class LSTM(keras.layers.RNN):
             broadcast over the batch.
         mask: Boolean `(batch, time)`. A `False` step leaves the states as they are, and
             what its inputs are, NaN included, has no influence.
-            `lstm_keras.preprocessing.length_mask` makes a mask of lengths.
+            `lstm_keras.preprocessing.vocabulary.length_mask` makes a mask of lengths.
         training: Whether dropout is active.
 
     Returns of a call:

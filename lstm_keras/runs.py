@@ -10,14 +10,15 @@ import keras
 import numpy as np
 
 import lstm_keras.layer  # noqa: F401  registers the layer, for load_model
-from lstm_keras.generation import (
+from lstm_keras.language_model.generation import (
     Sampling,
     Stepper,
     beam_search,
     most_probable,
     sample,
 )
-from lstm_keras.preprocessing import (
+from lstm_keras.preprocessing.tokenizers import tokenize
+from lstm_keras.preprocessing.vocabulary import (
     END,
     FIRST_WORD,
     OOV,
@@ -28,7 +29,6 @@ from lstm_keras.preprocessing import (
     check_whole,
     pad,
 )
-from lstm_keras.tokenizers import tokenize
 
 START_NAME = "[START]"
 

@@ -21,9 +21,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import patterns
 import pytest
-from forks import in_a_fork
+
+from tests.helpers import patterns
+from tests.helpers.forks import in_a_fork
 
 # Not an installed one.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

@@ -18,9 +18,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import patterns
 import pytest
-from forks import in_a_fork
+
+from tests.helpers import patterns
+from tests.helpers.forks import in_a_fork
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 COPIED = ("lstm_keras", "experiments", "tests", "setup.cfg")
@@ -31,16 +32,36 @@ LONGEST = 600
 
 # Arguments of pytest: the smallest parts of the suite that kill. Without a mutation
 # they must pass.
-STEP = ("tests/test_cell.py", "-k", "not drop")
-DROPOUT = ("tests/test_cell.py", "-k", "drop")
-LOOP = ("tests/test_layer.py", "-k", "loop and holes and not unrolled")
-ENGINE = ("tests/test_layer.py", "-k", "(xla or scan) and holes")
-NAN = ("tests/test_call_arguments.py", "-k", "influence_neither")
-CELL_STATES = ("tests/test_layer_options.py", "-k", "every_cell_state_and and holes")
-LAST_CELL_STATE = ("tests/test_layer_options.py", "-k", "last_cell_state_comes")
-LEARNED_STATE = ("tests/test_layer_options.py", "-k", "learned_initial_state_and")
-XLA_DROPOUT = ("tests/test_layer_options.py", "-k", "recurrent_dropout_of_an_engine")
-SECOND = ("tests/test_engines.py", "-k", "second_derivative and True-True-True")
+STEP = ("tests/lstm_keras/test_cell.py", "-k", "not drop")
+DROPOUT = ("tests/lstm_keras/test_cell.py", "-k", "drop")
+LOOP = ("tests/lstm_keras/test_layer.py", "-k", "loop and holes and not unrolled")
+ENGINE = ("tests/lstm_keras/test_layer.py", "-k", "(xla or scan) and holes")
+NAN = ("tests/lstm_keras/test_call_arguments.py", "-k", "influence_neither")
+CELL_STATES = (
+    "tests/lstm_keras/test_layer_options.py",
+    "-k",
+    "every_cell_state_and and holes",
+)
+LAST_CELL_STATE = (
+    "tests/lstm_keras/test_layer_options.py",
+    "-k",
+    "last_cell_state_comes",
+)
+LEARNED_STATE = (
+    "tests/lstm_keras/test_layer_options.py",
+    "-k",
+    "learned_initial_state_and",
+)
+XLA_DROPOUT = (
+    "tests/lstm_keras/test_layer_options.py",
+    "-k",
+    "recurrent_dropout_of_an_engine",
+)
+SECOND = (
+    "tests/lstm_keras/engines/test_engines.py",
+    "-k",
+    "second_derivative and True-True-True",
+)
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 import ast
 
 import keras
-import keras_tests
 import pytest
 
 import lstm_keras
+from tests import keras_tests
 
 
 class LSTM(lstm_keras.LSTM):

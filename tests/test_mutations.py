@@ -3,9 +3,10 @@
 import ast
 import dataclasses
 
-import mutations
-import patterns
 import pytest
+
+from tests import mutations
+from tests.helpers import patterns
 
 ONE_TEST = ("tests/test_cell.py", "-k", "textbook")
 HIDDEN = "H = O * TANH(C)"

@@ -8,7 +8,11 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from lstm_keras.evaluation import THRESHOLD, calibration_bins, check_predictions
+from lstm_keras.evaluation.classification import (
+    THRESHOLD,
+    calibration_bins,
+    check_predictions,
+)
 from lstm_keras.plots.parts import (
     calibration_figure,
     check_history,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from lstm_keras.language_evaluation import TokenScores, top_calibration
+from lstm_keras.evaluation.language import TokenScores, top_calibration
 from lstm_keras.plots.parts import (
     calibration_figure,
     check_history,

@@ -1,0 +1,29 @@
+"""Reviews and texts: real ones, a user's own, and embedded ones that need no files."""
+
+from lstm_keras.datasets.corpora import (
+    Corpus,
+    load_text,
+)
+from lstm_keras.datasets.embedded_reviews import (
+    generate_reviews,
+)
+from lstm_keras.datasets.reviews import (
+    Reviews,
+    Split,
+    load_embedded,
+    load_imdb,
+    load_reviews,
+    load_unlabelled,
+)
+
+__all__ = [
+    "Corpus",
+    "Reviews",
+    "Split",
+    "generate_reviews",
+    "load_embedded",
+    "load_imdb",
+    "load_reviews",
+    "load_text",
+    "load_unlabelled",
+]

@@ -1,0 +1,322 @@
+"""Texts to learn a language from, from wherever they lie, as flat arrays of ids."""
+
+import html
+import numbers
+import platform
+import re
+import sys
+from array import array
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import chain, count
+from pathlib import Path
+
+import numpy as np
+
+from lstm_keras.datasets.embedded_text import read_prose
+from lstm_keras.datasets.reviews import load_unlabelled
+from lstm_keras.datasets.text_files import paragraphs, read_lines
+from lstm_keras.preprocessing.tokenizers import TOKENIZERS, check_tokenizer
+from lstm_keras.preprocessing.vocabulary import (
+    END,
+    FIRST_WORD,
+    OOV,
+    Vocabulary,
+    check_whole,
+)
+
+_EMBEDDED_NOTE = (
+    "The embedded text comes with Python and differs from version to version: compare "
+    "results of the same one."
+)
+_BREAK = re.compile(r"\s*<br\s*/?>\s*", re.IGNORECASE)
+
+SPLITS = ("lines", "paragraphs", "stream")
+
+# A text may take most of the memory there is: it is held once, and what NumPy needs
+# several times as much for (int64 to count, masks) is done in pieces of so many tokens.
+PIECE = 1 << 20
+
+# `load_text` tells how far it is after each so many tokens.
+PROGRESS_STEP = 20_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """A text to learn from, a held-out one, and the vocabulary of the first.
+
+    Both are the ids of the words of each segment (a line or a paragraph) and `END`
+    after it, all in one array. No id is `PADDING` or `START`. The parts of a stream are
+    views of one array.
+
+    Attributes:
+        name: The text in words, such as "text (novel.txt)".
+        source: A path, "imdb" or "embedded".
+        train: int32 (tokens,).
+        held_out: int32 (tokens,), maybe empty.
+        vocabulary: The words of `train`.
+        split: "lines", "paragraphs" or "stream".
+        note: A line that the user should see, or "".
+    """
+
+    name: str
+    source: str
+    train: np.ndarray
+    held_out: np.ndarray
+    vocabulary: Vocabulary
+    split: str
+    note: str = ""
+
+    @property
+    def stream(self) -> bool:
+        """Whether the segments are one continuous text, not texts of their own."""
+        return self.split == "stream"
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """How often each id occurs in `train`, int64 (vocabulary,)."""
+        return _count(self.train, len(self.vocabulary))
+
+    @property
+    def facts(self) -> dict:
+        """Sizes: of each part its tokens (`END` among them), segments and OOV rate."""
+        parts = {
+            "train": self.counts,
+            "held_out": _count(self.held_out, len(self.vocabulary)),
+        }
+        facts = {}
+        for name, counts in parts.items():
+            tokens = int(counts.sum())
+            facts[name] = {
+                "tokens": tokens,
+                "segments": int(counts[END]),
+                "oov_rate": float(counts[OOV] / tokens) if tokens else None,
+            }
+        return {**facts, "vocabulary": len(self.vocabulary)}
+
+
+def load_text(
+    source: str | Path = "embedded",
+    *,
+    held_out: float = 0.1,
+    held_out_source: str | Path | None = None,
+    split: str = "lines",
+    tokenizer: str = "text",
+    min_count: int = 2,
+    max_vocab: int | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> Corpus:
+    """Loads a text as ids.
+
+    Memory is needed for four bytes a token and for the distinct words; held-out
+    segments that `seed` chooses take some more.
+
+    The text is split before its words are counted: a word that only the held-out part
+    has, as one that is too rare, is `OOV`. Words are ranked by their count in the
+    training part, of equal ones the first to occur there first.
+
+    Args:
+        source: "embedded", the documentation that comes with every Python; "imdb", the
+            unlabelled reviews of the archive or folder in `$LSTM_KERAS_DATA`, by number
+            and with a blank line after each; or a path for `text_files.read_lines`.
+        held_out: Share of the segments that is held out: segments chosen by `seed`, or
+            the end of the text if `split` is "stream"; 0 holds out none.
+        held_out_source: Another source, all of which is held out instead.
+        split: What a segment is. "lines": each line with a word in it. "paragraphs":
+            lines up to a blank one. "stream": each line, the blank ones too, of a text
+            that runs on from line to line.
+        tokenizer: A name of `TOKENIZERS`.
+        min_count: Least count of a word in the vocabulary.
+        max_vocab: Most ids, the `FIRST_WORD` special ones included.
+        limit: Most words read of a source; the rest is left out.
+        seed: Chooses the held-out segments.
+        progress: Is called with the number of tokens read of a source after each
+            `PROGRESS_STEP`.
+
+    Raises:
+        FileNotFoundError: There is no such source.
+        ValueError: A bad argument, a file that cannot be read, or too little text.
+    """
+    _check_options(held_out, split, tokenizer, min_count, max_vocab, limit, seed)
+    words: dict[str, int] = defaultdict(count(FIRST_WORD).__next__)
+    read = partial(
+        _read,
+        words=words,
+        split=split,
+        tokenizer=tokenizer,
+        limit=limit,
+        progress=progress,
+    )
+    name, train = read(source)
+    if len(train) - _segments(train) < 2:
+        raise ValueError(f"expected a text of two words or more; received {name}")
+    if held_out_source is None:
+        train, rest = _divide(train, held_out, seed, block=split == "stream")
+    else:
+        other, rest = read(held_out_source)
+        name = f"{name}, held out {other}"
+        if not len(rest):
+            raise ValueError(f"expected words in the held-out text; received {other}")
+    train_words, new_ids = _rank(train, list(words), min_count, max_vocab)
+    if not train_words:
+        raise ValueError(
+            f"expected words with a count of {min_count} or more in the training part; "
+            f"received {name}"
+        )
+    for ids in chain(_pieces(train), _pieces(rest)):
+        ids[:] = new_ids[ids]
+    return Corpus(
+        name=name,
+        source=str(source),
+        train=train,
+        held_out=rest,
+        vocabulary=Vocabulary(train_words, tokenizer),
+        split=split,
+        note=_EMBEDDED_NOTE if source == "embedded" else "",
+    )
+
+
+def _check_options(held_out, split, tokenizer, min_count, max_vocab, limit, seed):
+    check_tokenizer(tokenizer)
+    if split not in SPLITS:
+        raise ValueError(f"expected a split of {list(SPLITS)}; received {split!r}")
+    if (
+        isinstance(held_out, bool)
+        or not isinstance(held_out, numbers.Real)
+        or not 0 <= held_out < 1
+    ):
+        raise ValueError(f"expected held_out in [0, 1); received {held_out!r}")
+    check_whole("min_count", min_count, 1)
+    check_whole("seed", seed, 0)
+    if max_vocab is not None:
+        check_whole("max_vocab", max_vocab, FIRST_WORD + 1)
+    if limit is not None:
+        check_whole("limit", limit, 2)
+
+
+def _read(
+    source: str | Path,
+    words: dict[str, int],
+    split: str,
+    tokenizer: str,
+    limit: int | None,
+    progress: Callable[[int], None] | None,
+) -> tuple[str, np.ndarray]:
+    """Name and ids of a source; a new word gets the next free id in `words`."""
+    name, segments = _open(source)
+    if split == "paragraphs" and source != "embedded":  # its lines are paragraphs
+        segments = paragraphs(segments)
+    ids = array("i")
+    left = sys.maxsize if limit is None else limit
+    told = 0
+    for segment in segments:
+        tokens = TOKENIZERS[tokenizer](segment)[:left]
+        if tokens or split == "stream":
+            ids.extend(map(words.__getitem__, tokens))
+            ids.append(END)
+        left -= len(tokens)
+        if progress and len(ids) // PROGRESS_STEP > told:
+            told = len(ids) // PROGRESS_STEP
+            progress(len(ids))
+        if not left:
+            break
+    return name, np.asarray(ids)  # the same memory
+
+
+def _open(source: str | Path) -> tuple[str, Iterator[str]]:
+    """Name and lines of a source."""
+    if source == "embedded":
+        return f"Python {platform.python_version()} documentation", read_prose()
+    if source == "imdb":
+        name, reviews = load_unlabelled()
+        return name, chain.from_iterable(map(_review_lines, reviews))
+    return f"text ({Path(source).resolve().name})", read_lines(source)
+
+
+def _review_lines(review: str) -> list[str]:
+    """The lines that the review's HTML tells, and a blank one."""
+    return [*html.unescape(_BREAK.sub("\n", review)).split("\n"), ""]
+
+
+def _divide(
+    ids: np.ndarray, share: float, seed: int, *, block: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Splits whole segments off: the last ones (`block`), or any.
+
+    Of a block that is one segment it is the last tokens.
+    """
+    segments = _segments(ids)
+    if block and share and segments == 1:  # a text without line ends
+        start = round((1 - share) * len(ids))
+        if not 0 < start < len(ids):
+            raise ValueError(
+                f"expected tokens enough to hold out a share of {share}; received "
+                f"{len(ids)}"
+            )
+        return ids[:start], ids[start:]
+    chosen = round(share * segments)
+    if share and not 0 < chosen < segments:
+        raise ValueError(
+            f"expected segments enough to hold out a share of {share}; received "
+            f"{segments}"
+        )
+    if block:
+        start = _start_after(ids, segments - chosen)
+        return ids[:start], ids[start:]
+    held_out = np.arange(segments) >= segments - chosen
+    held_out = np.random.default_rng(seed).permutation(held_out)
+    mask = np.repeat(held_out, np.diff(np.flatnonzero(ids == END), prepend=-1))
+    return ids[~mask], ids[mask]
+
+
+def _pieces(ids: np.ndarray) -> Iterator[np.ndarray]:
+    """Views of at most `PIECE` tokens."""
+    return (ids[start : start + PIECE] for start in range(0, len(ids), PIECE))
+
+
+def _segments(ids: np.ndarray) -> int:
+    """How many `END` there are."""
+    return sum(int(np.count_nonzero(piece == END)) for piece in _pieces(ids))
+
+
+def _start_after(ids: np.ndarray, segments: int) -> int:
+    """Where the text goes on after its first so many segments."""
+    start = 0
+    for piece in _pieces(ids):
+        ends = np.flatnonzero(piece == END)
+        if segments <= len(ends):
+            return start + int(ends[segments - 1]) + 1
+        segments -= len(ends)
+        start += len(piece)
+    raise AssertionError("a text of fewer segments than it has")
+
+
+def _count(ids: np.ndarray, size: int) -> np.ndarray:
+    """How often each id below `size` occurs, int64 (size,)."""
+    counts = np.zeros(size, np.int64)
+    for piece in _pieces(ids):
+        counts += np.bincount(piece, minlength=size)
+    return counts
+
+
+def _rank(
+    train: np.ndarray, words: list[str], min_count: int, max_vocab: int | None
+) -> tuple[list[str], np.ndarray]:
+    """The vocabulary's words, and the new id of each id that `_read` gave."""
+    counts = _count(train, FIRST_WORD + len(words))
+    counts[END] = 0
+    first = np.zeros(len(counts), np.int64)
+    for start in reversed(range(0, len(train), PIECE)):
+        piece = train[start : start + PIECE][::-1]  # of equal ids the last one stays
+        first[piece] = np.arange(start, start + len(piece))[::-1]
+    ranked = np.lexsort((first, -counts))
+    kept = ranked[: np.count_nonzero(counts >= min_count)]
+    kept = kept[: None if max_vocab is None else max_vocab - FIRST_WORD]
+    new_ids = np.full(len(counts), OOV, np.int32)
+    new_ids[END] = END
+    new_ids[kept] = np.arange(FIRST_WORD, FIRST_WORD + len(kept))
+    return [words[i] for i in kept - FIRST_WORD], new_ids

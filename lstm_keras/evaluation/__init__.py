@@ -1,0 +1,45 @@
+"""Metrics, baselines and intervals of classifiers and of language models."""
+
+from lstm_keras.evaluation.classification import (
+    ClassificationResult,
+    Mistake,
+    calibration_bins,
+    check_predictions,
+    confident_mistakes,
+    evaluate_classification,
+    majority_baseline,
+    tfidf_baseline,
+)
+from lstm_keras.evaluation.language import (
+    LanguageModelResult,
+    TokenScores,
+    accuracy_by_position,
+    evaluate_language_model,
+    loss_by_frequency,
+    nearest_neighbours,
+    top_calibration,
+)
+from lstm_keras.evaluation.ngrams import (
+    KneserNeyTrigram,
+    UnigramModel,
+)
+
+__all__ = [
+    "ClassificationResult",
+    "KneserNeyTrigram",
+    "LanguageModelResult",
+    "Mistake",
+    "TokenScores",
+    "UnigramModel",
+    "accuracy_by_position",
+    "calibration_bins",
+    "check_predictions",
+    "confident_mistakes",
+    "evaluate_classification",
+    "evaluate_language_model",
+    "loss_by_frequency",
+    "majority_baseline",
+    "nearest_neighbours",
+    "tfidf_baseline",
+    "top_calibration",
+]

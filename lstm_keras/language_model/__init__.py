@@ -1,0 +1,47 @@
+"""Next-word models: build, train, score, and let them write."""
+
+from lstm_keras.language_model.generation import (
+    Continuation,
+    Sampling,
+    Stepper,
+    beam_search,
+    sample,
+)
+from lstm_keras.language_model.losses import (
+    linear_cross_entropy,
+    sampled_cross_entropy,
+    score_tokens,
+)
+from lstm_keras.language_model.model import (
+    LanguageModel,
+    LanguageModelTrainer,
+    Perplexity,
+    TiedEmbedding,
+    TokenScorer,
+    build_language_model,
+    carry_states,
+    scoring_model,
+    start_at_unigrams,
+    zero_states,
+)
+
+__all__ = [
+    "Continuation",
+    "LanguageModel",
+    "LanguageModelTrainer",
+    "Perplexity",
+    "Sampling",
+    "Stepper",
+    "TiedEmbedding",
+    "TokenScorer",
+    "beam_search",
+    "build_language_model",
+    "carry_states",
+    "linear_cross_entropy",
+    "sample",
+    "sampled_cross_entropy",
+    "score_tokens",
+    "scoring_model",
+    "start_at_unigrams",
+    "zero_states",
+]

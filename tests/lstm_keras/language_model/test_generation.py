@@ -1,0 +1,235 @@
+"""Generation against reading the whole text anew for every token."""
+
+import keras
+import numpy as np
+import pytest
+
+from lstm_keras import LSTM
+from lstm_keras.language_model.generation import (
+    Sampling,
+    Stepper,
+    beam_search,
+    most_probable,
+    sample,
+)
+from lstm_keras.language_model.model import build_language_model
+from lstm_keras.preprocessing.vocabulary import END, OOV, PADDING, START
+
+WORDS = 12
+PROMPT = np.array([START, 7, 5, 4], "int32")
+
+
+def make(kind=LSTM, tied=False, layers=2):
+    keras.utils.set_random_seed(4)
+    big = keras.initializers.RandomNormal(stddev=0.8)  # far from uniform
+    recurrent = [
+        kind(6, return_sequences=True, return_state=True, kernel_initializer=big)
+        for _ in range(layers)
+    ]
+    parts = build_language_model(WORDS, 6, recurrent, tied=tied, dropout=0.2)
+    for weight in parts.model.trainable_weights:
+        if weight.shape == (6, WORDS) or weight.shape == (WORDS, 6):
+            weight.assign(np.random.default_rng(0).normal(size=weight.shape) * 2)
+    return parts.model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return make()
+
+
+@pytest.fixture(scope="module")
+def stepper(model):
+    return Stepper(model)
+
+
+def log_probabilities_of_all(model, ids):
+    logits = model.predict(np.array([ids]), verbose=0)[0, -1].astype("float64")
+    return logits - np.log(np.exp(logits).sum())
+
+
+def greedily(model, prompt, tokens):
+    """The most probable token each time, the whole text read anew for each."""
+    ids = list(prompt)
+    for _ in range(tokens):
+        row = log_probabilities_of_all(model, ids)
+        row[[PADDING, START, OOV]] = -np.inf
+        ids.append(int(row.argmax()))
+    return ids[len(prompt) :]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        make(),
+        make(tied=True, layers=1),
+        make(keras.layers.LSTM),
+        make(keras.layers.GRU),
+        make(keras.layers.SimpleRNN),
+    ],
+    ids=["ours", "tied", "builtin", "gru", "simple"],
+)
+def test_a_step_with_the_state_is_the_whole_text_read_anew(model):
+    stepper = Stepper(model)
+    found, states = stepper.feed(PROMPT[None], stepper.start())
+    np.testing.assert_allclose(
+        found[0], log_probabilities_of_all(model, PROMPT), atol=1e-5
+    )
+    found, _ = stepper.feed(np.array([[9]]), states)
+    np.testing.assert_allclose(
+        found[0], log_probabilities_of_all(model, [*PROMPT, 9]), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("length", [1, 31, 32, 33, 70])
+def test_a_prompt_may_be_of_any_length(model, stepper, length):
+    prompt = np.random.default_rng(length).integers(1, WORDS, length)
+    found, _ = stepper.feed(prompt[None], stepper.start())
+    np.testing.assert_allclose(
+        found[0], log_probabilities_of_all(model, prompt), atol=1e-5
+    )
+
+
+def test_greedy_text_is_the_most_probable_token_each_time(model, stepper):
+    written = sample(stepper, PROMPT, 8, Sampling(), stop_at_end=False)
+    assert written.ids == greedily(model, PROMPT, 8)
+
+
+def test_the_log_probability_is_that_of_the_new_tokens(model, stepper):
+    written = sample(stepper, PROMPT, 3, Sampling(1.0), stop_at_end=False, seed=1)
+    ids, total = list(PROMPT), 0.0
+    for token in written.ids:
+        total += log_probabilities_of_all(model, ids)[token]
+        ids.append(token)
+    assert written.log_probability == pytest.approx(total, abs=1e-4)
+
+
+def test_a_sentence_ends_at_its_end(stepper):
+    texts = [
+        sample(stepper, PROMPT, 30, Sampling(2.0), stop_at_end=True, seed=seed)
+        for seed in range(20)
+    ]
+    ended = [text for text in texts if text.ended]
+    assert ended
+    assert all(END not in text.ids for text in texts)
+    assert all(len(text.ids) == 30 for text in texts if not text.ended)
+
+
+def test_padding_start_and_unknown_words_are_never_written(stepper):
+    written = sample(stepper, PROMPT, 200, Sampling(5.0), stop_at_end=False, seed=0)
+    assert not {PADDING, START, OOV} & set(written.ids)
+    assert len(set(written.ids)) == WORDS - 3
+
+
+def test_a_seed_gives_the_same_text_again(stepper):
+    texts = [
+        sample(stepper, PROMPT, 10, Sampling(2.0), stop_at_end=False, seed=seed).ids
+        for seed in (3, 3, 4)
+    ]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_temperature_divides_the_logits():
+    logits = np.log([0.5, 0.3, 0.2])
+    powers = np.array([0.5, 0.3, 0.2]) ** (1 / 0.7)
+    np.testing.assert_allclose(
+        Sampling(0.7).probabilities(logits), powers / powers.sum()
+    )
+
+
+def test_top_k_and_top_p_keep_the_most_probable():
+    logits = np.log([0.1, 0.4, 0.2, 0.3])
+    np.testing.assert_allclose(
+        Sampling(1.0, top_k=2).probabilities(logits), [0, 4 / 7, 0, 3 / 7]
+    )
+    # 0.4 alone is not 0.6 yet; with 0.3 it is.
+    np.testing.assert_allclose(
+        Sampling(1.0, top_p=0.6).probabilities(logits), [0, 4 / 7, 0, 3 / 7]
+    )
+    np.testing.assert_allclose(
+        Sampling(1.0, top_p=0.01).probabilities(logits), [0, 1, 0, 0]
+    )
+    np.testing.assert_allclose(
+        Sampling(1.0, top_k=9, top_p=1.0).probabilities(logits), np.exp(logits)
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"temperature": -1.0}, "temperature of at least 0; received -1"),
+        ({"temperature": float("nan")}, "temperature of at least 0; received nan"),
+        ({"temperature": 0.0, "top_k": 3}, "expected a temperature above 0 to draw"),
+        (
+            {"temperature": 1.0, "top_k": 0},
+            "top_k as a whole number of at least 1; received 0",
+        ),
+        ({"temperature": 1.0, "top_p": 0.0}, r"top_p in \(0, 1\]; received 0"),
+        ({"temperature": 1.0, "top_p": 1.5}, r"top_p in \(0, 1\]; received 1.5"),
+    ],
+)
+def test_bad_numbers_are_errors(options, message):
+    with pytest.raises(ValueError, match=message):
+        Sampling(**options)
+
+
+def all_continuations(model, tokens):
+    """Every continuation of some tokens with its log-probability."""
+    found = {(): 0.0}
+    for _ in range(tokens):
+        longer = {}
+        for ids, total in found.items():
+            row = log_probabilities_of_all(model, [*PROMPT, *ids])
+            for token in set(range(WORDS)) - {PADDING, START, OOV}:
+                longer[(*ids, token)] = total + row[token]
+        found = longer
+    return found
+
+
+def test_a_wide_beam_finds_the_most_probable_continuation(model, stepper):
+    found = all_continuations(model, 2)
+    best = max(found, key=found.get)
+    written = beam_search(stepper, PROMPT, 2, WORDS, stop_at_end=False)
+    assert tuple(written.ids) == best
+    assert written.log_probability == pytest.approx(found[best], abs=1e-4)
+
+
+def test_a_beam_of_one_is_greedy(model, stepper):
+    written = beam_search(stepper, PROMPT, 6, 1, stop_at_end=False)
+    assert written.ids == greedily(model, PROMPT, 6)
+
+
+def test_a_beam_chooses_by_the_mean_among_ended_and_running_sentences(model, stepper):
+    """Against all sentences of at most two tokens, an end counted as a token."""
+    one, two = all_continuations(model, 1), all_continuations(model, 2)
+    means = {ids: total / 2 for ids, total in two.items() if ids[0] != END}
+    means[(END,)] = one[(END,)]
+    best = max(means, key=means.get)
+    written = beam_search(stepper, PROMPT, 2, WORDS, stop_at_end=True)
+    assert (*written.ids, *[END] * written.ended) == best
+    assert written.log_probability == pytest.approx(means[best] * len(best), abs=1e-4)
+
+
+def test_a_beam_may_end_a_sentence(model):
+    """With the end made probable."""
+    sure = keras.models.clone_model(model)
+    sure.set_weights(model.get_weights())
+    bias = np.zeros(WORDS)
+    bias[END] = 20
+    sure.layers[-1].bias.assign(bias)
+    written = beam_search(Stepper(sure), PROMPT, 9, 3, stop_at_end=True)
+    assert written.ids == [] and written.ended
+
+
+def test_most_probable_words_come_in_order():
+    row = np.log([0.2, 0.2, 0.2, 0.1, 0.05, 0.25])
+    assert most_probable(row, 2) == [5, 3]
+    assert most_probable(row, 99) == [5, 3, 4]
+
+
+def test_another_kind_of_model_is_an_error():
+    model = keras.Sequential([keras.Input((None,)), keras.layers.Embedding(4, 2)])
+    with pytest.raises(
+        ValueError, match=r"expected a model of an embedding, recurrent"
+    ):
+        Stepper(model)

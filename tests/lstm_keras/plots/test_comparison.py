@@ -1,0 +1,109 @@
+"""Figures of two layers beside each other."""
+
+import numpy as np
+import pytest
+
+from lstm_keras.plots import plot_paired_curves, plot_paired_differences
+from tests.helpers.figures import assert_every_text_is_readable
+
+HISTORIES = {
+    "keras.layers.LSTM": [
+        {"val_loss": [0.7, 0.5, 0.4], "val_accuracy": [0.5, 0.7, 0.8]},
+        {"val_loss": [0.6, 0.5, 0.3], "val_accuracy": [0.6, 0.7, 0.9]},
+    ],
+    "lstm_keras.LSTM": [
+        {"val_loss": [0.7, 0.5, 0.5], "val_accuracy": [0.5, 0.7, 0.75]},
+        {"val_loss": [0.6, 0.5, 0.4], "val_accuracy": [0.6, 0.7, 0.85]},
+    ],
+}
+DIFFERENCES = {
+    "Accuracy, ours − Keras's": {
+        "validation": {
+            "values": [0.01, -0.02],
+            "mean": -0.005,
+            "interval": [-0.2, 0.1],
+        },
+        "test": {"values": [0.0, 0.0], "mean": 0.0, "interval": [0.0, 0.0]},
+    },
+    "Loss, ours − Keras's": {
+        "validation": {"values": [3e-7], "mean": 3e-7, "interval": None},
+        "test": {"values": [-1e-7], "mean": -1e-7, "interval": None},
+    },
+}
+FIGURES = {
+    "curves": lambda: plot_paired_curves(HISTORIES),
+    "curves of one epoch and one seed": lambda: plot_paired_curves(
+        {
+            name: [{key: values[:1] for key, values in of_seeds[0].items()}]
+            for name, of_seeds in HISTORIES.items()
+        }
+    ),
+    "differences": lambda: plot_paired_differences(DIFFERENCES),
+}
+
+
+@pytest.mark.parametrize("make", FIGURES.values(), ids=FIGURES.keys())
+def test_every_text_is_readable(make):
+    assert_every_text_is_readable(make())
+
+
+def test_every_seed_and_the_mean_of_each_layer_are_drawn():
+    figure = plot_paired_curves(HISTORIES)
+    for axes, key in zip(figure.axes, ("val_loss", "val_accuracy"), strict=True):
+        drawn = [line.get_ydata().tolist() for line in axes.lines]
+        for of_seeds in HISTORIES.values():
+            curves = [history[key] for history in of_seeds]
+            assert all(curve in drawn for curve in curves)
+            assert np.mean(curves, axis=0).tolist() in drawn
+        assert len(drawn) == 2 * (2 + 1)
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == [f"{name}, mean of 2" for name in HISTORIES]
+
+
+def test_layers_differ_in_color_and_in_dashes():
+    lines = plot_paired_curves(HISTORIES).axes[0].lines
+    looks = {(line.get_color(), line.get_linestyle()) for line in lines}
+    assert len(looks) == 2
+    assert len({style for _, style in looks}) == 2
+
+
+def test_differences_hold_every_seed_the_mean_and_the_interval():
+    first, second = plot_paired_differences(DIFFERENCES).axes
+    seeds = first.collections[0].get_offsets()
+    np.testing.assert_allclose(seeds, [[0.01, 0], [-0.02, 0]])
+    bar = first.containers[0].lines[2][0].get_segments()[0]
+    np.testing.assert_allclose(bar, [[-0.2, 0], [0.1, 0]])
+    assert [label.get_text() for label in first.get_yticklabels()] == [
+        "validation",
+        "test",
+    ]
+    assert second.containers[0].get_label() == "mean"
+    assert first.containers[0].get_label() == "mean, with 95% interval"
+
+
+@pytest.mark.parametrize(
+    "histories",
+    [
+        {},
+        {"a": []},
+        {"a": [{"val_loss": [1.0]}]},
+        {"a": [{"val_loss": [], "val_accuracy": []}]},
+        {
+            "a": [
+                HISTORIES["lstm_keras.LSTM"][0],
+                {"val_loss": [1], "val_accuracy": [1]},
+            ]
+        },
+    ],
+)
+def test_histories_that_cannot_be_drawn_are_refused(histories):
+    with pytest.raises(ValueError, match=r"expected .*histories"):
+        plot_paired_curves(histories)
+
+
+@pytest.mark.parametrize(
+    "panels", [{}, {"a": {}}, {"a": {"b": {"values": [], "mean": 0, "interval": None}}}]
+)
+def test_differences_without_a_value_are_refused(panels):
+    with pytest.raises(ValueError, match="expected differences in every panel"):
+        plot_paired_differences(panels)

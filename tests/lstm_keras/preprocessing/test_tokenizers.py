@@ -1,0 +1,243 @@
+"""Tests of lstm_keras.preprocessing.tokenizers.
+
+Oracles: the tokens as a reader would write them down, the Keras tokenizer that
+TensorFlow still carries, and that tokens joined to a text are its tokens.
+"""
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lstm_keras.preprocessing.tokenizers import TOKENIZERS, join_tokens, tokenize
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("Great film, GREAT cast!", ["great", "film", "great", "cast"]),
+        ("one<br /><br/>two<BR>three", ["one", "two", "three"]),
+        ('an <a href="x">old</a> one', ["an", "old", "one"]),
+        ("3 < 5 and 7 > 2, I <3 it", ["3", "5", "and", "7", "2", "i", "3", "it"]),
+        ("Salt &amp; &#34;pepper&#x22;", ["salt", "pepper"]),
+        ("caf&eacute; AT&T", ["café", "at", "t"]),
+        (
+            "10/10 or 3.5/10, $1,000 at 9:30.",
+            ["10/10", "or", "3.5/10", "1,000", "at", "9:30"],
+        ),
+        ("7½ of 10, my film™", ["7", "1/2", "of", "10", "my", "film", "tm"]),
+        ("2nd in the 1980's", ["2nd", "in", "the", "1980's"]),
+        ("'quoted' dogs' rock'n'roll", ["quoted", "dogs", "rock'n'roll"]),
+        (
+            "a well-made, _very_ good...movie",
+            ["a", "well", "made", "very", "good", "movie"],
+        ),
+        ("won\u00adder\u00adful", ["wonderful"]),
+        ("Ｆｕｌｌ ﬁlm", ["full", "film"]),
+        ("", []),
+        (" \n\t", []),
+        ("?!... --- <br />", []),
+    ],
+)
+def test_words_are_kept_whole_and_signs_dropped(text, tokens):
+    assert tokenize(text) == tokens
+
+
+@pytest.mark.parametrize("apostrophe", "'’‘`´ʼ＇")
+def test_every_apostrophe_gives_the_same_word(apostrophe):
+    assert tokenize(f"I DON{apostrophe}T") == ["i", "don't"]
+
+
+def test_composed_and_decomposed_letters_give_the_same_word():
+    assert tokenize("cafe\u0301") == tokenize("caf\u00e9") == ["caf\u00e9"]
+    # A capital that has no composed form, and its small letter, which has.
+    assert tokenize("J\u030c") == tokenize("\u01f0") == ["\u01f0"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "हिन्दी फ़िल्म अच्छी",  # vowel signs and virama, which \w does not match
+        "بِسْمِ اللَّهِ",  # with vowel marks
+        "می\u200cخواهم ببینم",  # a joiner inside the word
+        "שָׁלוֹם עולם",
+        "ภาพยนตร์ ดีมาก",
+        "отличный фильм",
+        "영화 좋아요",
+    ],
+)
+def test_words_of_any_script_keep_their_marks(text):
+    from unicodedata import normalize
+
+    assert tokenize(text) == normalize("NFKC", text).split()
+
+
+def test_each_han_character_is_a_token_and_kana_stay_in_runs():
+    assert tokenize("很好！great電影") == ["很", "好", "great", "電", "影"]
+    assert tokenize("映画は面白かった") == ["映", "画", "は", "面", "白", "かった"]
+
+
+def test_emoji_with_their_modifiers_are_tokens():
+    family, thumb = "👩\u200d👩\u200d👧", "👍🏽"
+    assert tokenize(f"wow😀😀 {family}{thumb} 🇩🇪🇫🇷 ★★") == [
+        *("wow", "😀", "😀", family, thumb, "🇩🇪", "🇫🇷", "★", "★")
+    ]
+    assert tokenize("❤\ufe0f") == tokenize("❤") == ["❤"]
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        *(
+            "<",
+            "<a",
+            "</a ",
+            "&",
+            "&#",
+            "&a",
+            "&#9",
+            "[",
+            "'",
+            "a'",
+            "´",
+            "1/",
+            "9",
+            "_",
+        ),
+        *("\u200d", "\u0315\u0300", "a\u0301", "👩\u200d", "é"),
+        *("http://", "www.", "a.", "A.", "a@", "a@a.", "a-", "!", "(", '"', "a ' "),
+    ],
+)
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+def test_hostile_text_takes_no_more_than_linear_time(unit, tokenizer):
+    text = unit * (300_000 // len(unit)) + "é"
+    start = time.process_time()
+    join_tokens(tokenize(text, tokenizer), tokenizer)
+    # About 0.2 s, 3 s while coverage looks on; quadratic: minutes.
+    assert time.process_time() - start < 20
+
+
+def test_numeric_entity_with_too_many_digits_is_left_alone():
+    assert tokenize("&#" + "9" * 5000 + ";") == ["9" * 5000]
+
+
+def test_lone_surrogates_and_null_characters_are_no_words():
+    assert tokenize("a\ud800b \x00") == ["a", "b"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(), st.text())
+def test_texts_side_by_side_have_the_tokens_of_each(first, second):
+    first = first.replace("<", "")  # no tag across the two
+    # ASCII text alone and beside other text takes two paths.
+    assert tokenize(f"{first} {second}") == tokenize(first) + tokenize(second)
+    assert not any(char.isspace() for token in tokenize(first) for char in token)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text())
+def test_keras_tokenizer_splits_as_the_one_of_keras(text):
+    tf = pytest.importorskip("tensorflow")
+    oracle = tf.keras.preprocessing.text.text_to_word_sequence
+    assert tokenize(text, "keras") == oracle(text)
+
+
+def test_keras_tokenizer_keeps_the_line_break_as_a_word():
+    assert tokenize("Good.<br /><br />Bad", "keras") == ["good", "br", "br", "bad"]
+
+
+@pytest.mark.parametrize("text", [None, 5, b"bytes", ["a"]])
+def test_tokenizing_what_is_no_string_is_refused(text):
+    with pytest.raises(TypeError, match="expected a string"):
+        tokenize(text)
+
+
+def test_unknown_tokenizer_is_refused():
+    with pytest.raises(ValueError, match="received 'bpe'"):
+        tokenize("a", "bpe")
+    with pytest.raises(ValueError, match="received 'bpe'"):
+        join_tokens(["a"], "bpe")
+
+
+# Tokens for predicting the next word
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("Don't, DON’T!", "don't , don't !"),
+        ("the dogs' 'quoted' rock'n'roll", "the dogs ' ' quoted ' rock'n'roll"),
+        ("a state-of-the-art co-op -- or not", "a state-of-the-art co-op -- or not"),
+        ("1,000 or 3.5/10 at 7:30pm, -5", "1,000 or 3.5/10 at 7:30pm , - 5"),
+        ("$1,000,000 (50%)", "$ 1,000,000 ( 50 % )"),
+        ("a 10.5-inch 2nd 1980's", "a 10.5-inch 2nd 1980's"),
+        ("Wait... what?! No--yes", "wait ... what ? ! no -- yes"),
+        ("See (http://a.b/c?d=1&e#f).", "see ( http://a.b/c?d=1&e#f ) ."),
+        ("www.IMDb.com, a.b-c@d-e.org!", "www.imdb.com , a.b-c@d-e.org !"),
+        ("e.g. the U.S. of J. Doe", "e.g. the u.s. of j . doe"),
+        ("A.İ. it is", "a.i\u0307. it is"),
+        ("the end.The setup.py of sys.path", "the end . the setup.py of sys.path"),
+        ("f(x)[0] = __init__", "f ( x ) [ 0 ] = __init__"),
+        ("he/she & AT&T <br />", "he / she & at & t < br / >"),
+        ("“quoted” «und» …", "“ quoted ” « und » ..."),
+        ("很好！great電影", "很 好 ! great 電 影"),
+        ("wow😀👍🏽 ★", "wow 😀 👍🏽 ★"),
+        ("हिन्दी फ़िल्म।", "हिन्दी फ़िल्म ।"),
+        ("a\x00b\u200b \ud800", "a b"),
+        (" \n\t", ""),
+    ],
+)
+def test_text_keeps_words_whole_and_every_sign(text, tokens):
+    from unicodedata import normalize
+
+    assert tokenize(text, "text") == normalize("NFKC", tokens).split()
+
+
+def test_cased_text_is_text_with_its_capitals():
+    text = "The U.S. of LSTMs: I said É.Then www.A.org"
+    cased = ["The", "U.S.", "of", "LSTMs", ":", "I", "said", "É.Then", "www.A.org"]
+    assert tokenize(text.replace("É.T", "É. T"), "text_cased") == [
+        *cased[:7],
+        *("É", ".", "Then", "www.A.org"),
+    ]
+    assert [token.lower() for token in cased] == tokenize(text, "text")
+
+
+def test_whitespace_changes_nothing():
+    assert tokenize(" = Title = \n<unk> @-@ Don’t\u00a0x ", "whitespace") == [
+        *("=", "Title", "=", "<unk>", "@-@", "Don’t", "x")
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'He said: "no, it\'s (almost) 50% off -- for $5!" Then he left...',
+        "Is “this” right? Yes; see [1], www.imdb.com, or ask and/or wait.",
+        "The e.g. and the U.S. keep their dots. (This is a sentence.) So is this!",
+        "'Titanic' is long. 3 of 10 agree, at 7:30, that it's well-made.",
+        "",
+    ],
+)
+def test_joined_tokens_read_as_the_text_did(text):
+    assert join_tokens(tokenize(text, "text_cased"), "text_cased") == text
+    lower = text.replace("U.S.", "u.s.")  # names are lost
+    assert join_tokens(tokenize(text, "text"), "text") == lower
+
+
+def test_wikitext_reads_as_text():
+    line = "A \" role @-@ play \" ( 1 @,@ 000 or 2 @.@ 5 % ) of <unk> 's , it was n't ."
+    assert join_tokens(line.split(), "whitespace") == (
+        "A \"role-play\" (1,000 or 2.5%) of <unk>'s, it wasn't."
+    )
+
+
+def test_unknown_words_stand_in_the_text_as_words_do():
+    tokens = ["[UNK]", "said", ":", '"', "[UNK]", ",", '"', "(", "[UNK]", ")", "."]
+    assert join_tokens(tokens, "text") == '[UNK] said: "[UNK]," ([UNK]).'
+
+
+def test_tokens_without_signs_are_joined_by_spaces():
+    assert join_tokens(["it's", "good"], "words") == "it's good"
+    assert join_tokens(["a", "."], "keras") == "a ."

@@ -1,0 +1,288 @@
+"""Tests of lstm_keras.preprocessing.vocabulary.
+
+Oracles: `keras.utils.pad_sequences`, the Keras tokenizer that TensorFlow still
+carries, and `collections.Counter`.
+"""
+
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from lstm_keras.preprocessing.vocabulary import (
+    END,
+    FIRST_WORD,
+    OOV,
+    PADDING,
+    START,
+    Vocabulary,
+    length_mask,
+    limit_ids,
+    pad,
+    tokenize,
+)
+
+TEXTS = [
+    "The cat saw the dog; the dog didn't see it.<br /><br />The end!",
+    "A dog, a cat & a bird: 10/10...",
+    "It's the BEST film, isn't it?\n\tYes.",
+]
+
+
+def test_unknown_tokenizer_is_refused():
+    with pytest.raises(ValueError, match="received 'bpe'"):
+        Vocabulary.build(["a"], tokenizer="bpe")
+
+
+def test_vocabulary_ranks_as_the_keras_tokenizer_does():
+    tf = pytest.importorskip("tensorflow")
+    oracle = tf.keras.preprocessing.text.Tokenizer()
+    oracle.fit_on_texts(TEXTS)
+    vocabulary = Vocabulary.build(TEXTS, tokenizer="keras")
+    assert {word: vocabulary.id_of(word) for word in vocabulary.words} == {
+        word: rank + 3 for word, rank in oracle.word_index.items()
+    }
+
+
+def test_vocabulary_counts_as_a_plain_count_does():
+    counts = Counter(token for text in TEXTS for token in tokenize(text))
+    words = Vocabulary.build(TEXTS).words
+    assert set(words) == set(counts)
+    ranked = [counts[word] for word in words]
+    assert ranked == sorted(ranked, reverse=True)
+
+
+def test_words_of_equal_count_keep_their_first_order():
+    assert Vocabulary.build(["b c a", "d c"]).words == ("c", "b", "a", "d")
+
+
+def test_max_size_counts_the_special_ids_and_min_count_drops_rare_words():
+    texts = ["a a a b b c"]
+    assert Vocabulary.build(texts, max_size=6).words == ("a", "b")
+    assert len(Vocabulary.build(texts, max_size=6)) == 6
+    assert Vocabulary.build(texts, min_count=2).words == ("a", "b")
+    assert len(Vocabulary.build(texts, max_size=100)) == FIRST_WORD + 3
+
+
+def test_ids_are_those_of_keras_at_index_from_3():
+    vocabulary = Vocabulary(["the", "film"])
+    assert (PADDING, START, OOV, END) == (0, 1, 2, 3)
+    assert [vocabulary.id_of(word) for word in ("the", "film", "x")] == [4, 5, 2]
+    assert len(vocabulary) == 6
+    assert "the" in vocabulary
+    assert "x" not in vocabulary
+
+
+def test_encoding_starts_with_the_start_id_and_marks_unknown_words():
+    vocabulary = Vocabulary(["the", "film"])
+    ids = vocabulary.encode("The film, the END")
+    assert ids.tolist() == [1, 4, 5, 4, 2]
+    assert ids.dtype == np.int32
+    assert vocabulary.encode("").tolist() == [1]
+    assert vocabulary.encode("only unknown").tolist() == [1, 2, 2]
+    assert vocabulary.decode(ids) == "the film the [UNK]"
+
+
+def test_encode_all_encodes_each_text():
+    vocabulary = Vocabulary.build(TEXTS)
+    texts = [*TEXTS, "", "العربية 😀"]
+    for text, ids in zip(texts, vocabulary.encode_all(texts), strict=True):
+        np.testing.assert_array_equal(ids, vocabulary.encode(text))
+
+
+def test_a_review_of_100000_words_encodes_quickly():
+    start = time.process_time()
+    ids = Vocabulary(["very", "good"]).encode("very good " * 50_000)
+    assert time.process_time() - start < 20
+    assert ids.tolist() == [1] + [4, 5] * 50_000
+
+
+def test_limited_vocabulary_encodes_as_limit_ids_does():
+    vocabulary = Vocabulary.build(TEXTS)
+    for num_words in (5, 8, 1000):
+        limited = vocabulary.limit(num_words)
+        assert len(limited) == min(num_words, len(vocabulary))
+        for text in TEXTS:
+            expected = limit_ids(vocabulary.encode(text), num_words)
+            np.testing.assert_array_equal(limited.encode(text), expected)
+
+
+def test_limit_ids_keeps_shape_and_type_and_leaves_no_id_beyond():
+    ids = np.array([[0, 1, 4], [9, 5, 10]], np.int32)
+    limited = limit_ids(ids, 10)
+    assert limited.tolist() == [[0, 1, 4], [9, 5, 2]]
+    assert limited.dtype == np.int32
+
+
+def test_decoding_leaves_out_padding_and_start():
+    vocabulary = Vocabulary(["a", "b"])
+    assert vocabulary.decode([0, 0, 1, 5, 4, 2, 3]) == "b a [UNK] [UNK]"
+    assert vocabulary.decode([]) == ""
+
+
+@pytest.mark.parametrize("tokenizer", ["text", "text_cased", "whitespace"])
+def test_decoding_reads_as_text_with_a_line_for_each_end(tokenizer):
+    vocabulary = Vocabulary(["so", ",", "a", "."], tokenizer)
+    ids = [START, 4, 5, 6, 7, END, END, 6, 2, 5, PADDING]
+    expected = "so, a.\n\na [UNK],"
+    if tokenizer == "text":
+        expected = "So, a.\n\nA [UNK],"
+    assert vocabulary.decode(ids) == expected
+    assert vocabulary.decode([]) == ""
+
+
+@pytest.mark.parametrize("ids", [[6], [-1], [[4]], [4.0]])
+def test_decoding_ids_that_are_none_of_the_vocabulary_is_refused(ids):
+    with pytest.raises(ValueError, match="expected ids"):
+        Vocabulary(["a", "b"]).decode(ids)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "at least one word"),
+        (["a", ""], "non-empty"),
+        (["a", None], "non-empty"),
+        (["a", "b", "a"], "'a' twice"),
+    ],
+)
+def test_bad_words_are_refused(words, message):
+    with pytest.raises(ValueError, match=message):
+        Vocabulary(words)
+
+
+def test_texts_that_hold_no_word_make_no_vocabulary():
+    for texts in ([], [""], ["?!"]):
+        with pytest.raises(ValueError, match="at least one word"):
+            Vocabulary.build(texts)
+
+
+def test_one_string_instead_of_texts_and_a_missing_value_are_refused():
+    with pytest.raises(TypeError, match="one string"):
+        Vocabulary.build("a film")
+    with pytest.raises(TypeError, match="text 1: nan"):
+        Vocabulary.build(["a", float("nan")])
+    with pytest.raises(TypeError, match="one string"):
+        Vocabulary(["a"]).encode_all("a film")
+
+
+@pytest.mark.parametrize("value", [4, 0, -1, 5.0, "6", True, None])
+def test_bad_sizes_are_refused(value):
+    with pytest.raises(ValueError, match="expected num_words"):
+        Vocabulary(["a"]).limit(value)
+    with pytest.raises(ValueError, match="expected num_words"):
+        limit_ids(np.array([4]), value)
+    if value is not None:
+        with pytest.raises(ValueError, match="expected max_size"):
+            Vocabulary.build(["a"], max_size=value)
+    with pytest.raises(ValueError, match="expected min_count"):
+        Vocabulary.build(["a"], min_count=0)
+
+
+def test_saved_vocabulary_loads_equal_and_leaves_no_other_file(tmp_path):
+    vocabulary = Vocabulary(["the", "हिन्दी", "😀", "a\ud800", '"'], tokenizer="keras")
+    vocabulary.save(tmp_path / "vocabulary.json")
+    vocabulary.save(tmp_path / "vocabulary.json")  # over the old one
+    loaded = Vocabulary.load(tmp_path / "vocabulary.json")
+    assert loaded.words == vocabulary.words
+    assert loaded.tokenizer == "keras"
+    assert [path.name for path in tmp_path.iterdir()] == ["vocabulary.json"]
+
+
+def test_failed_save_leaves_the_old_file_whole(tmp_path, monkeypatch):
+    path = tmp_path / "vocabulary.json"
+    Vocabulary(["old"]).save(path)
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("pathlib.Path.replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        Vocabulary(["new"]).save(path)
+    assert Vocabulary.load(path).words == ("old",)
+    assert [file.name for file in tmp_path.iterdir()] == ["vocabulary.json"]
+
+
+@pytest.mark.parametrize("padding", ["pre", "post"])
+@pytest.mark.parametrize("truncating", ["pre", "post"])
+@pytest.mark.parametrize("maxlen", [1, 3, 7])
+def test_padding_agrees_with_keras(padding, truncating, maxlen):
+    from keras.utils import pad_sequences
+
+    sequences = [[], [5], [1, 4, 5], [1, 4, 5, 6], list(range(1, 12))]
+    expected = pad_sequences(
+        sequences, maxlen=maxlen, padding=padding, truncating=truncating
+    )
+    padded = pad(sequences, maxlen, padding=padding, truncating=truncating)
+    np.testing.assert_array_equal(padded, expected)
+    assert padded.dtype == np.int32
+
+
+def test_padding_no_sequences_gives_no_rows():
+    assert pad([], 5).shape == (0, 5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (([[4]], 0), {}, "maxlen"),
+        (([[4]], 2.0), {}, "maxlen"),
+        (([[4]], 2), {"padding": "left"}, "padding"),
+        (([[4]], 2), {"truncating": None}, "truncating"),
+        (([[[4]]], 2), {}, "expected ids"),
+        (([[4.5]], 2), {}, "expected ids"),
+        (([["a"]], 2), {}, "expected ids"),
+    ],
+)
+def test_bad_padding_arguments_are_refused(arguments, options, message):
+    with pytest.raises(ValueError, match=message):
+        pad(*arguments, **options)
+
+
+@pytest.mark.parametrize("padding", ["pre", "post"])
+@pytest.mark.parametrize("maxlen", [4, 6])
+def test_the_mask_of_lengths_is_where_padding_puts_the_ids(padding, maxlen):
+    sequences = [[7], [], [8, 9, 5, 6], [4, 4]]
+    expected = pad(sequences, maxlen, padding=padding) != PADDING
+    lengths = [len(sequence) for sequence in sequences]
+    mask = length_mask(lengths, maxlen, padding=padding)
+    assert mask.dtype == bool
+    np.testing.assert_array_equal(mask, expected)
+    if maxlen == max(lengths):
+        np.testing.assert_array_equal(length_mask(lengths, padding=padding), expected)
+
+
+def test_the_mask_of_lengths_pads_at_the_end_as_a_ragged_tensor_does():
+    tf = pytest.importorskip("tensorflow")
+    ragged = tf.ragged.constant([[5, 6], [7], [], [8, 9, 4]])
+    mask = length_mask(ragged.row_lengths())
+    np.testing.assert_array_equal(mask, ragged.to_tensor().numpy() != 0)
+
+
+def test_the_mask_of_no_lengths_or_of_nothing_is_empty():
+    assert length_mask([]).shape == (0, 0)
+    assert length_mask([], 3).shape == (0, 3)
+    assert length_mask([0, 0]).shape == (2, 0)
+    assert length_mask(np.array([2], np.uint8), 3).tolist() == [[True, True, False]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (([1, -2, 3],), {}, "from 0 to maxlen, 3; received -2 to 3"),
+        (([1, 5], 4), {}, "from 0 to maxlen, 4; received 1 to 5"),
+        (([1.0, 2.0],), {}, r"whole numbers; received float64 \(2,\)"),
+        (([True, False],), {}, r"received bool \(2,\)"),
+        ((["3"],), {}, "whole numbers"),
+        (([[1], [2]],), {}, r"lengths \(batch,\) .* \(2, 1\)"),
+        ((3,), {}, r"received int64 \(\)"),
+        ((None,), {}, r"received object \(\)"),
+        (([1], 2.0), {}, "maxlen"),
+        (([1], -1), {}, "maxlen"),
+        (([1],), {"padding": "left"}, "padding"),
+    ],
+)
+def test_bad_arguments_of_the_mask_of_lengths_are_refused(arguments, options, message):
+    with pytest.raises(ValueError, match=message):
+        length_mask(*arguments, **options)
