@@ -1,0 +1,141 @@
+"""Train on all devices of a machine, each with a share of every batch.
+
+All devices hold the same weights and apply the gradient of the whole batch:
+JAX through `keras.distribution`, TensorFlow through `tf.distribute.MirroredStrategy`.
+"""
+
+import contextlib
+import functools
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+from lstm_keras.preprocessing.batches import EpochBatches
+
+# How to split a CPU into several devices, to try this without several GPUs.
+JAX_FLAG = "--xla_force_host_platform_device_count=2"
+SPLIT_CPU = {
+    "jax": f"XLA_FLAGS={JAX_FLAG} in the environment",
+    "tensorflow": "tf.config.set_logical_device_configuration(cpu, "
+    "[tf.config.LogicalDeviceConfiguration()] * 2) before anything is computed",
+}
+
+
+def devices(settings, *, of_text: bool = False) -> list[str]:
+    """Return the devices that share batches; none without `data_parallel`.
+
+    Args:
+        settings: With `data_parallel`, `batch_size` and `jit`.
+        of_text: Whether the loss is a mean over tokens, and the gradients are clipped
+            by their norm.
+
+    Raises:
+        ValueError: `data_parallel` is not possible.
+    """
+    if not settings.data_parallel:
+        return []
+    if why := _refusal(keras.backend.backend(), settings.jit, of_text):
+        raise ValueError(f"expected no --data-parallel {why}")
+    names = keras.distribution.list_devices()
+    if len(names) < 2:
+        raise ValueError(
+            f"expected two devices or more for --data-parallel; received {names} (a "
+            f"CPU is split by {SPLIT_CPU[keras.backend.backend()]})"
+        )
+    if settings.batch_size % len(names):
+        raise ValueError(
+            f"expected a --batch-size that {len(names)} devices can share evenly; "
+            f"received {settings.batch_size}"
+        )
+    return names
+
+
+def _refusal(backend: str, jit: bool, of_text: bool) -> str | None:
+    """Say why a backend can't do it."""
+    if backend not in SPLIT_CPU:
+        return (
+            f"on {backend}: Keras has none there, and PyTorch's own wants a process "
+            "for each device and a training loop instead of Model.fit"
+        )
+    if backend == "tensorflow" and of_text:
+        return (
+            "of a text on TensorFlow: there each device clips the gradient of its own "
+            "share, and shares have unequal numbers of words, so the training would be "
+            "another; received backend tensorflow (on jax it is the same)"
+        )
+    if backend == "tensorflow" and jit:
+        return (
+            "with --jit on TensorFlow: a step that XLA compiles can't read the weights "
+            "on another device; received both"
+        )
+    return None
+
+
+@contextlib.contextmanager
+def distribute(settings, *, of_text: bool = False) -> Iterator[int]:
+    """Build, compile and train a model on several devices, inside of this context.
+
+    Args:
+        settings: See `devices`.
+        of_text: See `devices`.
+
+    Returns:
+        A context; `with` gives how many devices there are, 1 without `data_parallel`.
+
+    Raises:
+        ValueError: See `devices`.
+    """
+    names = devices(settings, of_text=of_text)
+    if not names:
+        yield 1
+        return
+    if keras.backend.backend() == "jax":
+        parallel = keras.distribution.DataParallel(devices=names)
+    else:
+        parallel = _mirrored(tuple(names))
+    with parallel.scope():
+        yield len(names)
+
+
+@functools.cache  # the messages between devices of two strategies would collide
+def _mirrored(names: tuple[str, ...]):
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(names)
+
+
+class EvenBatches(EpochBatches):
+    """Pads each batch with zero-weight rows to a multiple of the device count.
+
+    A loss that is a mean over tokens sees the rows as `PADDING`. Elsewhere they have
+    the weight 0 and the others a weight above 1, since Keras divides by the number of rows.
+
+    Args:
+        batches: Inputs and targets. All batches have the same number of rows, but for
+            one that may have fewer.
+        devices: The number of devices that share a batch.
+        rows: For evaluation, the number of rows of all batches: then the mean over all
+            rows is right. Without it the mean over each batch is.
+    """
+
+    def __init__(self, batches: EpochBatches, devices: int, rows: int | None = None):
+        self._batches, self._devices, self._rows = batches, devices, rows
+        super().__init__()
+
+    def order(self, epoch):
+        """Return the order of the batches."""
+        return self._batches.order(epoch)
+
+    def batch(self, chosen):
+        """Return one batch: inputs, targets and weights."""
+        inputs, targets = self._batches.batch(chosen)
+        rows = len(inputs)
+        real = self._rows or rows
+        weights = np.full(rows, 1 + -real % self._devices / real, np.float32)
+        more = -rows % self._devices
+        return tuple(_with_zeros(part, more) for part in (inputs, targets, weights))
+
+
+def _with_zeros(array: np.ndarray, more: int) -> np.ndarray:
+    return np.pad(array, [(0, more), *[(0, 0)] * (array.ndim - 1)])

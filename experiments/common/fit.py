@@ -1,0 +1,339 @@
+"""Train a model: keep the best epoch, stop cleanly, and resume from a checkpoint."""
+
+import contextlib
+import math
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from experiments.common import checkpoint
+from experiments.common.errors import DivergedError
+from experiments.common.terminal import fit_verbosity
+from lstm_keras.preprocessing.batches import WARM_UP, EpochBatches
+
+# The attributes that hold the state of Keras's callbacks. Callbacks of ours name
+# theirs in `state_attributes`.
+_STATE = {
+    keras.callbacks.EarlyStopping: ("best", "wait", "best_epoch", "stopped_epoch"),
+    keras.callbacks.ReduceLROnPlateau: ("best", "wait", "cooldown_counter"),
+}
+
+_FACTS = ("epoch", "step", "ended", "history", "seconds", "callbacks")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a training run went.
+
+    Attributes:
+        history: The values after each epoch, by Keras's names (`loss`, `val_loss`, …).
+        best_epoch: The epoch whose weights the model has now, counted from 1.
+        interrupted: Whether Ctrl-C or SIGTERM came, even if the last epoch was over.
+        seconds: Its duration, validation included.
+    """
+
+    history: dict[str, list[float]]
+    best_epoch: int
+    interrupted: bool
+    seconds: float
+
+    def rows(self) -> list[dict]:
+        """Return a row for each epoch: its number from 1, and the values after it."""
+        return [
+            {"epoch": epoch, **dict(zip(self.history, values, strict=True))}
+            for epoch, values in enumerate(
+                zip(*self.history.values(), strict=True), start=1
+            )
+        ]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a training run writes its checkpoint, and resumes from if it is there.
+
+    Attributes:
+        path: The file.
+        seconds: Time between two checkpoints within an epoch; there is one after each
+            epoch in any case.
+    """
+
+    path: Path
+    seconds: float
+
+
+def fit(
+    model: keras.Model,
+    train: EpochBatches,
+    validation: EpochBatches | None,
+    *,
+    epochs: int,
+    patience: int | None,
+    monitor: str = "val_loss",
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    to: Checkpoint | None = None,
+    verbose: int | None = None,
+) -> Fit:
+    """Train a compiled model and leave it with the weights of its best epoch.
+
+    Args:
+        model: The model, compiled.
+        train: What to train on.
+        validation: What to validate on.
+        epochs: Largest number of epochs.
+        patience: Stop after that many epochs without a lower value of `monitor`; with
+            None, train to the last.
+        monitor: The value that selects the epoch, by its name in the history; lower is
+            better.
+        callbacks: Further callbacks, called before those of `fit`.
+        to: Where to write the checkpoint. A training run that finds one there continues
+            to the end that it would have had without a stop.
+        verbose: Keras's; by default a bar on a terminal, else a line per epoch.
+
+    Raises:
+        DivergedError: The loss became NaN or infinite, or `monitor` was never finite.
+        ValueError: There is nothing to monitor, or the checkpoint is another model's.
+        OSError: The checkpoint cannot be written.
+    """
+    if validation is None and monitor.startswith("val_"):
+        raise ValueError(
+            "expected a value of the training to monitor, since there is nothing to "
+            f"validate on; received {monitor!r}"
+        )
+    best = keras.callbacks.EarlyStopping(
+        monitor, patience=patience or epochs, mode="min", restore_best_weights=True
+    )
+    followed = [*callbacks, best]
+    with stop_on_interrupt() as interrupt:
+        progress = _Progress(model, train, followed, interrupt, to)
+        while progress.epoch < epochs and not progress.ended | interrupt.interrupted:
+            train.enter(progress.epoch, progress.step)
+            model.fit(
+                train,
+                validation_data=validation,
+                initial_epoch=progress.epoch,
+                # Keras asks once how many batches an epoch has: an epoch that is
+                # resumed within has a `fit` of its own.
+                epochs=progress.epoch + 1 if progress.step else epochs,
+                shuffle=False,
+                callbacks=[*followed, progress, interrupt],
+                verbose=fit_verbosity() if verbose is None else verbose,
+            )
+        progress.finish()
+    values = progress.history[monitor]
+    if not np.any(np.isfinite(values)):
+        raise DivergedError(
+            f"expected a finite {monitor} in training; received {values[-1]} in epoch "
+            f"{len(values)} (try a lower learning rate)"
+        )
+    return Fit(progress.history, best.best_epoch + 1, interrupt.asked, progress.seconds)
+
+
+@contextlib.contextmanager
+def stop_on_interrupt() -> Iterator["StopOnInterrupt"]:
+    """Let Ctrl-C end a training run cleanly: `with` gives a callback for `Model.fit`.
+
+    The first Ctrl-C stops after the current batch; the epoch is still validated and
+    counted, and what follows `Model.fit` still happens. A second one raises
+    `KeyboardInterrupt`.
+    """
+    interrupt = StopOnInterrupt()
+    previous = signal.signal(signal.SIGINT, interrupt.on_signal)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+class StopOnInterrupt(keras.callbacks.Callback):
+    """Stops the training after the step in which Ctrl-C came.
+
+    Attributes:
+        asked: Whether Ctrl-C came.
+        interrupted: Whether it ended the training.
+        held: Whether steps do not count at present.
+    """
+
+    asked = interrupted = held = False
+
+    def on_signal(self, signum, frame):
+        """Note the first Ctrl-C; give up at the second."""
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        print("\nInterrupted: stopping after this step; again to give up at once.")
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Stop, unless the step does not count."""
+        if self.asked and not self.held:
+            self._stop()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Stop if Ctrl-C came during validation, unless this was the last epoch."""
+        if self.asked and epoch + 1 < self.params["epochs"]:
+            self._stop()
+
+    def _stop(self):
+        self.interrupted = self.model.stop_training = True
+
+
+class _Progress(keras.callbacks.Callback):
+    """Follows a training run, and writes and restores its checkpoint.
+
+    It must be the last callback but for the `StopOnInterrupt`.
+
+    Args:
+        model: The model, compiled.
+        train: What it is trained on.
+        callbacks: Those whose state belongs to the training run; the last of them is
+            the `EarlyStopping` that remembers the best epoch.
+        interrupt: What stops it.
+        to: Where the checkpoint goes, or None.
+
+    Attributes:
+        epoch: Number of complete epochs.
+        step: Number of steps done in the epoch after these.
+        ended: Whether a callback has ended the training.
+        history: See `Fit`.
+
+    Raises:
+        ValueError: The checkpoint is another model's, or broken.
+    """
+
+    def __init__(
+        self, model, train: EpochBatches, callbacks, interrupt, to: Checkpoint | None
+    ):
+        super().__init__()
+        self._trained, self._train = model, train
+        self._callbacks, self._best = callbacks, callbacks[-1]
+        self._interrupt, self._to = interrupt, to
+        self.epoch = self.step = self._steps = 0
+        self.ended, self.history = False, {}
+        self._begun = self._written = time.perf_counter()
+        self._state = None  # a state that is still to be restored
+        if to and to.path.exists():
+            self._resume(checkpoint.read(to.path))
+
+    @property
+    def seconds(self) -> float:
+        """Duration of the training, without pauses between its processes."""
+        return time.perf_counter() - self._begun
+
+    def finish(self) -> None:
+        """Give the model its best weights, if there was nothing left to train."""
+        if self._state is not None:
+            self._restore_callbacks()
+            self._trained.set_weights(self._state.best)
+
+    def on_train_begin(self, logs=None):
+        """Restore the callbacks, which have just reset themselves.
+
+        A state between two epochs is restored here, before others begin the epoch.
+        """
+        if self._state is not None:
+            self._restore_callbacks()
+            if not self.step:
+                self._restore_model()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Enter the epoch; a state within it is restored after the warm-up."""
+        self._train.enter(epoch, self.step)
+        self._steps = self.step + len(self._train) - (WARM_UP if self.step else 0)
+        self._interrupt.held = bool(self.step)
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Count the step, and write a checkpoint if it is time."""
+        if self._state is not None:
+            if batch + 1 == WARM_UP:
+                self._restore_model()
+                self._interrupt.held = False
+            return
+        self.step += 1
+        self._check(logs["loss"])
+        waited = time.perf_counter() - self._written
+        if (
+            self.step < self._steps
+            and self._to
+            and (self._interrupt.asked or waited >= self._to.seconds)
+        ):
+            self._write(metrics=True)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Record the epoch, and write a checkpoint if it is complete."""
+        for name, value in logs.items():
+            self.history.setdefault(name, []).append(float(value))
+        if self.step < self._steps:  # stopped within: the checkpoint is there
+            return
+        resumed_within = self.params["epochs"] == self.epoch + 1
+        self.epoch, self.step = epoch + 1, 0
+        self.ended = self.model.stop_training and not self._interrupt.interrupted
+        if self._to:
+            state = self._write(metrics=False)
+            # The `fit` of a single epoch ends with the best weights; the next one must
+            # start from these.
+            self._state = state if resumed_within else None
+
+    def _check(self, loss: float) -> None:
+        if math.isfinite(loss):
+            return
+        rate = keras.ops.convert_to_tensor(self.model.optimizer.learning_rate)
+        raise DivergedError(
+            f"expected a finite loss in training; received {loss} in epoch "
+            f"{self.epoch + 1}, step {self.step} of {self._steps}, at a learning rate "
+            f"of {float(keras.ops.convert_to_numpy(rate)):.3g} (try a lower one)"
+        )
+
+    def _write(self, *, metrics: bool) -> checkpoint.State:
+        state = checkpoint.capture(self.model, self._facts(), metrics=metrics)
+        state.best = list(self._best.best_weights or [])
+        if state.finite:  # else the next loss ends the run, and the last one may help
+            checkpoint.write(self._to.path, state)
+        self._written = time.perf_counter()
+        return state
+
+    def _facts(self) -> dict:
+        return {
+            "epoch": self.epoch,
+            "step": self.step,
+            "ended": self.ended,
+            "history": self.history,
+            "seconds": self.seconds,
+            "callbacks": [
+                {name: _plain(getattr(one, name)) for name in names}
+                for one, names in self._stateful()
+            ],
+        }
+
+    def _resume(self, state: checkpoint.State) -> None:
+        checkpoint.check(self._trained, state, _FACTS)
+        self.epoch, self.step = state.facts["epoch"], state.facts["step"]
+        self.ended, self.history = state.facts["ended"], state.facts["history"]
+        self._begun -= state.facts["seconds"]
+        self._state = state
+
+    def _restore_callbacks(self) -> None:
+        saved = self._state.facts["callbacks"]
+        for (one, _), values in zip(self._stateful(), saved, strict=True):
+            for name, value in values.items():
+                setattr(one, name, value)
+        self._best.best_weights = self._state.best or None
+
+    def _restore_model(self) -> None:
+        checkpoint.restore(self.model, self._state)
+        self._state = None
+
+    def _stateful(self) -> list[tuple]:
+        found = (
+            (one, getattr(one, "state_attributes", _STATE.get(type(one), ())))
+            for one in self._callbacks
+        )
+        return [(one, names) for one, names in found if names]
+
+
+def _plain(value):
+    """Return a number as JSON has it, to the last bit."""
+    return value if value is None or isinstance(value, int) else float(value)

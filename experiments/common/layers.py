@@ -1,0 +1,85 @@
+"""The recurrent layer that an experiment's settings ask for."""
+
+from collections.abc import Callable
+from functools import partial
+
+import keras
+
+import lstm_keras
+
+_OF_KERAS = {
+    "builtin": keras.layers.LSTM,
+    "gru": keras.layers.GRU,
+    "simple_rnn": keras.layers.SimpleRNN,
+}
+
+
+def recurrent_layer(layer: str, engine: str = "auto", jit: bool = False) -> Callable:
+    """Return what makes a layer of that kind: its class, or a partial of it.
+
+    Args:
+        layer: One of `settings.LAYERS`.
+        engine: One of `settings.ENGINES`, for the custom layer.
+        jit: Whether the training step is compiled with XLA.
+
+    Raises:
+        ValueError: The arguments contradict each other.
+    """
+    if layer != "custom":
+        if engine not in ("auto", "loop"):  # a recipe may ask for the loop
+            raise ValueError(
+                f"--engine is for --layer custom; received --engine {engine} with "
+                f"--layer {layer}"
+            )
+        return _OF_KERAS[layer]
+    if jit and keras.backend.backend() == "tensorflow":
+        if engine not in ("auto", "loop"):
+            raise ValueError(
+                f"expected --jit with --engine loop; received --engine {engine}"
+            )
+        engine = "loop"
+    return partial(lstm_keras.LSTM, engine=engine)
+
+
+def engine_facts(
+    layer: str,
+    engine: str = "auto",
+    jit: bool = False,
+    recurrent_dropout: float = 0.0,
+) -> dict:
+    """Return the layer, the engines that compute it, and why the others do not.
+
+    Args:
+        layer: See `recurrent_layer`.
+        engine: See `recurrent_layer`.
+        jit: See `recurrent_layer`.
+        recurrent_dropout: Of the layer; not every engine has it.
+    """
+    make = recurrent_layer(layer, engine, jit)
+    facts = {"layer": layer_name(layer)}
+    if layer != "custom":
+        return facts | {"path": "chosen by Keras"}
+    # A name of its own leaves the numbering of the model's layers as it is.
+    probe = make(1, recurrent_dropout=recurrent_dropout, name="probe")
+    for kind in ("training", "prediction"):
+        choice = probe.explain_engine(training=kind == "training")
+        facts[kind] = choice.engine
+        facts[f"passed over in {kind}"] = "; ".join(
+            f"{name}: {why}" for name, why in choice.passed_over.items()
+        )
+    return facts
+
+
+def described(facts: dict) -> str:
+    """Return what `engine_facts` found in one line."""
+    paths = [
+        facts[kind] for kind in ("path", "training", "prediction") if kind in facts
+    ]
+    return f"Layer: {facts['layer']}, engine: {' / '.join(dict.fromkeys(paths))}"
+
+
+def layer_name(layer: str) -> str:
+    """Return the layer's name as Python has it."""
+    if layer == "custom":
+        return "lstm_keras.LSTM"
+    return f"keras.layers.{_OF_KERAS[layer].__name__}"

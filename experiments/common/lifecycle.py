@@ -1,0 +1,158 @@
+"""The life of a run: settings, folder, training, report, exit status.
+
+Keras takes seconds to load, so the modules that need it are imported only when the
+settings are known to be good and the folder is there.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from experiments.common import processes, render, repeat, resume, signals
+from experiments.common.command_line import command as command_of
+from experiments.common.experiment import Experiment
+from experiments.common.files import write_csv, write_json
+from experiments.common.run_folder import RunFolder, begin, run_path
+from experiments.common.terminal import stage
+
+
+class Context:
+    """What the lifecycle gives to an experiment's `run`.
+
+    Args:
+        folder: Where the run works until it takes its name.
+        config: What `config.json` will contain.
+        command: The command of the run.
+
+    Attributes:
+        environment: What the metrics will say of versions and machine; `begin` sets
+            it, or an experiment whose numbers come from other processes.
+        checkpoints: The folder of the checkpoints, once `begin` has been called.
+    """
+
+    def __init__(self, folder: Path, config: Mapping, command: str):
+        self.folder, self.config, self.command = folder, config, command
+        self.environment = None
+        self.checkpoints: Path | None = None
+
+    def begin(self, data: Mapping, devices: Sequence[str] = ()) -> None:
+        """Note what the run starts from, or check that a resumed one starts the same.
+
+        Args:
+            data: The facts of the data, with its fingerprint.
+            devices: The devices that share each batch, if there are several.
+
+        Raises:
+            ValueError: The run was begun with other versions or data.
+        """
+        from experiments.common.environment import environment
+
+        self.environment = environment(devices)
+        self.checkpoints = begin(
+            self.folder, self.config, self.command, self.environment, data
+        )
+
+
+def execute(experiment: Experiment, chosen, argv: Sequence[str]) -> int:
+    """Make the run of a command line, and return its exit status.
+
+    Args:
+        experiment: The experiment.
+        chosen: Its settings, as the command line gives them.
+        argv: The command line.
+
+    Raises:
+        ValueError: The settings do not go together, or the data is not what it should.
+        OSError: A file or folder is not there, or can't be written.
+    """
+    processes.end_with_starter()  # a job of a sweep is a run, too
+    settings, command = chosen, command_of(experiment.name, argv)
+    if getattr(chosen, "resume", None):
+        settings, command = resume.resumed(experiment, chosen, argv)
+    elif getattr(chosen, "repeat", None):
+        settings, command = repeat.repeated(experiment, chosen, argv)
+    settings = settings.named().checked()
+    path, metrics, status = make(experiment, settings, command)
+    if status == signals.INTERRUPTED:
+        print(f"Continue with: {resume.command_for(metrics, path)}")
+        return status
+    earlier = getattr(settings, "repeat", None)
+    if earlier is not None and not repeat.equal_results(experiment, earlier, path):
+        return 1
+    return status
+
+
+def make(experiment: Experiment, settings, command: str) -> tuple:
+    """Make a run: return its folder, its metrics, and its exit status."""
+    config = configuration(experiment, settings)
+    path = run_path(settings.output, experiment.name, settings.name)
+    resuming = getattr(settings, "resume", None) is not None
+    with RunFolder(path, settings.overwrite, resuming) as folder:
+        start = time.perf_counter()
+        with stage("Loading Keras"):
+            run = load(experiment, settings)
+        context = Context(folder, config, command)
+        result = run(settings, context)
+        metrics = completed(result, context, time.perf_counter() - start)
+        with signals.ctrl_c_ignored():
+            write(folder, config, metrics, result)
+    show(result, path)
+    return path, metrics, result.status
+
+
+def completed(result, context: Context, seconds: float):
+    """Return the metrics of a run with what the lifecycle knows of it."""
+    from experiments.common.environment import environment
+
+    metrics = result.metrics
+    return dataclasses.replace(
+        metrics,
+        experiment=context.config["experiment"],
+        name=context.config["name"],
+        command=context.command,
+        interrupted=result.interrupted,
+        ending=result.ending,
+        environment=metrics.environment or context.environment or environment(),
+        seconds=round(seconds, 1) if metrics.seconds is None else metrics.seconds,
+    )
+
+
+def load(experiment: Experiment, settings) -> Callable:
+    """Import Keras and the experiment, and return its `run`."""
+    from experiments.common import environment
+
+    if getattr(settings, "deterministic", False):
+        environment.make_deterministic()
+    environment.set_dtype_policy(getattr(settings, "dtype", "float32"))
+    return experiment.run_function()
+
+
+def configuration(experiment: Experiment, settings) -> dict:
+    """Return what `config.json` contains: all settings but `resume`."""
+    values = dataclasses.asdict(settings)
+    values.pop("resume", None)
+    return {"experiment": experiment.name, **values}
+
+
+def write(folder: Path, config: Mapping, metrics, result) -> None:
+    """Write every file of a run into its folder."""
+    write_json(folder / "config.json", config)
+    write_json(folder / "metrics.json", dataclasses.asdict(metrics))
+    for name, rows in result.tables.items():
+        if rows:
+            write_csv(folder / name, rows)
+    for name, write_file in result.files.items():
+        write_file(folder / name)
+    figures = folder / "figures"
+    render.save_figures(figures, result.sections)
+    sections = [*result.sections, *render.provenance(metrics, config)]
+    page = render.page(result.title, sections, figures)
+    (folder / "report.html").write_text(page, encoding="utf-8")
+
+
+def show(result, path: Path) -> None:
+    """Print the report of a run, and where to find it."""
+    print()
+    render.show(result.sections)
+    print(f"\nReport: {path / 'report.html'}")

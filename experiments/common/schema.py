@@ -1,0 +1,26 @@
+"""The JSON schema of an experiment's `metrics.json`, generated from its types.
+
+python -m experiments.common.schema imdb_sentiment
+"""
+
+import importlib
+import json
+import sys
+
+import pydantic
+
+from experiments.common.result import metrics_type
+
+
+def schema(experiment: str) -> dict:
+    """Return the schema; the descriptions are the docstrings of the fields.
+
+    Args:
+        experiment: Name of the experiment.
+    """
+    run = importlib.import_module(f"experiments.{experiment}.run").run
+    return pydantic.TypeAdapter(metrics_type(run)).json_schema()
+
+
+if __name__ == "__main__":
+    print(json.dumps(schema(sys.argv[1]), indent=2))

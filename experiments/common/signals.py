@@ -1,0 +1,34 @@
+"""Let Ctrl-C and SIGTERM end a program cleanly."""
+
+import contextlib
+import signal
+from collections.abc import Iterator
+
+INTERRUPTED = 130  # the exit status by which shells report Ctrl-C
+
+
+@contextlib.contextmanager
+def sigterm_as_ctrl_c() -> Iterator[None]:
+    """Make SIGTERM, by which other programs end this one, do what Ctrl-C does."""
+
+    def end(*_):
+        # Shells let what they start in the background ignore Ctrl-C.
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+
+    previous = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+@contextlib.contextmanager
+def ctrl_c_ignored() -> Iterator[None]:
+    """Finish what takes seconds and must not be left half done."""
+    previous = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -1,0 +1,159 @@
+"""What the report of a sentiment run tells."""
+
+import re
+from collections.abc import Sequence
+
+from experiments.common.result import Figure, Note, Paragraph, Section, Table
+from experiments.imdb_sentiment.settings import Settings
+from experiments.imdb_sentiment.train import Trained
+from lstm_keras import plots
+from lstm_keras.datasets import Split
+from lstm_keras.evaluation import Mistake, confident_mistakes
+
+HEADER = ("Model", "Test accuracy", "95% interval", "F1", "ROC AUC", "Log loss")
+
+
+def sections(
+    metrics, settings: Settings, best: Trained, test: Split, notes: Sequence[str]
+) -> list[Section]:
+    """Return the sections of the report.
+
+    Args:
+        metrics: The metrics of the run.
+        settings: Its settings.
+        best: The model that is saved.
+        test: The test reviews.
+        notes: What went wrong, in sentences.
+    """
+    data = metrics.data
+    warnings = [*notes, data["note"]]
+    if not data["real"]:
+        warnings.append("These numbers are of generated reviews, not of IMDB's.")
+    mistakes = confident_mistakes(test.texts, test.labels, best.test_probabilities)
+    return [
+        Section(
+            None,
+            [
+                Paragraph(summary_line(metrics) + "."),
+                Paragraph(f"Data: {data['name']}."),
+                *(Note(text) for text in warnings if text),
+            ],
+        ),
+        Section(
+            "Results",
+            [
+                Table(HEADER, result_rows(metrics)),
+                Paragraph(measured(metrics, settings), page_only=True),
+            ],
+        ),
+        Section(
+            "Figures",
+            [
+                Paragraph(
+                    f"The saved model, seed {metrics.saved_seed}.", page_only=True
+                ),
+                *figures(best, test, settings.maxlen),
+            ],
+        ),
+        Section(
+            "Most confident mistakes",
+            [mistakes_table(mistakes)]
+            if mistakes
+            else [Paragraph("None.", page_only=True)],
+        ),
+    ]
+
+
+def summary_line(metrics) -> str:
+    """Return validation and test accuracy in one line."""
+
+    def words(spread) -> str:
+        deviation = spread.standard_deviation
+        more = "" if deviation is None else f" ± {deviation:.4f}"
+        return f"{spread.mean:.4f}{more}"
+
+    both = metrics.summary
+    seeds = "" if both.seeds == 1 else f" (mean of {both.seeds} seeds)"
+    return (
+        f"Accuracy{seeds}: validation {words(both.validation_accuracy)}, "
+        f"test {words(both.test_accuracy)}"
+    )
+
+
+def result_rows(metrics) -> list[list[str]]:
+    """Return the rows of the table of results: every seed, then the baselines."""
+    return [
+        [
+            result.name,
+            f"{result.accuracy:.4f}",
+            "{:.4f} to {:.4f}".format(*result.accuracy_interval),
+            f"{result.f1:.4f}",
+            "–" if result.roc_auc is None else f"{result.roc_auc:.4f}",
+            f"{result.log_loss:.4f}",
+        ]
+        for result in (*(one.test for one in metrics.runs), *metrics.baselines)
+    ]
+
+
+def measured(metrics, settings: Settings) -> str:
+    """Return how the numbers were measured."""
+    data = metrics.data
+    seconds = sum(one.training_seconds for one in metrics.runs)
+    return (
+        f"{data['test']:,} test reviews. The networks learned from {data['train']:,} "
+        f"training reviews, chose their epoch on {data['validation']:,} more, and read "
+        f"the last {settings.maxlen} words of a review. The baselines learned from all "
+        "of both, and read whole reviews unless they say otherwise. Training took "
+        f"{seconds:.0f} s."
+    )
+
+
+def figures(best: Trained, test: Split, maxlen: int) -> list[Figure]:
+    """Return the figures of one model."""
+    labels, probabilities = test.labels, best.test_probabilities
+    curves = {best.test.name: (labels, probabilities)}
+    lengths = [len(ids) - 1 for ids in test.ids]
+    cut_at = maxlen if max(lengths) > maxlen else None
+    return [
+        Figure(
+            "learning_curves",
+            plots.plot_learning_curves(best.fit.history, best.fit.best_epoch),
+            "Loss and accuracy after each epoch.",
+        ),
+        Figure(
+            "confusion_matrix",
+            plots.plot_confusion_matrix(best.test.confusion),
+            "Test reviews by true and predicted sentiment.",
+        ),
+        Figure("roc", plots.plot_roc(curves), "ROC curve on the test reviews."),
+        Figure(
+            "calibration",
+            plots.plot_calibration(curves),
+            "How often the predicted probabilities come true on the test reviews.",
+        ),
+        Figure(
+            "length_accuracy",
+            plots.plot_length_accuracy(lengths, labels, probabilities, cut_at),
+            f"Test accuracy by length; the model reads the last {maxlen} words.",
+        ),
+    ]
+
+
+def mistakes_table(mistakes: Sequence[Mistake]) -> Table:
+    """Return the mistakes as a table, long reviews cut."""
+    rows = [
+        (
+            excerpt(one.text),
+            ("negative", "positive")[one.label],
+            f"{one.probability:.4f}",
+        )
+        for one in mistakes
+    ]
+    header = ("Review", "True", "Predicted probability of positive")
+    return Table(header, rows, page_only=True)
+
+
+def excerpt(review: str, length: int = 600) -> str:
+    """Return the end of a review, which is what the model reads, on one line."""
+    words = " ".join(re.sub(r"<br\s*/?>", " ", review).split())
+    return words if len(words) <= length else f"… {words[-length:]}"

@@ -1,0 +1,219 @@
+"""Train sentiment models, one for each seed, and compare them with baselines."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from experiments.common import data_parallel
+from experiments.common.errors import DivergedError
+from experiments.common.fit import Checkpoint
+from experiments.common.layers import described, engine_facts
+from experiments.common.lifecycle import Context
+from experiments.common.result import Result, RunMetrics, metrics
+from experiments.common.signals import INTERRUPTED
+from experiments.common.terminal import stage
+from experiments.imdb_sentiment import report
+from experiments.imdb_sentiment.settings import Settings
+from experiments.imdb_sentiment.train import (
+    Trained,
+    TrainedMetrics,
+    data_facts,
+    describe,
+    examples,
+    split_sizes,
+    train_one,
+)
+from lstm_keras.datasets import Reviews, load_reviews
+from lstm_keras.evaluation import (
+    ClassificationResult,
+    majority_baseline,
+    spread,
+    tfidf_baseline,
+)
+
+
+@metrics
+class Spread:
+    """A measure over the seeds."""
+
+    mean: float
+    """Mean."""
+    standard_deviation: float | None
+    """Sample standard deviation; null of a single seed."""
+
+
+@metrics
+class Summary:
+    """All seeds together."""
+
+    seeds: int
+    """Number of seeds."""
+    validation_accuracy: Spread
+    """Accuracy on the validation reviews."""
+    test_accuracy: Spread
+    """Accuracy on the test reviews."""
+
+
+@metrics
+class Metrics(RunMetrics):
+    """What a sentiment run found."""
+
+    runs: list[TrainedMetrics]
+    """The training run of each seed."""
+    saved_seed: int
+    """Seed of the saved model, which has the lowest validation log loss."""
+    summary: Summary
+    """All seeds together."""
+    baselines: list[ClassificationResult]
+    """Results without a neural network, on the same test reviews."""
+
+
+@dataclasses.dataclass
+class Ending:
+    """How a run ends: exit status, and a sentence for each thing that went wrong."""
+
+    status: int = 0
+    sentences: list[str] = dataclasses.field(default_factory=list)
+
+    def add(self, sentence: str, status: int) -> None:
+        """Note what went wrong; an interruption outweighs a failure."""
+        self.sentences.append(sentence)
+        self.status = max(self.status, status)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the rest should be left out."""
+        return self.status == INTERRUPTED
+
+
+def run(settings: Settings, context: Context) -> Result[Metrics]:
+    """Load the data, train, evaluate, and describe the result."""
+    devices = data_parallel.devices(settings)
+    engine = engine_facts(
+        settings.layer, settings.engine, settings.jit, settings.recurrent_dropout
+    )
+    print(described(engine))
+    with stage(f"Loading the reviews ({settings.data})"):
+        reviews = load_reviews(settings.data, limit=settings.limit)
+    describe(reviews)
+    data = data_facts(reviews)
+    context.begin(data, devices)
+    vocabulary = reviews.vocabulary.limit(settings.num_words)
+    ending = Ending()
+    trained = train_all(settings, reviews, len(vocabulary), context, ending)
+    baselines = evaluate_baselines(settings, reviews, ending)
+    best = min(trained, key=lambda one: one.validation.log_loss)
+    found = Metrics(
+        data=data | split_sizes(reviews, trained[0].validation.size),
+        engine=engine,
+        runs=[one.metrics() for one in trained],
+        saved_seed=best.seed,
+        summary=summary(trained),
+        baselines=baselines,
+    )
+    return Result(
+        title=f"IMDB sentiment: {settings.name}",
+        metrics=found,
+        sections=report.sections(found, settings, best, reviews.test, ending.sentences),
+        status=ending.status,
+        ending=" ".join(ending.sentences),
+        tables={"history.csv": history_rows(trained)},
+        files={"model.keras": best.model.save, "vocabulary.json": vocabulary.save},
+    )
+
+
+def train_all(
+    settings: Settings,
+    reviews: Reviews,
+    input_dim: int,
+    context: Context,
+    ending: Ending,
+) -> list[Trained]:
+    """Train one model for each seed, at least one.
+
+    An interruption ends the training that is running and leaves out later seeds; a
+    seed that diverges is left out. Both are noted in `ending`.
+    """
+    train = examples(reviews.train, settings, input_dim)
+    test = examples(reviews.test, settings, input_dim)
+    trained = []
+    seeds = range(settings.seed, settings.seed + settings.seeds)
+    for seed in seeds:
+        path = context.checkpoints / f"seed-{seed}.npz"
+        checkpoint = Checkpoint(path, settings.checkpoint_seconds)
+        try:
+            one = train_one(settings, train, test, input_dim, seed, checkpoint)
+        except DivergedError as error:
+            if seed == seeds[-1] and not trained:
+                raise
+            ending.add(f"Seed {seed} diverged: {error}; it is left out.", 1)
+            continue
+        except KeyboardInterrupt:  # twice, or before the training began
+            if not trained:
+                raise
+            what = f"Seed {seed} was interrupted; it and later ones are left out."
+            ending.add(what, INTERRUPTED)
+            break
+        trained.append(one)
+        if one.fit.interrupted:
+            epoch = len(one.fit.history["loss"])
+            what = f"The training of seed {seed} was interrupted in epoch {epoch}"
+            rest = "; later seeds are left out" if seed < seeds[-1] else ""
+            ending.add(f"{what}{rest}.", INTERRUPTED)
+            break
+    return trained
+
+
+def evaluate_baselines(
+    settings: Settings, reviews: Reviews, ending: Ending
+) -> list[ClassificationResult]:
+    """Evaluate what needs no neural network, on the same reviews.
+
+    After an interruption what has to be trained is left out.
+    """
+    train, test = reviews.train, reviews.test
+    results = [majority_baseline(train.labels, test.labels)]
+    if ending.interrupted or not settings.baselines:
+        return results
+    words, maxlen = settings.num_words, settings.maxlen
+    whole = (train.texts, test.texts)
+    # The part of each review that the network reads.
+    end = [
+        [reviews.vocabulary.decode(ids[-maxlen:]) for ids in split.ids]
+        for split in (train, test)
+    ]
+    bigrams = {"max_features": None, "ngram_range": (1, 2), "c": 10.0}
+    variants = [
+        (f"{words} words", whole, {"max_features": words}),
+        (f"{words} words, last {maxlen} only", end, {"max_features": words}),
+        ("all 1-2 grams", whole, bigrams),
+    ]
+    print()
+    for name, (train_texts, test_texts), options in variants:
+        try:
+            with stage(f"TF-IDF baseline, {name}"):
+                result = tfidf_baseline(
+                    train_texts, train.labels, test_texts, test.labels, **options
+                )
+        except KeyboardInterrupt:
+            what = "The baselines were interrupted; the rest is left out."
+            ending.add(what, INTERRUPTED)
+            break
+        name = f"TF-IDF + logistic regression, {name}"
+        results.append(dataclasses.replace(result, name=name))
+    return results
+
+
+def summary(trained: Sequence[Trained]) -> Summary:
+    """Return mean and standard deviation of the accuracies over the seeds."""
+    return Summary(
+        seeds=len(trained),
+        validation_accuracy=Spread(
+            **spread([one.validation.accuracy for one in trained])
+        ),
+        test_accuracy=Spread(**spread([one.test.accuracy for one in trained])),
+    )
+
+
+def history_rows(trained: Sequence[Trained]) -> list[dict]:
+    """Return a row for each seed and epoch."""
+    return [{"seed": one.seed, **row} for one in trained for row in one.fit.rows()]
