@@ -14,6 +14,9 @@ from experiments.common.signals import INTERRUPTED, sigterm_as_ctrl_c
 # as exceptions. Set it to 0 to read everything.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+# What the extra `experiments` in setup.cfg installs.
+EXTRA = ("filelock", "jinja2", "pandas", "pydantic", "rich")
+
 
 def main(experiment: Experiment, argv: Sequence[str] | None = None) -> None:
     """Run an experiment, or one of its other commands, as the command line says.
@@ -49,6 +52,13 @@ def readable_errors() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRA:
+            raise
+        sys.exit(
+            f"error: the experiments need {error.name}; install it by "
+            "pip install 'lstm_keras[experiments]'"
+        )
     except KeyboardInterrupt:
         print("\ninterrupted: no report was written", file=sys.stderr)
         sys.exit(INTERRUPTED)

@@ -109,7 +109,7 @@ class EvenBatches(EpochBatches):
     """Pads each batch with zero-weight rows to a multiple of the device count.
 
     A loss that is a mean over tokens sees the rows as `PADDING`. Elsewhere they have
-    the weight 0 and the others a weight above 1, since Keras divides by the number of rows.
+    the weight 0 and the others a weight above 1: Keras divides by the number of rows.
 
     Args:
         batches: Inputs and targets. All batches have the same number of rows, but for

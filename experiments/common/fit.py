@@ -110,7 +110,7 @@ def fit(
     followed = [*callbacks, best]
     with stop_on_interrupt() as interrupt:
         progress = _Progress(model, train, followed, interrupt, to)
-        while progress.epoch < epochs and not progress.ended | interrupt.interrupted:
+        while progress.epoch < epochs and not (progress.ended or interrupt.interrupted):
             train.enter(progress.epoch, progress.step)
             model.fit(
                 train,
