@@ -16,7 +16,7 @@ from lstm_keras.interpret import (
 from lstm_keras.layer import LSTM
 from lstm_keras.runs import load_run
 
-# The one place that says so: setup.cfg reads it from here.
+# setup.cfg reads it from here.
 __version__ = "0.1.0"
 
 __all__ = [
@@ -35,7 +35,7 @@ __all__ = [
     "trace_gates",
 ]
 
-# Loaded when they are first asked for: matplotlib and scikit-learn take their time.
+# Imported at their first use: matplotlib and scikit-learn load slowly.
 _ON_DEMAND = ("datasets", "evaluation", "language_model", "plots", "preprocessing")
 
 

@@ -1,4 +1,4 @@
-"""Checks of the arguments that a recurrent layer is called with."""
+"""Checks of the arguments in a call of a recurrent layer."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def check_sequences(sequences: Any) -> None:
             "expected sequences padded to one length, (batch, time, features); "
             f"received a {type(sequences).__name__}. Call the layer with "
             "x.to_tensor() and "
-            "mask=lstm_keras.preprocessing.vocabulary.length_mask(x.row_lengths())"
+            "mask=lstm_keras.preprocessing.length_mask(x.row_lengths())"
         )
 
 
@@ -29,7 +29,7 @@ def check_batch(batch: int | None, built_with: int) -> None:
 def check_initial_state(states: Any, batch: int | None, units: int) -> None:
     """Raise a ValueError if the states are not `[h, c]`, `(batch or 1, units)`."""
     states = states if isinstance(states, (list, tuple)) else [states]
-    # Of what has no shape, the type.
+    # The type, for values without a shape.
     shapes = [
         tuple(state.shape) if hasattr(state, "shape") else type(state).__name__
         for state in states
@@ -49,10 +49,9 @@ def check_initial_state(states: Any, batch: int | None, units: int) -> None:
 
 
 def as_one_mask(mask: Any) -> Any:
-    """Return a mask that has a shape: Keras may put it into a list, users rows of bool.
+    """Return a mask as a tensor or array, or None.
 
-    Returns:
-        None if there is none.
+    Keras may put it into a list, and users may give lists of bool.
     """
     if keras.tree.is_nested(mask):
         leaves = keras.tree.flatten(mask)
@@ -71,10 +70,7 @@ def as_boolean_mask(mask: Any) -> Any:
 
 
 def check_mask(shape: tuple, batch: int | None, time: int | None) -> None:
-    """Raise a ValueError if the mask is not `(batch, time)`.
-
-    Like Keras's layer, ours takes `(batch, time, 1)`, too.
-    """
+    """Raise a ValueError if the mask is not `(batch, time)` or `(batch, time, 1)`."""
     fits = (
         len(shape) in (2, 3)
         and _may_be(shape[0], batch)
@@ -89,12 +85,12 @@ def check_mask(shape: tuple, batch: int | None, time: int | None) -> None:
 
 
 def sized_as(tensor: Any, sizes: tuple, message: str) -> Any:
-    """Return a tensor, behind a check of sizes that TensorFlow knew no earlier.
+    """Return a tensor with a runtime check of sizes unknown to TensorFlow before.
 
     Args:
-        tensor: What has to have the sizes along its first axes.
-        sizes: The sizes, ints or scalar tensors.
-        message: The beginning of the error's message, which goes on with the sizes.
+        tensor: The tensor.
+        sizes: The sizes of its first axes, ints or scalar tensors.
+        message: The beginning of the error's message; the sizes follow.
     """
     count = len(sizes)
     are_known = all(isinstance(size, int) for size in (*tensor.shape[:count], *sizes))
@@ -105,12 +101,12 @@ def sized_as(tensor: Any, sizes: tuple, message: str) -> Any:
     actual = tf.shape(tensor)
     check = tf.debugging.assert_equal(actual[:count], [*sizes], message=message)
     with tf.control_dependencies([check]):
-        # XLA leaves assertions out. A reshaping into another number of elements it
-        # refuses, too.
+        # XLA drops assertions, but also refuses to reshape to another number of
+        # elements.
         return tf.reshape(tensor, [*sizes, *tf.unstack(actual)[count:]])
 
 
 def _may_be(size: Any, expected: Any) -> bool:
-    """Whether two sizes may be equal: those that are unknown or traced may."""
+    """Whether two sizes may be equal; unknown and traced ones may."""
     known = isinstance(size, int) and isinstance(expected, int)
     return not known or size == expected

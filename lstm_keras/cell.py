@@ -1,6 +1,7 @@
 """One step of an LSTM: the six equations, in `keras.ops`."""
 
 import contextlib
+import inspect
 import operator
 import random
 import warnings
@@ -11,6 +12,13 @@ import keras
 from keras import ops
 
 from lstm_keras import equations
+
+_SERIALIZED_BY = {
+    "activation": keras.activations,
+    "initializer": keras.initializers,
+    "regularizer": keras.regularizers,
+    "constraint": keras.constraints,
+}
 
 
 @keras.saving.register_keras_serializable(package="lstm_keras")
@@ -43,15 +51,15 @@ class LSTMCell(keras.layers.Layer):
 
     Args:
         units: Positive integer, the size of `h` and of `c`.
-        activation: Activation of the candidate and of the cell state on its way out.
-            `None` is the identity.
+        activation: Activation of the candidate and of the cell state in `h_t`. `None`
+            is the identity.
         recurrent_activation: Activation of the three gates. `None` is the identity.
         use_bias: Whether there is a `b`.
         kernel_initializer: Initializer of `W`.
         recurrent_initializer: Initializer of `U`.
         bias_initializer: Initializer of `b`.
         unit_forget_bias: Start the forget gate's part of `b` at 1, whatever
-            `bias_initializer` says, so that a new cell remembers.
+            `bias_initializer` is, so that a new cell remembers.
         kernel_regularizer: Regularizer of `W`.
         recurrent_regularizer: Regularizer of `U`.
         bias_regularizer: Regularizer of `b`.
@@ -61,11 +69,10 @@ class LSTMCell(keras.layers.Layer):
         dropout: Fraction of the inputs to drop in training, in `[0, 1]`. As in Keras's
             cell, a rate of exactly 1 drops nothing.
         recurrent_dropout: Fraction of `h_{t-1}` to drop in training, in `[0, 1]`. When
-            it is not 0 each of the four parts of `z` gets masks of its own, as in
-            Keras.
+            it is not 0, each of the four parts of `z` has its own masks, as in Keras.
         seed: Integer seed of the dropout masks.
         **kwargs: Arguments of `keras.layers.Layer` (`name`, `dtype`, `trainable`), and
-            Keras's undocumented `implementation`, which changes nothing here.
+            Keras's undocumented `implementation`, which is ignored.
 
     Call arguments:
         inputs: `x_t`, `(batch, features)`.
@@ -75,11 +82,10 @@ class LSTMCell(keras.layers.Layer):
     Returns of a call:
         `h_t`, and `[h_t, c_t]`, each `(batch, units)`.
 
-    The dropout masks stay the same over all the steps of a sequence. New ones come with
-    every call of `lstm_keras.LSTM`, and in any other loop with
-    `next_dropout_masks()`, which `get_initial_state()` calls. (So a
-    `keras.layers.RNN` around this cell that is stateful, or is given an initial state,
-    keeps its masks until you call it; `lstm_keras.LSTM` never does.)
+    All steps of a sequence share their dropout masks. Every call of `lstm_keras.LSTM`
+    draws new ones; any other loop must call `next_dropout_masks()`, which
+    `get_initial_state()` does. (So a `keras.layers.RNN` around this cell that is
+    stateful or is given an initial state keeps its masks until you call it.)
 
     Raises:
         ValueError: `units` is not a positive integer, a dropout is outside `[0, 1]`,
@@ -116,7 +122,7 @@ class LSTMCell(keras.layers.Layer):
         self.use_bias = use_bias
         self.unit_forget_bias = unit_forget_bias
         # In Keras's order: an initializer without a seed draws one when it is made, so
-        # after `keras.utils.set_random_seed` ours start where Keras's start.
+        # after `keras.utils.set_random_seed` our weights equal those of Keras's layer.
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.recurrent_initializer = keras.initializers.get(recurrent_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
@@ -185,7 +191,7 @@ class LSTMCell(keras.layers.Layer):
         return h, [h, c]
 
     def get_initial_state(self, batch_size: Any = None) -> list:
-        """Return zeros for `[h, c]`, each `(batch_size, units)`: a sequence begins."""
+        """Return zeros `[h, c]`, each `(batch_size, units)`, for a new sequence."""
         self.next_dropout_masks()
         return [
             ops.zeros((batch_size, size), dtype=self.compute_dtype)
@@ -193,16 +199,16 @@ class LSTMCell(keras.layers.Layer):
         ]
 
     def next_dropout_masks(self) -> None:
-        """Draw new dropout masks, as is done between two sequences."""
+        """Draw new dropout masks, for a new sequence."""
         self._masks_were_drawn = True
         for _ in range(sum(self._mask_counts())):
             self.seed_generator.next()
 
     @contextlib.contextmanager
     def held_dropout_masks(self, inputs: Any, h: Any) -> Iterator[None]:
-        """Compute the masks once for the steps inside the `with` block.
+        """Compute the masks once for all steps inside the `with` block.
 
-        Without it every step computes them again, to the same values.
+        Without it every step computes the same masks again.
 
         Args:
             inputs: Any step's `x_t`, `(batch, features)`; only its shape counts.
@@ -216,34 +222,12 @@ class LSTMCell(keras.layers.Layer):
 
     def get_config(self) -> dict:
         """Return every argument of the constructor."""
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "activation": keras.activations.serialize(self.activation),
-            "recurrent_activation": keras.activations.serialize(
-                self.recurrent_activation
-            ),
-            "use_bias": self.use_bias,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "recurrent_initializer": keras.initializers.serialize(
-                self.recurrent_initializer
-            ),
-            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
-            "unit_forget_bias": self.unit_forget_bias,
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
-            "recurrent_regularizer": keras.regularizers.serialize(
-                self.recurrent_regularizer
-            ),
-            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
-            "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
-            "recurrent_constraint": keras.constraints.serialize(
-                self.recurrent_constraint
-            ),
-            "bias_constraint": keras.constraints.serialize(self.bias_constraint),
-            "dropout": self.dropout,
-            "recurrent_dropout": self.recurrent_dropout,
-            "seed": self.seed,
-        }
+        config = super().get_config()
+        for name in ARGUMENTS:
+            value = getattr(self, name)
+            module = _SERIALIZED_BY.get(name.rpartition("_")[2])
+            config[name] = module.serialize(value) if module else value
+        return config
 
     def _check_states(self, states):
         shapes = [tuple(state.shape) for state in states]
@@ -264,26 +248,26 @@ class LSTMCell(keras.layers.Layer):
         )
 
     def _mask_counts(self):
-        """How many masks a sequence needs for the inputs, and how many for `h`."""
-        # Keras draws four for the inputs, too, as soon as `h` needs four.
+        """Return the number of masks for the inputs of a sequence, and for `h`."""
+        # Keras also draws four for the inputs if `h` needs four.
         x_count = 0 if self.dropout in (0, 1) else 4 if self.recurrent_dropout else 1
         h_count = 0 if self.recurrent_dropout in (0, 1) else 4
         return x_count, h_count
 
     def dropout_masks(self, inputs: Any, h: Any) -> tuple[list | None, list | None]:
-        """Return this sequence's masks: a list, or `None`, for the inputs and for `h`.
+        """Return this sequence's masks for inputs and `h`: a list or `None` for each.
 
         The seeds that `next_dropout_masks` drew last are replayed, because this may run
-        inside a compiled loop over time, which must not change a variable and must find
-        the same masks at every step.
+        inside a compiled loop over time, which must not change a variable and needs the
+        same masks at every step.
         """
         if self._held_dropout_masks is not None:
             return self._held_dropout_masks
         x_count, h_count = self._mask_counts()
         if x_count + h_count and not self._masks_were_drawn:
             warnings.warn(
-                "LSTMCell drops by the same masks in every batch, since nothing asked "
-                "it for an initial state: use lstm_keras.LSTM, or call "
+                "LSTMCell uses the same dropout masks in every batch, since nothing "
+                "requested an initial state: use lstm_keras.LSTM, or call "
                 "cell.next_dropout_masks() before each sequence",
                 stacklevel=2,
             )
@@ -301,11 +285,11 @@ class LSTMCell(keras.layers.Layer):
 
 
 class ReplayingSeedGenerator(keras.random.SeedGenerator):
-    """A seed generator that can give the seeds it drew last once more."""
+    """A seed generator that can replay the seeds it drew last."""
 
     def __init__(self, seed: int | None):
-        # Always seeded: on torch, Keras ignores a generator made without a seed. This
-        # is how Keras makes one up, so both make up the same.
+        # Always seeded: on torch, Keras ignores a generator without a seed. Drawn as
+        # Keras does, so that both draw the same.
         super().__init__(random.randint(1, 10**9) if seed is None else seed)
         self._to_replay = 0
 
@@ -320,7 +304,7 @@ class ReplayingSeedGenerator(keras.random.SeedGenerator):
 
     @contextlib.contextmanager
     def replay(self, count: int) -> Iterator["ReplayingSeedGenerator"]:
-        """Inside the `with` block, `next()` gives the last `count` seeds in order."""
+        """Inside the `with` block, let `next()` return the last `count` seeds again."""
         self._to_replay = count
         try:
             yield self
@@ -329,7 +313,7 @@ class ReplayingSeedGenerator(keras.random.SeedGenerator):
 
 
 def _project(inputs, kernel, masks):
-    """`inputs @ kernel`, the inputs dropped by one mask, or by one for each gate."""
+    """Return `inputs @ kernel`, with one dropout mask, or one for each gate."""
     if masks is None:
         return ops.matmul(inputs, kernel)
     if len(masks) == 1:
@@ -343,6 +327,10 @@ def _project(inputs, kernel, masks):
         ],
         axis=-1,
     )
+
+
+# The constructor's arguments but for those of `keras.layers.Layer`.
+ARGUMENTS = tuple(inspect.signature(LSTMCell).parameters)[:-1]
 
 
 def _positive_integer(name, value):

@@ -1,11 +1,11 @@
-"""The equations of an LSTM and their gradient, for cell, engines and instruments.
+"""The equations of an LSTM and their gradient, for cell, engines and `interpret`.
 
-They work on tensors of any backend and of any leading axes: one step `(batch, …)`, or
-all steps of a sequence at once `(batch, time, …)`. `lstm_keras.reference` is written
-independently of them, in NumPy: it is what they are tested against.
+They work on tensors of any backend with any leading axes: one step `(batch, …)`, or all
+steps of a sequence at once `(batch, time, …)`. They are tested against
+`lstm_keras.reference`, which is written independently in NumPy.
 
-Engines give their backend's own tanh and sigmoid: those of `keras.ops` compute parts of
-float64 in float32 on JAX and torch.
+Engines pass their backend's own tanh and sigmoid: on JAX and torch those of `keras.ops`
+compute float64 partly in float32.
 """
 
 from collections.abc import Callable
@@ -56,7 +56,7 @@ def states(gates: Gates, c: Any, activation: Callable = ops.tanh) -> tuple[Any, 
     Args:
         gates: Gates and candidate of the step.
         c: The cell state before it, `c_{t-1}`.
-        activation: Activation of the cell state on its way out.
+        activation: Activation of the cell state in `h_t`.
     """
     i, f, g, o = gates
     c = f * c + i * g
@@ -74,7 +74,7 @@ def backward(
 
     Args:
         dh: Gradient of the loss by `h_t`, `(…, units)`.
-        dc: Gradient by `c_t` on every way but through `h_t`.
+        dc: Gradient by `c_t` along all paths except through `h_t`.
         gates: Gates and candidate of the step.
         c_before: The cell state before the step, `c_{t-1}`.
         tanh_c: The tanh of the cell state after it.

@@ -8,29 +8,8 @@ import keras
 from keras import ops
 
 from lstm_keras import call_shapes, engines
+from lstm_keras.cell import ARGUMENTS as CELL_ARGUMENTS
 from lstm_keras.cell import LSTMCell
-
-# The constructor's arguments that belong to the cell.
-_CELL_ARGUMENTS = (
-    "units",
-    "activation",
-    "recurrent_activation",
-    "use_bias",
-    "kernel_initializer",
-    "recurrent_initializer",
-    "bias_initializer",
-    "unit_forget_bias",
-    "kernel_regularizer",
-    "recurrent_regularizer",
-    "bias_regularizer",
-    "kernel_constraint",
-    "recurrent_constraint",
-    "bias_constraint",
-    "dropout",
-    "recurrent_dropout",
-    "seed",
-)
-
 
 # Arguments that Keras's layer does not have, with their defaults.
 NOT_IN_KERAS = {
@@ -41,7 +20,7 @@ NOT_IN_KERAS = {
 
 
 class _JoinedStates:
-    """A cell whose output and only state is `h` and `c` of an `LSTMCell`, joined."""
+    """An `LSTMCell` whose output and single state is `h` and `c`, concatenated."""
 
     def __init__(self, cell, training):
         self.cell = cell
@@ -58,22 +37,18 @@ class _JoinedStates:
     __call__ = call
 
 
-def _of_cell(name):
-    return property(lambda self: getattr(self.cell, name), doc=f"`cell.{name}`.")
-
-
 @keras.saving.register_keras_serializable(package="lstm_keras")
 class LSTM(keras.layers.RNN):
     """Long Short-Term Memory layer: `LSTMCell` applied to every step of a sequence.
 
     The equations, their sources and the packing of the weights are in the docstring of
     `LSTMCell`. A drop-in for `keras.layers.LSTM`: the same arguments, defaults, weights
-    and results, and three arguments more (`engine`, `return_cell_states` and
+    and results, and three more arguments (`engine`, `return_cell_states` and
     `learn_initial_state`).
 
     Args:
         units: Positive integer, the size of `h` and of `c`.
-        activation: See `LSTMCell`, also for the arguments up to `seed`.
+        activation: See `LSTMCell` for this and the other arguments up to `seed`.
         recurrent_activation: Activation of the three gates.
         use_bias: Whether there is a bias.
         kernel_initializer: Initializer of `kernel`.
@@ -83,64 +58,64 @@ class LSTM(keras.layers.RNN):
         kernel_regularizer: Regularizer of `kernel`.
         recurrent_regularizer: Regularizer of `recurrent_kernel`.
         bias_regularizer: Regularizer of `bias`.
-        activity_regularizer: Regularizer of what a call returns.
+        activity_regularizer: Regularizer of the outputs.
         kernel_constraint: Constraint on `kernel`.
         recurrent_constraint: Constraint on `recurrent_kernel`.
         bias_constraint: Constraint on `bias`.
         dropout: Fraction of the inputs to drop in training.
         recurrent_dropout: Fraction of the hidden state to drop in training.
         seed: Integer seed of the dropout masks.
-        return_sequences: Return every `h`, `(batch, time, units)`, not only the last,
-            `(batch, units)`.
+        return_sequences: Return every `h`, `(batch, time, units)`, instead of only the
+            last, `(batch, units)`.
         return_state: Return the last `h` and `c`, each `(batch, units)`, too.
-        go_backwards: Read the sequence from its end; outputs come in the order of
-            reading.
-        stateful: Start each batch with the states in which the one before ended, until
+        go_backwards: Process the sequence from its end; outputs come in the order of
+            processing.
+        stateful: Start each batch with the final states of the previous one, until
             `reset_state()`, in `fit`, `evaluate` and `predict` as well. Needs a fixed
             batch size.
         unroll: Unroll the loop over time; needs a fixed number of steps.
-        use_cudnn: `"auto"`, `True` or `False`, as in Keras: whether cuDNN may compute
-            (where there is a GPU), must, or must not.
+        use_cudnn: `"auto"`, `True` or `False`, as in Keras: whether cuDNN may be used
+            (where there is a GPU), must be, or must not be.
         zero_output_for_mask: Output zeros at masked steps instead of the last output
             before them. Without `return_sequences` this concerns the last step.
-        engine: What computes the sequence: `"loop"`, the cell step by step; the name of
-            a file in `lstm_keras/engines`, which gives the same results faster and is
-            an error where it can't; or `"auto"`, the first engine that can, or else
-            the loop. `explain_engine()` tells which. `lstm_keras.engine_scope` decides
-            for all layers, and tells what exporters get. Forward-mode differentiation
-            on JAX and torch (`jvp`, `jacfwd`) needs `"loop"`.
+        engine: `"loop"`, the cell step by step; the name of a file in
+            `lstm_keras/engines`, which computes the same results faster, or raises if
+            it does not support the layer; or `"auto"`, the first engine that supports
+            it, or else the loop. `explain_engine()` tells which. `engine_scope` sets
+            the engine of all layers, and says what exporters get. Forward-mode
+            differentiation on JAX and torch (`jvp`, `jacfwd`) needs `"loop"`.
         return_cell_states: Return the cell state `c` beside the output `h`, in the
             output's shape: with `return_sequences` that of every step. At masked steps
-            `c` is what `h` is: repeated, or zero. (The attribute `return_state` is
-            then True, for `keras.layers.Bidirectional`, which asks it.)
+            `c` is repeated or zero, as `h` is. (The attribute `return_state` is then
+            True, for `keras.layers.Bidirectional`, which reads it.)
         learn_initial_state: Begin with two trainable vectors, `initial_h` and
             `initial_c`, `(1, units)`, broadcast over the batch, instead of zeros;
-            they start at zero. A call with an `initial_state` does not use them. Not
-            with `stateful`. In `weights` they come before those of the cell, so weights
-            of a layer without them go to `layer.cell.set_weights`.
+            they start at zero. A call with an `initial_state` ignores them. Not with
+            `stateful`. In `weights` they come before those of the cell, so load the
+            weights of a layer without them by `layer.cell.set_weights`.
         **kwargs: Arguments of `keras.layers.Layer` (`name`, `dtype`, `trainable`), and
-            Keras's undocumented `implementation`, which changes nothing here.
+            Keras's undocumented `implementation`, which is ignored.
 
     Call arguments:
         sequences: `(batch, time, features)`.
         initial_state: `[h, c]`, each `(batch, units)` or `(1, units)`, which is
             broadcast over the batch.
-        mask: Boolean `(batch, time)`. A `False` step leaves the states as they are, and
-            what its inputs are, NaN included, has no influence.
-            `lstm_keras.preprocessing.vocabulary.length_mask` makes a mask of lengths.
+        mask: Boolean `(batch, time)`. A `False` step leaves the states unchanged, and
+            its inputs, NaN included, have no influence.
+            `lstm_keras.preprocessing.length_mask` makes a mask from lengths.
         training: Whether dropout is active.
 
     Returns of a call:
         The output `h`, or a tuple: `h`; with `return_cell_states` `c`; with
         `return_state` the last `h` and the last `c`. `keras.layers.Bidirectional`
-        merges the outputs `h` of its two layers and returns the rest as it is, that of
-        the backward layer in the order of its reading.
+        merges the outputs `h` of its two layers and returns the rest unchanged, that of
+        the backward layer in its order of processing.
 
     Raises:
         ValueError: An argument of the constructor is invalid; the sequences are not
             `(batch, time, features)` with the `features` that the layer was built with;
             mask or initial state have another shape; a stateful layer has no fixed
-            batch size; the engine can't do it.
+            batch size; the engine does not support the layer.
     """
 
     def __init__(
@@ -218,18 +193,18 @@ class LSTM(keras.layers.RNN):
         if stateful and learn_initial_state:
             raise ValueError(
                 "expected stateful=False with learn_initial_state=True, since a "
-                "stateful layer goes on from the batch before; received both"
+                "stateful layer continues from the previous batch; received both"
             )
         self.use_cudnn = use_cudnn
         self.engine = engine
         self.return_cell_states = return_cell_states
         self.learn_initial_state = learn_initial_state
         if engine != "auto":
-            self.explain_engine(training=True)  # an error if it can't
+            self.explain_engine(training=True)  # raises if it is not supported
         self.input_spec = keras.InputSpec(ndim=3)
 
     def build(self, sequences_shape: tuple, initial_state_shape: Any = None) -> None:
-        """Create the cell's weights, the learned initial state and the carried one."""
+        """Create the cell's weights and the learned or carried states."""
         if self.stateful and sequences_shape[0] is None:
             raise ValueError(
                 "expected a fixed batch size, for instance keras.Input(..., "
@@ -237,7 +212,7 @@ class LSTM(keras.layers.RNN):
                 f"received inputs of shape {sequences_shape}"
             )
         if self.stateful and self.states is None:
-            # Past Keras's tracking, which would make weights of them.
+            # Bypasses Keras's tracking, which would make them weights.
             self.__dict__["states"] = [
                 keras.Variable(
                     "zeros",
@@ -257,10 +232,10 @@ class LSTM(keras.layers.RNN):
 
     @property
     def variables(self) -> list:
-        """All variables: the weights, random states, and the states carried over.
+        """All variables: weights, random states, and the states of a stateful layer.
 
-        Keras lists no carried states, and so loses them in `fit`, `evaluate` and
-        `predict` on JAX, which change only what is listed.
+        Keras does not list the latter, and so loses them in `fit`, `evaluate` and
+        `predict` on JAX, which update only listed variables.
         """
         return [*super().variables, *(self.states or [])]
 
@@ -269,7 +244,7 @@ class LSTM(keras.layers.RNN):
         """Whether Keras may compile a model with this layer as one XLA program."""
         if keras.backend.backend() != "tensorflow":
             return self._supports_jit
-        # Not around an engine: see engines/xla.py. cuDNN's operators can't be compiled.
+        # Not with engines: see engines/xla.py. cuDNN's operators can't be compiled.
         return self._supports_jit and (
             self.use_cudnn is not True
             and self.explain_engine(training=True).engine == engines.LOOP
@@ -281,7 +256,7 @@ class LSTM(keras.layers.RNN):
 
     @property
     def return_state(self) -> bool:
-        """Whether a call returns more than `h`, which wrappers want to know."""
+        """Whether a call returns more than `h`; wrappers read it."""
         return self._return_last_states or self.return_cell_states
 
     @return_state.setter
@@ -291,7 +266,7 @@ class LSTM(keras.layers.RNN):
     def compute_output_spec(
         self, sequences: Any, initial_state: Any = None, mask: Any = None, **kwargs: Any
     ) -> Any:
-        """Return shape and dtype of what a call on symbolic tensors returns."""
+        """Return the shapes and dtypes of a call's results."""
         self._check_call(sequences, initial_state, call_shapes.as_one_mask(mask))
         return super().compute_output_spec(
             sequences, initial_state=initial_state, mask=mask, **kwargs
@@ -300,12 +275,12 @@ class LSTM(keras.layers.RNN):
     def compute_output_shape(
         self, sequences_shape: tuple, initial_state_shape: Any = None
     ) -> tuple:
-        """Return the shape of what a call returns."""
+        """Return the shapes of a call's results."""
         shapes = super().compute_output_shape(sequences_shape, initial_state_shape)
         return self._returned(shapes, lambda output: (output, output))
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
-        """Return the mask of each tensor that a call returns."""
+        """Return the masks of a call's results."""
         masks = super().compute_mask(inputs, previous_mask)
         return self._returned(masks, lambda output: (output, output))
 
@@ -316,7 +291,7 @@ class LSTM(keras.layers.RNN):
         mask: Any = None,
         training: bool = False,
     ) -> Any:
-        """Run the cell over the time axis."""
+        """Apply the cell to every step."""
         mask = call_shapes.as_one_mask(mask)
         self._check_call(sequences, initial_state, mask)
         sequences, mask = self._checked_when_run(sequences, mask)
@@ -330,11 +305,11 @@ class LSTM(keras.layers.RNN):
         return self._returned(result, lambda output: ops.split(output, 2, axis=-1))
 
     def _returned(self, result, h_and_c):
-        """Return what a call returns from what Keras's RNN makes of it.
+        """Return a call's results, given those of Keras's RNN.
 
         Args:
             result: The output, and the states if `return_state`.
-            h_and_c: Makes two outputs of an output in which `h` and `c` are joined.
+            h_and_c: Splits an output in which `h` and `c` are concatenated.
         """
         if not self.return_cell_states:
             return result
@@ -344,17 +319,16 @@ class LSTM(keras.layers.RNN):
     def inner_loop(
         self, sequences: Any, initial_state: Any, mask: Any, training: bool = False
     ) -> tuple:
-        """Go through time, with one set of dropout masks for all steps.
+        """Run over time, with the same dropout masks at all steps.
 
-        With `return_cell_states` the outputs are `h` and `c` joined along the last
-        axis.
+        With `return_cell_states` the outputs are `h` and `c`, concatenated.
         """
         mask = call_shapes.as_boolean_mask(mask)
         engine = self.explain_engine(training=training).engine
         if engine != engines.LOOP:
             return self._run_engine(engine, sequences, initial_state, mask, training)
         if mask is not None:
-            # Or NaN in a masked step would reach the weights' gradients, as 0 * NaN.
+            # Otherwise NaN at a masked step would reach the gradients, as 0 * NaN.
             sequences = ops.where(mask[..., None], sequences, 0)
         dropout_masks = (
             self.cell.held_dropout_masks(sequences[:, 0], initial_state[0])
@@ -367,30 +341,31 @@ class LSTM(keras.layers.RNN):
             return super().inner_loop(sequences, initial_state, mask, training=training)
 
     def _loop_of_h_and_c(self, sequences, states, mask, training):
-        """Return what `inner_loop` returns if the outputs are `h` and `c`."""
+        """Return the results of `inner_loop` with outputs `h` and `c`."""
         loop = keras.layers.RNN(
             _JoinedStates(self.cell, training),
             return_sequences=self.return_sequences,
             go_backwards=self.go_backwards,
             unroll=self.unroll,
             zero_output_for_mask=self.zero_output_for_mask,
-            name="loop",  # not to use up a name that Keras numbers
+            name="loop",  # an automatic name would change those of later layers
         )
         joined = [ops.concatenate(states, axis=-1)]
         last, every, (joined,) = loop.inner_loop(sequences, joined, mask)
         return last, every, ops.split(joined, 2, axis=-1)
 
     def explain_engine(self, training: bool = False) -> engines.Choice:
-        """Tell which engine a call takes, and why not another.
+        """Tell which engine a call uses, and why not another.
 
         Args:
-            training: Whether it is a call in training.
+            training: Whether the call is in training.
 
         Returns:
             An `engines.Choice`: the name in `engine`, the reasons in `passed_over`.
 
         Raises:
-            ValueError: The constructor's `engine` or `use_cudnn=True` can't be had.
+            ValueError: The constructor's `engine`, or cuDNN with `use_cudnn=True`, does
+                not support the layer.
         """
         return engines.choose(
             self.engine,
@@ -406,12 +381,12 @@ class LSTM(keras.layers.RNN):
 
     def _run_engine(self, engine, sequences, states, mask, training):
         """Return the last output, every output, and the last states."""
-        sequences = ops.cast(sequences, self.compute_dtype)  # integers, too
+        sequences = ops.cast(sequences, self.compute_dtype)  # may be integers
         dropout = None
         if training:
-            sequences, dropout = self._dropped(sequences, states[0])
+            sequences, dropout = self._apply_dropout(sequences, states[0])
         if self.stateful:
-            # The gradient needs them, and torch will change them in place.
+            # The gradient needs them, and torch changes them in place.
             states = [ops.copy(state) for state in states]
         if self.go_backwards:
             sequences = ops.flip(sequences, axis=1)
@@ -450,8 +425,8 @@ class LSTM(keras.layers.RNN):
             else ops.convert_to_tensor(cell.bias),
         )
 
-    def _dropped(self, sequences, h):
-        """Return the sequences, and the dropout factors that an engine has to apply."""
+    def _apply_dropout(self, sequences, h):
+        """Return the sequences, and the dropout factors that the engine must apply."""
         x_masks, h_masks = self.cell.dropout_masks(sequences[:, 0], h)
         if x_masks and len(x_masks) == 1:
             return sequences * x_masks[0][:, None], None
@@ -464,15 +439,15 @@ class LSTM(keras.layers.RNN):
         return sequences, ops.concatenate(factors, axis=-1)
 
     def _shown(self, mask):
-        """At which steps a masked output is shown (`None`: at all), and not zero."""
+        """Return where masked outputs are not zero; `None` for all steps."""
         if self.zero_output_for_mask:
             return mask
         if keras.backend.backend() == "jax":
-            return None  # before the first unmasked step it is the initial state
+            return None  # Keras outputs the initial state before the first step
         return ops.cumsum(ops.cast(mask, "int32"), axis=1) > 0
 
     def get_initial_state(self, batch_size: Any) -> list:
-        """Return `[h, c]`, each `(batch_size, units)`: zeros, or what was learned."""
+        """Return `[h, c]`, each `(batch_size, units)`: zeros, or the learned states."""
         shape, dtype = (batch_size, self.units), self.cell.compute_dtype
         if not self.learn_initial_state or not self.built:
             return [ops.zeros(shape, dtype) for _ in range(2)]
@@ -482,19 +457,19 @@ class LSTM(keras.layers.RNN):
         ]
 
     def get_config(self) -> dict:
-        """Return the arguments of the constructor, those that Keras lacks if used."""
+        """Return the constructor's arguments; those that Keras lacks only if used."""
         config = super().get_config()
         del config["cell"]
         cell_config = self.cell.get_config()
         return {
             **config,
-            **{name: cell_config[name] for name in _CELL_ARGUMENTS},
+            **{name: cell_config[name] for name in CELL_ARGUMENTS},
             "return_state": self._return_last_states,
             "activity_regularizer": keras.regularizers.serialize(
                 self.activity_regularizer
             ),
             "use_cudnn": self.use_cudnn,
-            # Left out if they are the default, so that Keras's layer takes the rest.
+            # Left out if default, so that Keras's layer accepts the rest.
             **{
                 name: getattr(self, name)
                 for name, default in NOT_IN_KERAS.items()
@@ -504,11 +479,11 @@ class LSTM(keras.layers.RNN):
 
     @classmethod
     def from_config(cls, config: dict) -> "LSTM":
-        """Make a layer from what `get_config` returned."""
+        """Create a layer from the result of `get_config`."""
         return cls(**config)
 
     def _check_call(self, sequences, initial_state, mask):
-        """Check what is known of a call's arguments, as early as it is known."""
+        """Check the shapes of a call's arguments as far as they are known."""
         call_shapes.check_sequences(sequences)
         batch, time = sequences.shape[:2]
         if self.stateful and self.states:
@@ -519,7 +494,7 @@ class LSTM(keras.layers.RNN):
             call_shapes.check_mask(mask.shape, batch, time)
 
     def _checked_when_run(self, sequences, mask):
-        """Return sequences and mask, behind checks of what was not known before."""
+        """Return sequences and mask, with runtime checks of sizes unknown before."""
         if self.stateful:
             sequences = call_shapes.sized_as(
                 sequences, self.states[0].shape[:1], call_shapes.STATEFUL_BATCH
@@ -532,19 +507,10 @@ class LSTM(keras.layers.RNN):
             )
         return sequences, mask
 
-    units = _of_cell("units")
-    activation = _of_cell("activation")
-    recurrent_activation = _of_cell("recurrent_activation")
-    use_bias = _of_cell("use_bias")
-    unit_forget_bias = _of_cell("unit_forget_bias")
-    kernel_initializer = _of_cell("kernel_initializer")
-    recurrent_initializer = _of_cell("recurrent_initializer")
-    bias_initializer = _of_cell("bias_initializer")
-    kernel_regularizer = _of_cell("kernel_regularizer")
-    recurrent_regularizer = _of_cell("recurrent_regularizer")
-    bias_regularizer = _of_cell("bias_regularizer")
-    kernel_constraint = _of_cell("kernel_constraint")
-    recurrent_constraint = _of_cell("recurrent_constraint")
-    bias_constraint = _of_cell("bias_constraint")
-    dropout = _of_cell("dropout")
-    recurrent_dropout = _of_cell("recurrent_dropout")
+
+def _cell_attribute(name):
+    return property(lambda self: getattr(self.cell, name), doc=f"`cell.{name}`.")
+
+
+for _name in CELL_ARGUMENTS:  # as attributes of the layer, as in Keras
+    setattr(LSTM, _name, _cell_attribute(_name))

@@ -1,4 +1,4 @@
-"""The LSTM in NumPy, forward and backward: the oracle, and the copy to learn from.
+"""The LSTM in NumPy, forward and backward: the tests' oracle, and a text to learn from.
 
 One step takes the input x_t and the two states of the step before, the hidden state
 h_{t-1} and the cell state c_{t-1} (the long-term memory), and returns the new states:
@@ -17,7 +17,8 @@ blocks of z lie side by side along the last axis in the order of Keras, i, f, g,
 (Keras calls the third block c), so the weights of a Keras layer fit as they are.
 
 `lstm_step` is these equations, `lstm_forward` applies them to a sequence, and
-`lstm_backward` is back-propagation through time, derived by hand. All is float64.
+`lstm_backward` is back-propagation through time, derived by hand. `lstm_layer` puts
+these together to a call of a Keras layer. All is float64.
 
 Sources:
     Hochreiter, Schmidhuber (1997). Long Short-Term Memory. Neural Computation 9(8).
@@ -29,6 +30,7 @@ Sources:
         The backward equations; here without their peephole connections.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -49,7 +51,7 @@ class Step(NamedTuple):
 
 
 class Forward(NamedTuple):
-    """What `lstm_forward` read and computed: all that `lstm_backward` needs.
+    """The inputs and results of `lstm_forward`: all that `lstm_backward` needs.
 
     Attributes:
         x: Inputs, (batch, time, features).
@@ -119,7 +121,7 @@ class Forward(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Gradients of a loss, each in the shape of what it is named after."""
+    """Gradients of a loss, each in the shape of the array it is named after."""
 
     x: Array
     h0: Array
@@ -191,9 +193,6 @@ def lstm_forward(
 ) -> Forward:
     """Compute a whole sequence, step after step; a masked step leaves h and c alone.
 
-    For `go_backwards=True` of Keras flip x and mask in time; its outputs come in the
-    order of processing, which is the order of the result.
-
     Args:
         x: Inputs, (batch, time, features), at least one step.
         kernel: W, (features, 4 units).
@@ -204,7 +203,7 @@ def lstm_forward(
         mask: Steps that count, (batch, time), bool; None for all.
 
     Returns:
-        States and gates at every step, with what they were computed from.
+        States and gates at every step, with the inputs they were computed from.
 
     Raises:
         ValueError: An argument has another shape, or the mask is not boolean.
@@ -243,8 +242,8 @@ def lstm_backward(
     """Back-propagate through time from the states to the inputs, states and weights.
 
     Write d(v) for the gradient of the loss with respect to v. Going back from the last
-    step, d(h_t) and d(c_t) hold what the steps after t have passed back; the loss adds
-    its own parts to d(h_t) and d(c_t), and then
+    step, d(h_t) and d(c_t) hold the gradients from the steps after t; the loss adds its
+    own parts to d(h_t) and d(c_t), and then
 
         d(o)       = d(h_t) * tanh(c_t)
         d(c_t)    += d(h_t) * o * (1 - tanh(c_t)^2)
@@ -256,7 +255,7 @@ def lstm_backward(
         d(c_{t-1}) = d(c_t) * f
 
     At a masked step h_t = h_{t-1} and c_t = c_{t-1}, so d(h_t) and d(c_t) pass through
-    as they are, and d(z) = 0. With d(z) known for every step t,
+    unchanged, and d(z) = 0. With d(z) known for every step t,
 
         d(x_t) = d(z_t) W^T        d(W) = sum_t x_t^T d(z_t)
         d(b)   = sum_t d(z_t)      d(U) = sum_t h_{t-1}^T d(z_t)
@@ -269,7 +268,7 @@ def lstm_backward(
         lstm_backward(forward, dh=w, dh_last=v, dc_last=u)
 
     A loss on the outputs of a Keras layer, sum(w * forward.outputs(zero)), has
-    dh = w * forward.output_mask(zero). With `go_backwards` flip the gradient of x.
+    dh = w * forward.output_mask(zero).
 
     Args:
         forward: The result of `lstm_forward`.
@@ -312,6 +311,109 @@ def lstm_backward(
     )
 
 
+class LayerCall(NamedTuple):
+    """A call of a Keras layer with `return_state=True`.
+
+    Attributes:
+        forward: The sequence, in the order in which the layer reads it.
+        shown: Where the layer's output is h, (batch, time, 1), bool; elsewhere it is
+            zero.
+        order: Selects the steps of the input in the order in which the layer reads.
+        return_sequences: Whether it returns its output at every step.
+        return_cell_states: Whether it returns c as well as h.
+    """
+
+    forward: Forward
+    shown: NDArray[np.bool_]
+    order: slice
+    return_sequences: bool
+    return_cell_states: bool
+
+    @property
+    def outputs(self) -> list[Array]:
+        """What the layer returns: the output, the cell states if asked for, h, c.
+
+        The first two are (batch, time, units) in the order in which the layer reads, or
+        (batch, units) without `return_sequences`; the last states are (batch, units).
+        """
+        steps = slice(None) if self.return_sequences else -1
+        states = [self.forward.h, self.forward.c][: 1 + self.return_cell_states]
+        return [
+            *((one * self.shown)[:, steps] for one in states),
+            self.forward.h_last,
+            self.forward.c_last,
+        ]
+
+    def gradients(self, loss_weights: Sequence[ArrayLike]) -> Gradients:
+        """Return the gradients of sum(w * output), summed over `outputs`.
+
+        Args:
+            loss_weights: A w for each of `outputs`, in its shape.
+        """
+        *of_outputs, dh_last, dc_last = loss_weights
+        dh, *dc = (self._at_every_step(one) * self.shown for one in of_outputs)
+        found = lstm_backward(self.forward, dh, dh_last, dc_last, *dc)
+        return found._replace(x=found.x[:, self.order])
+
+    def _at_every_step(self, loss_weights: ArrayLike) -> Array:
+        if self.return_sequences:
+            return np.asarray(loss_weights, np.float64)
+        every = np.zeros(self.forward.h.shape)
+        every[:, -1] = loss_weights
+        return every
+
+
+def lstm_layer(
+    x: ArrayLike,
+    kernel: ArrayLike,
+    recurrent_kernel: ArrayLike,
+    bias: ArrayLike | None = None,
+    h0: ArrayLike | None = None,
+    c0: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    *,
+    go_backwards: bool = False,
+    return_sequences: bool = False,
+    return_cell_states: bool = False,
+    zero_output_for_mask: bool = False,
+    shows_initial_state: bool = False,
+) -> LayerCall:
+    """Compute what a Keras layer computes.
+
+    Args:
+        x: See `lstm_forward`; in the order of time, as the layer takes it.
+        kernel: See `lstm_forward`.
+        recurrent_kernel: See `lstm_forward`.
+        bias: See `lstm_forward`.
+        h0: See `lstm_forward`.
+        c0: See `lstm_forward`.
+        mask: See `lstm_forward`; in the order of time.
+        go_backwards: As in Keras: read from the last step to the first.
+        return_sequences: As in Keras.
+        return_cell_states: As in `lstm_keras.LSTM`.
+        zero_output_for_mask: As in Keras.
+        shows_initial_state: Whether the output before the first step that counts is h0,
+            as in the loop of Keras on JAX, instead of zero.
+
+    Raises:
+        ValueError: See `lstm_forward`.
+    """
+    order = slice(None, None, -1 if go_backwards else 1)
+    forward = lstm_forward(
+        np.asarray(x)[:, order],
+        kernel,
+        recurrent_kernel,
+        bias,
+        h0,
+        c0,
+        None if mask is None else np.asarray(mask)[:, order],
+    )
+    shown = forward.output_mask(zero_output_for_mask)
+    if shows_initial_state:
+        shown = np.ones_like(shown)
+    return LayerCall(forward, shown, order, return_sequences, return_cell_states)
+
+
 def _step_backward(
     forward: Forward, t: int, c_before: Array, dh: Array, dc: Array
 ) -> tuple[Array, Array]:
@@ -328,7 +430,7 @@ def _step_backward(
 
 
 def _array(name: str, value: ArrayLike, shape: tuple[int | str, ...]) -> Array:
-    """Return the value as float64; a dimension given by its name may have any size."""
+    """Return the value as float64; a dimension given by name may have any size."""
     array = np.asarray(value, dtype=np.float64)
     fits = array.ndim == len(shape) and all(
         isinstance(expected, str) or size == expected
@@ -354,7 +456,7 @@ def _weights(
     recurrent_kernel: ArrayLike,
     bias: ArrayLike | None,
 ) -> tuple[Array, Array, Array | None]:
-    """Return the weights as float64, their shapes consistent; U tells the units."""
+    """Return the weights as float64, with consistent shapes; U defines the units."""
     units = len(_array("recurrent_kernel", recurrent_kernel, ("units", "4 units")))
     return (
         _array("kernel", kernel, (features, 4 * units)),
@@ -364,7 +466,7 @@ def _weights(
 
 
 def _mask(mask: ArrayLike | None, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return the mask, or one in which every step counts."""
+    """Return the mask, or an all-True one."""
     if mask is None:
         return np.ones(shape, dtype=bool)
     mask = np.asarray(mask)

@@ -1,4 +1,4 @@
-"""A finished run, read back from its folder: to classify texts, or to write some."""
+"""Open a finished run's folder, to classify texts or to generate them."""
 
 import json
 import zipfile
@@ -32,11 +32,10 @@ from lstm_keras.preprocessing.vocabulary import (
 
 START_NAME = "[START]"
 
-# What Keras writes, and nothing more: of a file with more members than these it unpacks
-# all into a temporary folder.
+# Exactly what Keras writes: it would unpack a file with other members into a temporary
+# folder.
 _MODEL_FILES = ["config.json", "metadata.json", "model.weights.h5"]
-# Keras does not compress. A small file and one that was packed again get by, a bomb
-# does not.
+# Keras does not compress. These limits refuse a zip bomb, but not a recompressed file.
 MAX_MODEL_BYTES = 4 << 30
 MAX_EXPANSION = 10
 _SMALL_MODEL_BYTES = 16 << 20
@@ -44,15 +43,15 @@ _SMALL_MODEL_BYTES = 16 << 20
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says about one text.
+    """A model's prediction for one text.
 
     Attributes:
         text: The text, unchanged.
         label: "positive" or "negative".
         probability: Probability of "positive".
         words: Number of words in the text.
-        unknown: How many of them the vocabulary lacks.
-        read: How many of them the model read: it reads the last `maxlen` ids.
+        unknown: Number of them that are not in the vocabulary.
+        read: Number of them that the model read: it reads the last `maxlen` ids.
     """
 
     text: str
@@ -64,15 +63,14 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class SentimentRun:
-    """A trained model with all it needs to be used.
+class _Run:
+    """A trained model with its vocabulary and settings.
 
     Attributes:
         path: The run folder.
-        config: The settings of the training, from `config.json`.
+        config: The settings of the training run, from `config.json`.
         vocabulary: From `vocabulary.json`.
-        model: From `model.keras`; maps ids `(batch, maxlen)` int32 to probabilities
-            `(batch, 1)`.
+        model: From `model.keras`.
     """
 
     path: Path
@@ -80,15 +78,19 @@ class SentimentRun:
     vocabulary: Vocabulary
     model: keras.Model
 
+
+class SentimentRun(_Run):
+    """A sentiment model, from ids `(batch, maxlen)` to probabilities `(batch, 1)`."""
+
     def read(self, text: str) -> tuple[np.ndarray, list[str]]:
-        """Return a text as the model reads it.
+        """Return a text as the model's input.
 
         Returns:
-            The padded ids, `(maxlen,)` int32, and a name for each that is no padding:
-            the token itself, marked if the vocabulary lacks it.
+            The padded ids, `(maxlen,)` int32, and a name for each that is not padding:
+            the token itself, marked if it is not in the vocabulary.
 
         Raises:
-            TypeError: `text` is no string.
+            TypeError: `text` is not a string.
         """
         ids = pad(self.vocabulary.encode_all([text]), self.config["maxlen"])[0]
         tokens = tokenize(text, self.vocabulary.tokenizer)
@@ -98,15 +100,15 @@ class SentimentRun:
     def predict(self, texts: Sequence[str], batch_size: int = 64) -> list[Prediction]:
         """Classify texts.
 
-        A text without a known word is classified, too: `words` and `unknown` tell.
+        Texts without any known word are classified, too; see `unknown`.
 
         Args:
             texts: Any number of texts of any length.
-            batch_size: How many the model sees at once.
+            batch_size: Texts at a time.
 
         Raises:
-            TypeError: `texts` is one string, or holds something else than strings.
-            ValueError: `batch_size` is no whole number of at least 1.
+            TypeError: `texts` is a single string, or contains something else.
+            ValueError: `batch_size` is not a whole number of at least 1.
         """
         check_whole("batch_size", batch_size, 1)
         texts = texts if isinstance(texts, str) else list(texts)
@@ -136,13 +138,13 @@ class SentimentRun:
 
 @dataclass(frozen=True)
 class GeneratedText:
-    """What a model wrote after a prompt.
+    """A model's continuation of a prompt.
 
     Attributes:
-        text: The prompt, without space around it, and the continuation.
-        continuation: What is new.
+        text: The prompt, stripped of white space, and the continuation.
+        continuation: The new part.
         tokens: Number of new tokens.
-        log_probability: Of the new tokens, under the model, in nats.
+        log_probability: Log-probability of the new tokens under the model, in nats.
         ended: Whether the model ended the text by itself.
     """
 
@@ -154,38 +156,29 @@ class GeneratedText:
 
 
 @dataclass(frozen=True)
-class NextWordRun:
-    """A trained next-word model with all it needs to be used.
+class NextWordRun(_Run):
+    """A next-word model, from ids `(batch, time)` to logits `(batch, time, ids)`.
 
     Attributes:
-        path: The run folder.
-        config: The settings of the training, from `config.json`.
-        vocabulary: From `vocabulary.json`.
-        model: From `model.keras`; maps ids `(batch, time)` int32 to logits `(batch,
-            time, vocabulary)`.
-        stepper: The model, a step at a time.
+        stepper: Runs the model step by step.
     """
 
-    path: Path
-    config: dict
-    vocabulary: Vocabulary
-    model: keras.Model
     stepper: Stepper
 
     def read(self, text: str) -> tuple[np.ndarray, list[str]]:
-        """Return a text as the model reads it.
+        """Return a text as the model's input.
 
         Returns:
             The ids, `(time,)` int32, and a name for each.
 
         Raises:
-            TypeError: `text` is no string.
+            TypeError: `text` is not a string.
         """
         ids = self._encode(text)
         return ids, [self.name_of(i) for i in ids]
 
     def name_of(self, i: int) -> str:
-        """Return the word of an id, or what a special id is called."""
+        """Return the word of an id, or the name of a special id."""
         special = {PADDING: "[PAD]", START: START_NAME, OOV: UNKNOWN, END: "[END]"}
         return special.get(i) or self.vocabulary.words[i - FIRST_WORD]
 
@@ -200,20 +193,20 @@ class NextWordRun:
         beam: int | None = None,
         seed: int | None = None,
     ) -> GeneratedText:
-        """Continue a prompt, each new token at the cost of one step.
+        """Continue a prompt at the cost of one step for each new token.
 
-        Out-of-vocabulary is never written; unknown words in the prompt are read as
-        such.
+        The out-of-vocabulary token is never generated; unknown words in the prompt are
+        read as such.
 
         Args:
-            prompt: How the text begins; may be empty, and of any length.
-            tokens: Most tokens to add; a model of sentences may end before.
-            temperature: Divides the logits before a token is drawn. By default the
-                most probable token is taken, and 1 with `top_k` or `top_p`.
+            prompt: The beginning of the text; may be empty, and of any length.
+            tokens: Maximum number of new tokens; a model of sentences may end earlier.
+            temperature: Divisor of the logits before sampling. By default 1 with
+                `top_k` or `top_p`; without them the most probable token is chosen.
             top_k: See `generation.Sampling`.
             top_p: See `generation.Sampling`.
-            beam: Search for a probable continuation, so many at a time, instead.
-            seed: Of the drawing.
+            beam: Use beam search with this width instead of sampling.
+            seed: Seed of the sampling.
 
         Raises:
             TypeError: The prompt is not a string.
@@ -228,7 +221,7 @@ class NextWordRun:
             check_whole("beam", beam, 1)
             if any(value is not None for value in drawing):
                 raise ValueError(
-                    "expected beam search alone, which draws nothing; received beam "
+                    "expected beam search alone, which samples nothing; received beam "
                     "with temperature, top_k, top_p or seed"
                 )
             written = beam_search(
@@ -240,7 +233,7 @@ class NextWordRun:
             if seed is not None and not temperature:
                 raise ValueError(
                     "expected a seed with a temperature, top_k or top_p; received "
-                    f"seed={seed}, and nothing is drawn"
+                    f"seed={seed} without sampling"
                 )
             written = sample(
                 self.stepper,
@@ -266,7 +259,7 @@ class NextWordRun:
 
         Raises:
             TypeError: The prompt is not a string.
-            ValueError: `count` is no whole number of at least 1.
+            ValueError: `count` is not a whole number of at least 1.
         """
         check_whole("count", count, 1)
         log_probabilities = self.stepper.feed(
@@ -278,7 +271,7 @@ class NextWordRun:
         ]
 
     def unknown_words(self, text: str) -> list[str]:
-        """Return the tokens of a text that the vocabulary lacks, each once."""
+        """Return the distinct tokens of a text that are not in the vocabulary."""
         tokens = dict.fromkeys(tokenize(text, self.vocabulary.tokenizer))
         return [token for token in tokens if token not in self.vocabulary]
 
@@ -289,12 +282,12 @@ class NextWordRun:
     def _encode(self, prompt: str) -> np.ndarray:
         if not self._stream:
             return self.vocabulary.encode(prompt)
-        # In a stream a line comes after the end of another.
+        # In a stream every line follows the end of another.
         lines = self.vocabulary.encode_all(prompt.split("\n"))
         return np.concatenate([[END, *line[1:]] for line in lines]).astype(np.int32)
 
     def _continuation(self, prompt: np.ndarray, new: list[int]) -> str:
-        """The new tokens as text, with the space that belongs before them."""
+        """Return the new tokens as text, with the space before them if any."""
         before = self.vocabulary.decode(prompt[1:])
         whole = self.vocabulary.decode([*prompt[1:], *new])
         if whole.startswith(before):
@@ -308,8 +301,8 @@ def load_run(path: str | Path) -> SentimentRun | NextWordRun:
     The model is loaded in Keras's safe mode.
 
     Returns:
-        What can be done with it: `predict` with a run of `experiments.imdb_sentiment`,
-        `generate` with one of `experiments.next_word`.
+        A `SentimentRun`, which can `predict`, for `experiments.imdb_sentiment`, or a
+        `NextWordRun`, which can `generate`, for `experiments.next_word`.
 
     Raises:
         FileNotFoundError: The folder, or a file in it, is missing.
@@ -338,7 +331,7 @@ def load_run(path: str | Path) -> SentimentRun | NextWordRun:
 def _load_config(path: Path) -> dict:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # nested beyond what the parser takes
+    except (ValueError, RecursionError) as error:  # RecursionError: nested too deeply
         raise ValueError(f"expected JSON in {path}; received {error}") from error
     if not isinstance(config, dict):
         raise ValueError(f"expected settings in {path}; received {config!r:.80}")
@@ -365,8 +358,7 @@ def _load_config(path: Path) -> dict:
 
 
 def _load_model(path: Path) -> keras.Model:
-    # Keras and h5py document no errors; for damaged or made-up parts they raise many
-    # kinds.
+    # Keras and h5py raise many undocumented kinds of errors for damaged files.
     try:
         _check_model_file(path)
         model = keras.models.load_model(path, compile=False)
@@ -380,7 +372,7 @@ def _load_model(path: Path) -> keras.Model:
 
 
 def _check_model_file(path: Path) -> None:
-    """Refuses what is no `.keras` file by the directory of the zip file alone."""
+    """Raise a ValueError for an invalid `.keras` file, judged by its zip directory."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
     names = sorted(member.filename for member in members)

@@ -1,4 +1,4 @@
-"""Exchange the LSTM layers of a model: Keras's own for ours, ours for Keras's."""
+"""Exchange the LSTM layers of a model between Keras's class and ours."""
 
 import collections
 import tempfile
@@ -14,37 +14,37 @@ from lstm_keras.layer import LSTM, NOT_IN_KERAS
 _TO_CUSTOM = {keras.layers.LSTM: LSTM, keras.layers.LSTMCell: LSTMCell}
 _TO_BUILTIN = {ours: builtin for builtin, ours in _TO_CUSTOM.items()}
 
-# What Keras raises of an object that it can't copy; OSError: a lambda without source.
+# What Keras raises for objects that it can't copy; OSError for a lambda without source.
 _NO_COPY = (NotImplementedError, OSError, TypeError, ValueError)
 
 
 def to_custom(model: keras.Layer) -> keras.Layer:
     """Return a copy of a model in which Keras's LSTM layers and cells are ours.
 
-    Everything else is as it was: structure, names, weights and outputs; what is
+    Everything else is preserved: structure, names, weights and outputs; what is
     trainable; the states of stateful layers; the random states of dropout, so that
-    training drops what the given model would drop. The copy is compiled as the given
-    model is, with a new optimizer, or a warning says why it is not.
+    training drops the same units. The copy is compiled like the model, with a new
+    optimizer, or a warning says why it is not.
 
-    The copy is made from the configuration, as Keras makes a model from a file. But the
-    classes of layers, and functions that are arguments of layers, are taken from the
-    model itself, lambdas too: no code is loaded, so Keras's safe mode stays on.
-    Initializers and other objects of your own must be registered with Keras, or known
-    by a `keras.saving.custom_object_scope` around the call. So must the function that
-    is an `output_shape` of a Lambda layer; a lambda as such is an error.
+    The copy is created from the configuration, as Keras loads a model from a file, but
+    the classes of layers and functions that are arguments of layers, lambdas included,
+    are taken from the model itself: no code is loaded, so Keras's safe mode stays on.
+    Your own initializers and other objects must be registered with Keras, or be in a
+    `keras.saving.custom_object_scope` around the call. So must a function that is the
+    `output_shape` of a Lambda layer, which cannot be a lambda.
 
     Args:
-        model: A model, or a single layer or cell; built or not. It is not changed.
-            Layers of it that are ours already stay so.
+        model: A model, or a single layer or cell; built or not. It is not changed. Its
+            layers that are ours already are copied.
 
     Returns:
         A new model (or layer, or cell).
 
     Raises:
-        ValueError: There is no LSTM in it; an LSTM is of a subclass, which may compute
+        ValueError: It contains no LSTM; an LSTM is of a subclass, which may compute
             anything; or the configuration does not describe the whole model, as when a
-            class makes its LSTM itself, two models inside of it share a layer, or Keras
-            can't write down what a lambda refers to.
+            class creates its LSTM itself, two models inside it share a layer, or Keras
+            can't serialize what a lambda refers to.
     """
     return _exchanged(model, _TO_CUSTOM)
 
@@ -52,12 +52,12 @@ def to_custom(model: keras.Layer) -> keras.Layer:
 def to_builtin(model: keras.Layer) -> keras.Layer:
     """Return a copy of a model in which our LSTM layers and cells are Keras's.
 
-    As `to_custom`, the other way. The argument `engine`, which Keras's layer doesn't
-    have and no result depends on, is dropped.
+    It is the inverse of `to_custom`. The argument `engine`, which Keras's layer lacks
+    and no result depends on, is dropped.
 
     Args:
-        model: A model, or a single layer or cell; built or not. It is not changed.
-            Layers of it that are Keras's already stay so.
+        model: A model, or a single layer or cell; built or not. It is not changed. Its
+            layers that are Keras's already are copied.
 
     Returns:
         A new model (or layer, or cell).
@@ -70,7 +70,7 @@ def to_builtin(model: keras.Layer) -> keras.Layer:
 
 
 def _exchanged(model, classes):
-    """Return a copy with the values of `classes` in place of its keys."""
+    """Return a copy in which layers of the keys of `classes` are of the values."""
     if not isinstance(model, keras.Layer):
         raise ValueError(
             f"expected a Keras model or layer; received {type(model).__name__}"
@@ -94,9 +94,9 @@ def _exchanged(model, classes):
 
 
 def _layers(model):
-    """Return path and layer of the model and all layers inside of it, cells included.
+    """Return path and layer of the model and all layers in it, cells included.
 
-    Each comes once. Only models make sure that the names inside of them differ.
+    Each comes once. Paths may repeat: only models ensure distinct names.
     """
     found = []
     seen = set()
@@ -175,28 +175,28 @@ def _rebuilt(model, layers, classes):
             "the configuration but does not read; received "
             f"{_listed(_classes(masking))}"
         )
-    classes_of_ones_own = {
+    custom_classes = {
         keras.saving.get_registered_name(cls): cls
         for _, cls in _classes(layers)
         if not _is_from_keras(cls)
     }
     try:
-        # Not the serialized model, which would hold how it is compiled, too.
+        # Not the serialized model, which would include how it is compiled.
         config = {
             **_naming(type(model)),
             "config": keras.saving.serialize_keras_object(model.get_config()),
             "build_config": model.get_build_config(),
         }
-        rewriting = _Rewriting(layers, classes)
-        config = rewriting.rewritten(config)
+        rewriter = _ConfigRewriter(layers, classes)
+        config = rewriter.rewritten(config)
         # Not in a custom_object_scope, which would hide those around it.
         return keras.saving.deserialize_keras_object(
-            config, custom_objects=classes_of_ones_own | rewriting.functions
+            config, custom_objects=custom_classes | rewriter.functions
         )
     except _NO_COPY as error:
         raise ValueError(
             "expected a model that can be rebuilt from its configuration; received "
-            f"{model.name!r}, of which Keras says: {_reason(error)}"
+            f"{model.name!r}; Keras says: {_reason(error)}"
         ) from error
 
 
@@ -206,12 +206,12 @@ def _is_from_keras(class_or_function):
 
 
 def _reason(error):
-    # Keras may put a whole configuration before the reason.
+    # Keras may print a whole configuration before the reason.
     return textwrap.shorten(str(error).rpartition("Exception encountered: ")[2], 300)
 
 
 def _naming(layer_class):
-    """How a configuration names a class."""
+    """Return the entries that name a class in a configuration."""
     builtin = layer_class in _TO_CUSTOM
     return {
         "module": "keras.layers" if builtin else layer_class.__module__,
@@ -222,13 +222,13 @@ def _naming(layer_class):
     }
 
 
-class _Rewriting:
-    """Makes the configuration of the new model from that of the old one.
+class _ConfigRewriter:
+    """Turns the configuration of the old model into that of the new one.
 
     Attributes:
-        functions: The functions, all but Keras's own, that layers have as arguments, by
-            the names that the new configuration has for them. Keras would look for them
-            by their own names, and make lambdas anew without their globals.
+        functions: The functions, except Keras's own, that are arguments of layers, by
+            their names in the new configuration. Keras would look them up by their own
+            names, and recreate lambdas without their globals.
     """
 
     def __init__(self, layers, classes):
@@ -241,8 +241,8 @@ class _Rewriting:
         """Return a copy with the classes exchanged at any depth.
 
         Args:
-            config: What `keras.saving.serialize_keras_object` gives, or a part.
-            path: The path of the layer whose configuration this is part of.
+            config: A result of `keras.saving.serialize_keras_object`, or a part of one.
+            path: The path of the layer that it configures.
         """
         if isinstance(config, list | tuple):
             return type(config)(self.rewritten(part, path) for part in config)
@@ -265,7 +265,7 @@ class _Rewriting:
         layer = self._layers.get(path)
         for argument, written in arguments.items():
             value = getattr(layer, argument, None)
-            if _is_function_of_ones_own(value, layer, written):
+            if _is_custom_function(value, layer, written):
                 name = f"{path}>{argument}"
                 self.functions[name] = value
                 arguments[argument] = {
@@ -279,20 +279,20 @@ class _Rewriting:
         for old, new in self._classes.items():
             if _naming(old).items() <= config.items():
                 config.update(_naming(new))
-                config["config"].pop("engine", None)  # only ours has it
+                config["config"].pop("engine", None)  # only our layer has it
                 return
 
 
-def _is_function_of_ones_own(value, layer, written):
-    """Whether an argument of a layer, written so, is a function and not Keras's."""
+def _is_custom_function(value, layer, written):
+    """Whether a layer's argument, serialized as `written`, is a user's function."""
     return (
         callable(value)
         and not isinstance(value, type)
         and not hasattr(value, "get_config")
         and not _is_from_keras(value)
-        # Nor a method that has the name of an argument.
+        # Not a method with the name of an argument.
         and getattr(value, "__self__", None) is not layer
-        # Of a function that is named as one of Keras's there is no more than the name.
+        # A function that has the name of one of Keras's is serialized as its name.
         and (isinstance(written, dict) or written == getattr(value, "__name__", None))
     )
 
@@ -303,14 +303,14 @@ def _check_layers(model, layers, copied_layers, classes):
     if left:
         raise ValueError(
             "expected a configuration that holds every LSTM; received "
-            f"{model.name!r}, in which a class makes it itself: {_listed(left)}"
+            f"{model.name!r}, in which a class creates it itself: {_listed(left)}"
         )
     expected = [(path, classes.get(cls, cls)) for path, cls in _classes(layers)]
-    # Not the paths, since layers that others make may get new names.
+    # Not the paths, since layers created by others may get new names.
     if [cls for _, cls in copied] != [cls for _, cls in expected]:
         raise ValueError(
             "expected a configuration that describes every layer, and none that two "
-            f"models inside of the model share; received {model.name!r}, rebuilt with "
+            f"models inside the model share; received {model.name!r}, rebuilt with "
             f"{_listed(one for one in copied if one not in expected)} in place of "
             f"{_listed(one for one in expected if one not in copied)}"
         )
@@ -320,7 +320,7 @@ def _check_weights(model, copy):
     count, copied_count = len(model.weights), len(copy.weights)
     if copied_count != count:
         raise ValueError(
-            "expected a configuration that tells how to build the model; received "
+            "expected a configuration that says how to build the model; received "
             f"{model.name!r} with {count} weights, rebuilt with {copied_count}"
         )
 
@@ -330,16 +330,16 @@ def _check_dtypes(layers, copied_layers):
         if new.compute_dtype != old.compute_dtype:
             raise ValueError(
                 "expected a dtype policy that holds wherever a layer is built (a "
-                f"DTypePolicyMap goes by paths); received {path}, which computes in "
+                f"DTypePolicyMap uses paths); received {path}, which computes in "
                 f"{old.compute_dtype}, rebuilt to compute in {new.compute_dtype}"
             )
 
 
 def _copy_own_state(old, new):
-    """Copy what a layer has itself, besides its configuration.
+    """Copy a layer's own state, besides its configuration.
 
-    The saving methods know of more than weights: a vocabulary, or what Normalization
-    makes of its weights.
+    The saving methods cover more than weights: a vocabulary, or what Normalization
+    derives from its weights.
     """
     store = {}
     old.save_own_variables(store)
@@ -350,17 +350,17 @@ def _copy_own_state(old, new):
             new.load_assets(folder)
     if isinstance(old, keras.layers.RNN):
         if hasattr(old, "use_cudnn"):
-            new.use_cudnn = old.use_cudnn  # left out by get_config of Keras's layers
+            new.use_cudnn = old.use_cudnn  # Keras's get_config omits it
         states = [keras.tree.flatten(layer.states or []) for layer in (old, new)]
         for old_state, new_state in zip(*states, strict=True):
             new_state.assign(_array(old_state))
-    # This sets the layers inside as well, and their turn comes later.
+    # This also sets the layers inside, which are copied later.
     if new.trainable != old.trainable:
         new.trainable = old.trainable
 
 
 def _copy_variables(model, copy):
-    """Copy the weights as they are, which are trainable, and the random states."""
+    """Copy the weights, whether each is trainable, and the random states."""
     copy.set_weights(model.get_weights())
     for old, new in zip(model.weights, copy.weights, strict=True):
         if new.trainable != old.trainable:
@@ -374,12 +374,12 @@ def _copy_variables(model, copy):
 
 
 def _array(variable):
-    # On JAX two variables would have one array, which `fit` deletes when it is done.
+    # On JAX two variables would share an array, which `fit` deletes at its end.
     return ops.convert_to_numpy(variable)
 
 
 def _compile_like(old, new):
-    """Compile with the same settings, which may hold objects that Keras can't copy."""
+    """Compile with the same settings, unless Keras can't copy an object in them."""
     try:
         config = old.get_compile_config()
         if config:

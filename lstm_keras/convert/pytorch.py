@@ -1,4 +1,4 @@
-"""Weights of `torch.nn.LSTM`, brought here and back."""
+"""Convert the weights of `torch.nn.LSTM` to Keras and back."""
 
 import re
 from collections.abc import Mapping
@@ -18,31 +18,30 @@ _OTHERS = {3: "GRU", 1: "RNN"}  # torch.nn's other recurrent layers, by parts of
 
 
 def from_torch(module: Any, prefix: str = "") -> keras.Sequential:
-    """Make a model that computes what a `torch.nn.LSTM` or `LSTMCell` computes.
+    """Create a model that computes what a `torch.nn.LSTM` or `LSTMCell` computes.
 
-    Torch packs the four parts of `z` in the order of `LSTMCell`, `i, f, g, o`, but has
-    the transposes of the kernels, and two biases where one would do: they are added.
+    Torch packs the four parts of `z` in the order of `LSTMCell`, `i, f, g, o`, but with
+    the kernels transposed, and with two biases, which are added.
 
     Args:
-        module: The torch module, or what its `state_dict()` returned, of tensors or of
-            NumPy arrays; for these torch need not be installed.
-        prefix: What the keys of the LSTM begin with in the state dict of a larger
-            module, for instance `"lstm."`; other keys are left alone.
+        module: The torch module or its `state_dict()`, of tensors or of NumPy arrays;
+            for these torch need not be installed.
+        prefix: The prefix of the LSTM's keys in the state dict of a larger module, for
+            instance `"lstm."`; other keys are ignored.
 
     Returns:
         A built model with a layer for each layer of the torch module, an
         `lstm_keras.LSTM` or a `keras.layers.Bidirectional` of one; for a
-        `torch.nn.LSTMCell` with one LSTM, which applies it to every step. It takes
-        `(batch, time, features)` and returns `(batch, time, units)`, or
-        `(batch, time, 2 * units)` from two directions, as does the torch module with
-        `batch_first=True` in evaluation. (`batch_first=False` is about the order of
-        the axes, not the weights: what such a module takes and returns are the
-        transposes `(time, batch, ...)`.)
+        `torch.nn.LSTMCell` one LSTM, which applies it to every step. It maps
+        `(batch, time, features)` to `(batch, time, units)`, or to
+        `(batch, time, 2 * units)` with two directions, as the torch module does in
+        evaluation with `batch_first=True`. (`batch_first=False` changes only the order
+        of the axes, `(time, batch, ...)`, not the weights.)
 
     Raises:
         ValueError: It is not the state dict of a `torch.nn.LSTM` or `LSTMCell`: keys
-            are missing or unknown, or a shape does not fit, for instance since it is a
-            GRU's; or the LSTM has a projection (`proj_size`).
+            are missing or unknown, or a shape is wrong, as a GRU's is; or the LSTM has
+            a projection (`proj_size`).
     """
     state_dict = _state_dict(module)
     suffixes, use_bias = _check_keys(state_dict, prefix)
@@ -60,19 +59,19 @@ def from_torch(module: Any, prefix: str = "") -> keras.Sequential:
         if len(directions) == 2:
             layer = keras.layers.Bidirectional(layer, name=f"bidirectional_l{number}")
         model.add(layer)
-        for one, suffix in zip(_one_way(layer), directions, strict=True):
+        for one, suffix in zip(_directions(layer), directions, strict=True):
             one.set_weights(_keras_weights(arrays, suffix))
     return model
 
 
 def to_torch(layer: keras.Layer) -> dict:
-    """Return the weights of an LSTM as a `torch.nn.LSTM` takes them.
+    """Return the weights of an LSTM as a state dict of `torch.nn.LSTM`.
 
     Load them into a module of the same size, for instance
     `torch.nn.LSTM(features, units, num_layers, bias=use_bias, batch_first=True,
     bidirectional=True).load_state_dict(...)`. The bias goes to `bias_ih`, and `bias_hh`
-    is zero. What is no weight does not go along: dropout, masks, `stateful`, and what
-    is returned: torch always returns every `h` and the last `h` and `c`, and cannot
+    is zero. Only weights are converted, not dropout, masks, `stateful` and the choice
+    of outputs: torch always returns every `h` and the last `h` and `c`, and cannot
     return every `c` (`return_cell_states`).
 
     Args:
@@ -83,11 +82,10 @@ def to_torch(layer: keras.Layer) -> dict:
         A state dict of torch tensors on the CPU.
 
     Raises:
-        ValueError: Not such a layer; not built; or nothing that a `torch.nn.LSTM`
-            computes: other activations than tanh and sigmoid, `go_backwards`, another
-            `merge_mode` than "concat", `learn_initial_state`, or layers or directions
-            that differ in `units` or `use_bias`, or only some of which have two
-            directions.
+        ValueError: It is not such a layer, not built, or not supported by
+            `torch.nn.LSTM`: activations other than tanh and sigmoid, `go_backwards`, a
+            `merge_mode` other than "concat", `learn_initial_state`, or layers or
+            directions that differ in `units`, `use_bias` or number of directions.
         ImportError: torch is not installed.
     """
     if not isinstance(layer, keras.Layer):
@@ -97,19 +95,18 @@ def to_torch(layer: keras.Layer) -> dict:
         raise ValueError(f"expected a model with layers; received {layer.name!r}")
     for one in layers:
         _check_layer(one)
-    _check_alike(layers)
+    _check_equal_options(layers)
     try:
         import torch
     except ImportError as error:
         raise ImportError(
-            "to_torch makes torch tensors, and torch is not installed: "
-            "pip install torch"
+            "to_torch needs torch, which is not installed: pip install torch"
         ) from error
     return {
         # `tensor` copies, so that the layer and the module share no memory.
         f"{kind}_l{number}{direction}": torch.tensor(array)
         for number, one in enumerate(layers)
-        for lstm, direction in zip(_one_way(one), _DIRECTIONS, strict=False)
+        for lstm, direction in zip(_directions(one), _DIRECTIONS, strict=False)
         for kind, array in _torch_arrays(lstm).items()
     }
 
@@ -128,10 +125,7 @@ def _state_dict(module):
 
 
 def _check_keys(state_dict, prefix):
-    """Return the suffixes of the keys, and whether there is a bias.
-
-    The suffixes are a list for each layer, one for each direction.
-    """
+    """Return each layer's suffixes, one per direction, and whether there is a bias."""
     keys = {key.removeprefix(prefix) for key in state_dict if key.startswith(prefix)}
     found = [match for match in map(_KEY.fullmatch, keys) if match]
     projections = [match[0] for match in found if match["kind"] == "weight_hr"]
@@ -156,7 +150,7 @@ def _check_keys(state_dict, prefix):
         raise ValueError(
             "expected the keys of a torch.nn.LSTM or LSTMCell after the prefix "
             f"{prefix!r}; received a state dict without {_some(expected - keys)} and "
-            f"with {_some(keys - expected)} (recurrent layers there have the prefixes "
+            f"with {_some(keys - expected)} (its recurrent layers have the prefixes "
             f"{prefixes})"
         )
     return suffixes, use_bias
@@ -189,7 +183,7 @@ def _check_shapes(arrays, suffixes, prefix):
             raise ValueError(
                 f"expected an LSTM, whose {prefix}{names[1]} is (4 * units, units); "
                 f"received one of shape {first[1].shape} = ({parts} * units, units), "
-                f"as a torch.nn.{name} has it"
+                f"which is that of a torch.nn.{name}"
             )
     for number, directions in enumerate(suffixes):
         inputs = features if number == 0 else len(directions) * units
@@ -216,7 +210,7 @@ def _keras_weights(arrays, suffix):
     return weights
 
 
-def _one_way(layer):
+def _directions(layer):
     """Return the LSTM, or the two of a `Bidirectional`."""
     if isinstance(layer, keras.layers.Bidirectional):
         return [layer.forward_layer, layer.backward_layer]
@@ -224,8 +218,8 @@ def _one_way(layer):
 
 
 def _check_layer(layer):
-    """Check what concerns one layer of a torch module."""
-    forward, *backward = _one_way(layer)
+    """Check that torch supports a layer."""
+    forward, *backward = _directions(layer)
     for lstm in (forward, *backward):
         # A subclass may compute anything.
         if type(lstm) not in (LSTM, keras.layers.LSTM):
@@ -239,9 +233,9 @@ def _check_layer(layer):
             raise ValueError(
                 "expected learn_initial_state=False, since a torch.nn.LSTM has no "
                 f"weights for it; received {lstm.name!r} with True. Convert a layer "
-                "without it that has the weights layer.cell.get_weights(), and give "
-                "layer.initial_h and layer.initial_c to torch's module in each call, "
-                "as hx"
+                "without it that has the weights layer.cell.get_weights(), and pass "
+                "layer.initial_h and layer.initial_c as hx in each call of torch's "
+                "module"
             )
         activations = [lstm.activation, lstm.recurrent_activation]
         if activations != [keras.activations.tanh, keras.activations.sigmoid]:
@@ -261,30 +255,30 @@ def _check_layer(layer):
         )
 
 
-def _check_alike(layers):
-    """Check what concerns the layers together."""
+def _check_equal_options(layers):
+    """Check that all layers and directions have the same options."""
     options = [
         (
             lstm.name,
             {
                 "units": lstm.units,
                 "use_bias": lstm.use_bias,
-                "directions": len(_one_way(layer)),
+                "directions": len(_directions(layer)),
             },
         )
         for layer in layers
-        for lstm in _one_way(layer)
+        for lstm in _directions(layer)
     ]
     if any(option != options[0][1] for _, option in options):
         raise ValueError(
-            "expected equal units, use_bias and number of directions everywhere, as a "
-            f"torch.nn.LSTM has them; received {options}"
+            "expected equal units, use_bias and number of directions in all layers, as "
+            f"in a torch.nn.LSTM; received {options}"
         )
 
 
 def _torch_arrays(lstm):
     kernel, recurrent_kernel, *bias = (
-        # float32 holds all half precisions, and torch has no bfloat16 from NumPy.
+        # As float32, since torch can't read bfloat16 from NumPy.
         weight if weight.dtype == "float64" else weight.astype("float32")
         for weight in lstm.get_weights()
     )

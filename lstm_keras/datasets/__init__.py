@@ -1,12 +1,7 @@
-"""Reviews and texts: real ones, a user's own, and embedded ones that need no files."""
+"""Load reviews and texts: real ones, your own, and embedded ones without any file."""
 
-from lstm_keras.datasets.corpora import (
-    Corpus,
-    load_text,
-)
-from lstm_keras.datasets.embedded_reviews import (
-    generate_reviews,
-)
+from lstm_keras.datasets.corpora import Corpus, load_text
+from lstm_keras.datasets.embedded_reviews import generate_reviews
 from lstm_keras.datasets.reviews import (
     Reviews,
     Split,

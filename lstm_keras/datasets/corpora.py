@@ -1,4 +1,4 @@
-"""Texts to learn a language from, from wherever they lie, as flat arrays of ids."""
+"""Load texts for language models from various sources as flat arrays of ids."""
 
 import html
 import numbers
@@ -29,33 +29,32 @@ from lstm_keras.preprocessing.vocabulary import (
 
 _EMBEDDED_NOTE = (
     "The embedded text comes with Python and differs from version to version: compare "
-    "results of the same one."
+    "only results of the same version."
 )
 _BREAK = re.compile(r"\s*<br\s*/?>\s*", re.IGNORECASE)
 
 SPLITS = ("lines", "paragraphs", "stream")
 
-# A text may take most of the memory there is: it is held once, and what NumPy needs
-# several times as much for (int64 to count, masks) is done in pieces of so many tokens.
+# A text may take most of the memory: it is stored once, and operations that need
+# several times its size in NumPy (int64 counts, masks) work on pieces of this size.
 PIECE = 1 << 20
 
-# `load_text` tells how far it is after each so many tokens.
-PROGRESS_STEP = 20_000_000
+PROGRESS_STEP = 20_000_000  # tokens between two calls of `progress`
 
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """A text to learn from, a held-out one, and the vocabulary of the first.
+    """A training text, a held-out text, and the vocabulary of the former.
 
-    Both are the ids of the words of each segment (a line or a paragraph) and `END`
-    after it, all in one array. No id is `PADDING` or `START`. The parts of a stream are
-    views of one array.
+    Both texts are one array of the ids of each segment (a line or a paragraph) with
+    `END` after it, without `PADDING` and `START`. Those of a stream are views of one
+    array.
 
     Attributes:
-        name: The text in words, such as "text (novel.txt)".
+        name: A description of the text, such as "text (novel.txt)".
         source: A path, "imdb" or "embedded".
         train: int32 (tokens,).
-        held_out: int32 (tokens,), maybe empty.
+        held_out: int32 (tokens,), may be empty.
         vocabulary: The words of `train`.
         split: "lines", "paragraphs" or "stream".
         note: A line that the user should see, or "".
@@ -71,17 +70,17 @@ class Corpus:
 
     @property
     def stream(self) -> bool:
-        """Whether the segments are one continuous text, not texts of their own."""
+        """Whether the segments are one continuous text, not separate texts."""
         return self.split == "stream"
 
     @cached_property
     def counts(self) -> np.ndarray:
-        """How often each id occurs in `train`, int64 (vocabulary,)."""
+        """The number of occurrences of each id in `train`, int64 (vocabulary,)."""
         return _count(self.train, len(self.vocabulary))
 
     @property
     def facts(self) -> dict:
-        """Sizes: of each part its tokens (`END` among them), segments and OOV rate."""
+        """Tokens (including `END`), segments and OOV rate of each part, and ids."""
         parts = {
             "train": self.counts,
             "held_out": _count(self.held_out, len(self.vocabulary)),
@@ -110,36 +109,37 @@ def load_text(
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Corpus:
-    """Loads a text as ids.
+    """Load a text as ids.
 
-    Memory is needed for four bytes a token and for the distinct words; held-out
-    segments that `seed` chooses take some more.
+    This needs memory for four bytes per token and for the distinct words; more if
+    `seed` chooses the held-out segments.
 
-    The text is split before its words are counted: a word that only the held-out part
-    has, as one that is too rare, is `OOV`. Words are ranked by their count in the
-    training part, of equal ones the first to occur there first.
+    The text is split before its words are counted: words that occur only in the
+    held-out part, or too rarely, become `OOV`. Words are ranked by their count in the
+    training part, and by first occurrence there if equal.
 
     Args:
         source: "embedded", the documentation that comes with every Python; "imdb", the
             unlabelled reviews of the archive or folder in `$LSTM_KERAS_DATA`, by number
             and with a blank line after each; or a path for `text_files.read_lines`.
-        held_out: Share of the segments that is held out: segments chosen by `seed`, or
-            the end of the text if `split` is "stream"; 0 holds out none.
-        held_out_source: Another source, all of which is held out instead.
-        split: What a segment is. "lines": each line with a word in it. "paragraphs":
-            lines up to a blank one. "stream": each line, the blank ones too, of a text
-            that runs on from line to line.
-        tokenizer: A name of `TOKENIZERS`.
-        min_count: Least count of a word in the vocabulary.
-        max_vocab: Most ids, the `FIRST_WORD` special ones included.
-        limit: Most words read of a source; the rest is left out.
+        held_out: Fraction of the segments that is held out: segments chosen by `seed`,
+            or the end of the text if `split` is "stream"; 0 for none.
+        held_out_source: A separate source for the held-out text.
+        split: What a segment is. "lines": each line that contains a word. "paragraphs":
+            lines up to a blank one. "stream": each line, including blank ones, of a
+            continuous text.
+        tokenizer: A name in `TOKENIZERS`.
+        min_count: Minimum count of a word in the vocabulary.
+        max_vocab: Maximum number of ids, including the `FIRST_WORD` special ones.
+        limit: Maximum number of words read from a source; the rest is ignored.
         seed: Chooses the held-out segments.
-        progress: Is called with the number of tokens read of a source after each
-            `PROGRESS_STEP`.
+        progress: Called with the number of tokens read so far from a source after every
+            `PROGRESS_STEP` tokens.
 
     Raises:
         FileNotFoundError: There is no such source.
-        ValueError: A bad argument, a file that cannot be read, or too little text.
+        ValueError: An argument is invalid, a file cannot be read, or the text is too
+            short.
     """
     _check_options(held_out, split, tokenizer, min_count, max_vocab, limit, seed)
     words: dict[str, int] = defaultdict(count(FIRST_WORD).__next__)
@@ -153,7 +153,7 @@ def load_text(
     )
     name, train = read(source)
     if len(train) - _segments(train) < 2:
-        raise ValueError(f"expected a text of two words or more; received {name}")
+        raise ValueError(f"expected a text of at least two words; received {name}")
     if held_out_source is None:
         train, rest = _divide(train, held_out, seed, block=split == "stream")
     else:
@@ -206,29 +206,29 @@ def _read(
     limit: int | None,
     progress: Callable[[int], None] | None,
 ) -> tuple[str, np.ndarray]:
-    """Name and ids of a source; a new word gets the next free id in `words`."""
+    """Return a source's name and ids; a new word gets the next free id in `words`."""
     name, segments = _open(source)
     if split == "paragraphs" and source != "embedded":  # its lines are paragraphs
         segments = paragraphs(segments)
     ids = array("i")
     left = sys.maxsize if limit is None else limit
-    told = 0
+    reported = 0
     for segment in segments:
         tokens = TOKENIZERS[tokenizer](segment)[:left]
         if tokens or split == "stream":
             ids.extend(map(words.__getitem__, tokens))
             ids.append(END)
         left -= len(tokens)
-        if progress and len(ids) // PROGRESS_STEP > told:
-            told = len(ids) // PROGRESS_STEP
+        if progress and len(ids) // PROGRESS_STEP > reported:
+            reported = len(ids) // PROGRESS_STEP
             progress(len(ids))
         if not left:
             break
-    return name, np.asarray(ids)  # the same memory
+    return name, np.asarray(ids)  # shares the memory
 
 
 def _open(source: str | Path) -> tuple[str, Iterator[str]]:
-    """Name and lines of a source."""
+    """Return a source's name and lines."""
     if source == "embedded":
         return f"Python {platform.python_version()} documentation", read_prose()
     if source == "imdb":
@@ -238,30 +238,30 @@ def _open(source: str | Path) -> tuple[str, Iterator[str]]:
 
 
 def _review_lines(review: str) -> list[str]:
-    """The lines that the review's HTML tells, and a blank one."""
+    """Return the lines of a review's HTML, and a blank one."""
     return [*html.unescape(_BREAK.sub("\n", review)).split("\n"), ""]
 
 
 def _divide(
     ids: np.ndarray, share: float, seed: int, *, block: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Splits whole segments off: the last ones (`block`), or any.
+    """Hold out a share of the segments: the last ones (`block`), or random ones.
 
-    Of a block that is one segment it is the last tokens.
+    From a text of a single segment a block takes the last tokens.
     """
     segments = _segments(ids)
     if block and share and segments == 1:  # a text without line ends
         start = round((1 - share) * len(ids))
         if not 0 < start < len(ids):
             raise ValueError(
-                f"expected tokens enough to hold out a share of {share}; received "
+                f"expected enough tokens to hold out a share of {share}; received "
                 f"{len(ids)}"
             )
         return ids[:start], ids[start:]
     chosen = round(share * segments)
     if share and not 0 < chosen < segments:
         raise ValueError(
-            f"expected segments enough to hold out a share of {share}; received "
+            f"expected enough segments to hold out a share of {share}; received "
             f"{segments}"
         )
     if block:
@@ -274,17 +274,17 @@ def _divide(
 
 
 def _pieces(ids: np.ndarray) -> Iterator[np.ndarray]:
-    """Views of at most `PIECE` tokens."""
+    """Return views of at most `PIECE` tokens each."""
     return (ids[start : start + PIECE] for start in range(0, len(ids), PIECE))
 
 
 def _segments(ids: np.ndarray) -> int:
-    """How many `END` there are."""
+    """Return the number of `END` ids."""
     return sum(int(np.count_nonzero(piece == END)) for piece in _pieces(ids))
 
 
 def _start_after(ids: np.ndarray, segments: int) -> int:
-    """Where the text goes on after its first so many segments."""
+    """Return the position after the first `segments` segments."""
     start = 0
     for piece in _pieces(ids):
         ends = np.flatnonzero(piece == END)
@@ -296,7 +296,7 @@ def _start_after(ids: np.ndarray, segments: int) -> int:
 
 
 def _count(ids: np.ndarray, size: int) -> np.ndarray:
-    """How often each id below `size` occurs, int64 (size,)."""
+    """Return the number of occurrences of each id below `size`, int64 (size,)."""
     counts = np.zeros(size, np.int64)
     for piece in _pieces(ids):
         counts += np.bincount(piece, minlength=size)
@@ -306,17 +306,17 @@ def _count(ids: np.ndarray, size: int) -> np.ndarray:
 def _rank(
     train: np.ndarray, words: list[str], min_count: int, max_vocab: int | None
 ) -> tuple[list[str], np.ndarray]:
-    """The vocabulary's words, and the new id of each id that `_read` gave."""
+    """Return the vocabulary's words, and the new id for each id of `_read`."""
     counts = _count(train, FIRST_WORD + len(words))
     counts[END] = 0
     first = np.zeros(len(counts), np.int64)
     for start in reversed(range(0, len(train), PIECE)):
-        piece = train[start : start + PIECE][::-1]  # of equal ids the last one stays
+        piece = train[start : start + PIECE][::-1]  # the last of equal ids is stored
         first[piece] = np.arange(start, start + len(piece))[::-1]
     ranked = np.lexsort((first, -counts))
-    kept = ranked[: np.count_nonzero(counts >= min_count)]
-    kept = kept[: None if max_vocab is None else max_vocab - FIRST_WORD]
+    known = ranked[: np.count_nonzero(counts >= min_count)]
+    known = known[: None if max_vocab is None else max_vocab - FIRST_WORD]
     new_ids = np.full(len(counts), OOV, np.int32)
     new_ids[END] = END
-    new_ids[kept] = np.arange(FIRST_WORD, FIRST_WORD + len(kept))
-    return [words[i] for i in kept - FIRST_WORD], new_ids
+    new_ids[known] = np.arange(FIRST_WORD, FIRST_WORD + len(known))
+    return [words[i] for i in known - FIRST_WORD], new_ids

@@ -1,10 +1,10 @@
-"""English prose that every Python carries: the documentation behind `help()`."""
+"""English prose that comes with every Python: the documentation behind `help()`."""
 
 import re
 from collections.abc import Iterator
 from itertools import chain
 
-_COLUMNS = 70  # at which the documentation is filled
+_COLUMNS = 70  # line width of the documentation
 
 _BLANK = re.compile(r"\n\s*\n")
 _BULLET = r"(?:[*-]|\[\d+\]|\d+\.)\s+"
@@ -23,10 +23,9 @@ _WORD = re.compile(r"[(“‘]*[A-Za-z]+(?:[’/-][A-Za-z]+)*[)”’.,;:!?]*")
 
 
 def read_prose() -> Iterator[str]:
-    """Paragraphs of the documentation of this Python, each on one line, without code.
+    """Yield the paragraphs of this Python's documentation, on one line, without code.
 
-    The sections come in alphabetical order. A paragraph that several of them have
-    comes once.
+    The sections come in alphabetical order. Repeated paragraphs come once.
     """
     from pydoc_data.topics import topics  # here, since it is large
 
@@ -36,7 +35,7 @@ def read_prose() -> Iterator[str]:
 
 
 def _prose(item: str) -> str:
-    """The paragraph on one line, or "" for titles, grammar, signatures and code."""
+    """Return a paragraph on one line, or "" for titles, grammar and code."""
     if _NO_PROSE.search(item):
         return ""
     text = _FOOTNOTE.sub("", _MARK.sub("", _without_term(item))).rstrip()
@@ -49,7 +48,7 @@ def _prose(item: str) -> str:
 
 
 def _without_term(item: str) -> str:
-    """Leaves out the term of a definition: a short line before an indented one."""
+    """Remove the term of a definition: a short line before an indented one."""
     first, _, rest = item.strip("\n").partition("\n")
     indents = [len(line) - len(line.lstrip()) for line in (first, rest)]
     if indents[0] < indents[1] and len(f"{first} {rest.split()[0]}") <= _COLUMNS:

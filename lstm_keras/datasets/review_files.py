@@ -1,6 +1,6 @@
-"""Reviews in the files in which people keep them: folder, tar archive, CSV.
+"""Read reviews from a folder, a tar archive or a CSV.
 
-Nothing is written, and a hostile file is refused.
+Nothing is written, and malicious files are refused.
 """
 
 import bz2
@@ -18,8 +18,8 @@ from typing import IO, Any
 
 import numpy as np
 
-# Far above the real data (longest review 14 kB; 100,000 members; 0.4 GB), and low
-# enough that a hostile file is refused before it fills memory or hours.
+# Far above the real data (longest review 14 kB; 100,000 members; 0.4 GB), but low
+# enough to refuse a malicious file before it takes too much memory or time.
 MAX_REVIEW_BYTES = 1 << 20
 MAX_MEMBERS = 500_000
 MAX_ARCHIVE_BYTES = 2 << 30
@@ -35,15 +35,26 @@ OPENERS: dict[str, Callable[..., Any]] = {
     ".xz": lzma.open,
 }
 _SENTIMENTS = {"negative": 0, "neg": 0, "0": 0, "positive": 1, "pos": 1, "1": 1}
+# What damaged archives raise; the last three come from malformed headers.
+_DAMAGED = (
+    tarfile.TarError,
+    lzma.LZMAError,
+    zlib.error,
+    EOFError,
+    OSError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+)
 
-Review = tuple[tuple[str, ...], str]  # what its name says, and the text
+Review = tuple[tuple[str, ...], str]  # the groups in its file name, and its text
 Texts = dict[str, tuple[list[str], np.ndarray]]  # split -> texts and labels
 
 
 class _TarStream:
-    """What tarfile reads from, with a bound on each read and memory of the last.
+    """A file for tarfile that bounds each read and remembers the last.
 
-    tarfile reads an extended header whole, however long it says that it is.
+    tarfile reads extended headers of any length at once.
     """
 
     def __init__(self, file: IO[bytes]):
@@ -60,27 +71,27 @@ class _TarStream:
 
 
 def read_archive(path: Path) -> Texts:
-    """Reads the labelled reviews of the official archive, in memory.
+    """Read the labelled reviews of the official archive, in memory.
 
     Raises:
-        ValueError: It is broken, truncated, hostile or without reviews.
+        ValueError: It is damaged, truncated, malicious or without reviews.
     """
     return _by_split(_read_members(path, _REVIEW), path)
 
 
 def read_folder(path: Path) -> Texts:
-    """Reads the unpacked archive: `aclImdb`, or the folder that holds it.
+    """Read the unpacked archive: `aclImdb`, or the folder that contains it.
 
     Raises:
-        ValueError: A file is no review in UTF-8, or a split lacks reviews.
+        ValueError: A file is not a review in UTF-8, or a split has no reviews.
     """
     return _by_split(_read_files(path, _REVIEW), path)
 
 
 def read_unlabelled(path: Path) -> Iterator[str]:
-    """Reads the reviews without a label of the archive or its folder, by number.
+    """Yield the unlabelled reviews of the archive or its folder, by number.
 
-    One is given as soon as those before it are, so that not all need to be read.
+    Each is yielded as soon as possible, so that not all need to be read.
 
     Raises:
         ValueError: As `read_archive`, or there are none.
@@ -102,7 +113,7 @@ def read_unlabelled(path: Path) -> Iterator[str]:
 
 
 def _read_members(path: Path, pattern: re.Pattern) -> Iterator[Review]:
-    """The groups of `pattern` in a member's name, and its text."""
+    """Yield the groups of `pattern` in each member's name, and its text."""
     seen = set()
     try:
         with OPENERS[path.suffix.lower()](path, "rb") as file:
@@ -119,19 +130,16 @@ def _read_members(path: Path, pattern: re.Pattern) -> Iterator[Review]:
                         seen.add(match.groups())
                         data = tar.extractfile(member).read()  # type: ignore[union-attr]
                         yield match.groups(), _decode(data, where)
-            # tarfile takes a damaged header for the end.
+            # tarfile treats a damaged header as the end.
             if stream.last != bytes(tarfile.BLOCKSIZE):
                 raise ValueError(f"{path}: damaged or truncated: no end mark")
             while file.read(1 << 16):  # up to the checksum
                 if file.tell() > MAX_ARCHIVE_BYTES:
                     raise ValueError(f"{path}: longer than {MAX_ARCHIVE_BYTES} bytes")
-    except (
-        *(tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError),
-        *(ValueError, OverflowError, RecursionError),  # of malformed headers
-    ) as error:
-        if str(error).startswith(str(path)):  # a refusal of ours
+    except _DAMAGED as error:
+        if str(error).startswith(str(path)):  # raised above
             raise
-        raise ValueError(f"{path} is not a whole tar archive: {error}") from error
+        raise ValueError(f"{path} is not a complete tar archive: {error}") from error
 
 
 def _check_member(member: tarfile.TarInfo, number: int, where: str) -> None:
@@ -151,9 +159,9 @@ def _check_review(member: tarfile.TarInfo, where: str) -> None:
 
 
 def _read_files(path: Path, pattern: re.Pattern) -> Iterator[Review]:
-    """What `_read_members` gives of the archive, of the folder."""
+    """Yield the same as `_read_members`, from a folder."""
     root = path / "aclImdb" if (path / "aclImdb").is_dir() else path
-    # Shorter names first: the order of the numbers.
+    # Shorter names first, which is the order of the numbers.
     files = sorted(root.glob("t*/*/*.txt"), key=lambda file: (len(file.name), file))
     for file in files:
         match = pattern.fullmatch(f"aclImdb/{file.relative_to(root).as_posix()}")
@@ -198,7 +206,7 @@ def _by_split(found_reviews: Iterable[Review], path: Path) -> Texts:
 def read_csv(
     path: Path, test_fraction: float, rng: np.random.Generator
 ) -> tuple[Texts, str]:
-    """Splits the distinct reviews of a CSV; the second result tells of repeats."""
+    """Return the distinct reviews of a CSV by split, and a note about repeated ones."""
     labels_of: dict[str, int] = {}
     rows = contradictions = 0
     usual_limit = csv.field_size_limit(MAX_REVIEW_BYTES)

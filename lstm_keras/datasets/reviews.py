@@ -1,4 +1,4 @@
-"""Movie reviews with a sentiment, from wherever they lie, as one kind of object.
+"""Load movie reviews with sentiment labels from various sources.
 
 The real ones are those of Maas et al., "Learning Word Vectors for Sentiment
 Analysis" (2011): https://ai.stanford.edu/~amaas/data/sentiment/.
@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from lstm_keras.datasets.embedded_reviews import generate_reviews
@@ -28,7 +29,7 @@ from lstm_keras.datasets.review_files import (
 from lstm_keras.preprocessing.tokenizers import check_tokenizer
 from lstm_keras.preprocessing.vocabulary import FIRST_WORD, Vocabulary, check_whole
 
-DOWNLOAD_TIMEOUT = 15.0  # seconds without an answer
+DOWNLOAD_TIMEOUT = 15.0  # seconds without a response
 SITE = "https://ai.stanford.edu/~amaas/data/sentiment/"
 
 
@@ -38,7 +39,7 @@ class Split:
 
     Attributes:
         texts: n texts.
-        ids: n arrays int32 (time,): start id, then the ids of the full vocabulary.
+        ids: n arrays int32 (time,): `START`, then ids of the full vocabulary.
         labels: int32 (n,), 0 negative and 1 positive.
     """
 
@@ -55,11 +56,11 @@ class Reviews:
     """Training and test reviews, and the vocabulary of the training reviews.
 
     Attributes:
-        name: The data in words, such as "IMDB (archive aclImdb_v1.tar.gz)".
+        name: A description of the data, such as "IMDB (archive aclImdb_v1.tar.gz)".
         source: A path, "keras.datasets.imdb" or "embedded".
         train: The training split.
         test: The test split.
-        vocabulary: Every word of the training split.
+        vocabulary: All words of the training split.
         real: False for generated reviews.
         note: A line that the user should see, or "".
     """
@@ -74,7 +75,7 @@ class Reviews:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Reviews in each split, and ids in the vocabulary."""
+        """Numbers of reviews in each split, and of ids in the vocabulary."""
         return {
             "train": len(self.train),
             "test": len(self.test),
@@ -83,7 +84,7 @@ class Reviews:
 
 
 class _DecodedTexts(Sequence[str]):
-    """Texts of reviews that exist as ids only, decoded when asked for."""
+    """Texts of reviews that exist as ids only, decoded on access."""
 
     def __init__(self, ids: list[np.ndarray], vocabulary: Vocabulary):
         self._ids = ids
@@ -106,18 +107,18 @@ def load_reviews(
     seed: int = 0,
     limit: int | None = None,
 ) -> Reviews:
-    """Loads reviews: "auto", "keras", "embedded" or a path.
+    """Load reviews: "auto", "keras", "embedded" or a path.
 
-    "auto" takes the first that is there: an unpacked folder, archive or CSV in
-    `$LSTM_KERAS_DATA/imdb` or `$LSTM_KERAS_DATA`; `keras.datasets.imdb`, from its
-    cache or by download; the embedded reviews, with the reason in `Reviews.note`.
+    "auto" chooses the first available source: an unpacked folder, archive or CSV in
+    `$LSTM_KERAS_DATA/imdb` or `$LSTM_KERAS_DATA`; `keras.datasets.imdb`, from its cache
+    or by download; the embedded reviews, with the reason in `Reviews.note`.
 
     The other arguments are those of `load_imdb`.
 
     Raises:
-        FileNotFoundError: `LSTM_KERAS_DATA` or `data` names nothing that exists.
+        FileNotFoundError: `LSTM_KERAS_DATA` or `data` does not exist.
         ConnectionError: `data` is "keras" and the download fails.
-        ValueError: A bad argument, or a source that is broken or empty.
+        ValueError: An argument is invalid, or a source is damaged or empty.
     """
     _check_options(tokenizer, test_fraction, seed, limit)
     options: dict[str, Any] = {"tokenizer": tokenizer, "seed": seed, "limit": limit}
@@ -133,7 +134,7 @@ def load_reviews(
         except ConnectionError as error:
             reason = str(error)
     else:
-        reason = "keras.datasets.imdb holds ids, not text to tokenize"
+        reason = "keras.datasets.imdb contains ids, not text to tokenize"
     note = (
         f"Using the small embedded reviews, not IMDB ({reason}). For the real ones put "
         f"aclImdb_v1.tar.gz of {SITE} into a folder and set LSTM_KERAS_DATA to it."
@@ -149,7 +150,7 @@ def load_embedded(
     tokenizer: str | None = None,
     limit: int | None = None,
 ) -> Reviews:
-    """Generates the embedded reviews: short, English, solved by word order."""
+    """Generate the embedded reviews: short, English, decided by word order."""
     _check_options(tokenizer, 0.5, seed, limit)
     sizes = {"train": train_size, "test": test_size}
     texts = {
@@ -168,29 +169,29 @@ def load_imdb(
     seed: int = 0,
     limit: int | None = None,
 ) -> Reviews:
-    """Loads the IMDB movie reviews.
+    """Load the IMDB movie reviews.
 
-    Reviews come in a fixed order, negative before positive and by number within
+    Reviews come in a fixed order, negative before positive and by number within each
     (those of Keras in Keras's own shuffled order): shuffle them for training.
 
     Args:
         source: "keras" for `keras.datasets.imdb`, or the path of the official archive
             (`aclImdb*.tar`, `.tar.gz`, `.tar.xz`, `.tar.bz2`), of its unpacked folder,
             of a CSV with the columns `review` and `sentiment`, or of a folder that
-            holds one of them. An archive is read in memory; nothing is extracted.
-        tokenizer: A name of `TOKENIZERS`; by default "words". Keras's reviews come
-            tokenized and take "keras" only.
-        test_fraction: Share of a CSV's reviews, which have no split, that are tested.
-        seed: Chooses the CSV's test reviews and those that `limit` keeps.
-        limit: Most reviews in each split; a larger split is cut to as many negative
-            as positive ones. Unless the source is "keras", the vocabulary is that of
-            the training reviews kept.
+            contains one of them. An archive is read in memory, not extracted.
+        tokenizer: A name in `TOKENIZERS`; by default "words". Keras's reviews are
+            tokenized already and need "keras".
+        test_fraction: Fraction of a CSV's reviews in the test split.
+        seed: Chooses the CSV's test reviews and those within `limit`.
+        limit: Maximum number of reviews in each split; a larger split is reduced to
+            equal numbers of negative and positive ones. Unless the source is "keras",
+            the vocabulary is that of the remaining training reviews.
 
     Raises:
         FileNotFoundError: There is no such path.
         ConnectionError: Keras's files are not cached and cannot be downloaded.
-        ValueError: A bad argument, or a source that is broken, truncated, hostile or
-            without labelled reviews; the message names it.
+        ValueError: An argument is invalid, or a source is damaged, truncated, malicious
+            or without labelled reviews; the message names it.
     """
     _check_options(tokenizer, test_fraction, seed, limit)
     if source == "keras":
@@ -225,10 +226,10 @@ def load_imdb(
 
 
 def load_unlabelled() -> tuple[str, Iterator[str]]:
-    """Finds the unlabelled IMDB reviews that "auto" would find, for language models.
+    """Find the unlabelled IMDB reviews in `LSTM_KERAS_DATA`, for language models.
 
     Returns:
-        The data in words, and the reviews by number: `review_files.read_unlabelled`.
+        A description of the data, and the reviews by number.
 
     Raises:
         FileNotFoundError: There is no archive or folder of it in `LSTM_KERAS_DATA`.
@@ -259,7 +260,7 @@ def _check_options(
 
 
 def _find_local() -> Path | None:
-    """The reviews under `LSTM_KERAS_DATA`, if any."""
+    """Return the path of reviews in `LSTM_KERAS_DATA`, if any."""
     root = os.environ.get("LSTM_KERAS_DATA")
     if not root:
         return None
@@ -271,7 +272,7 @@ def _find_local() -> Path | None:
 
 
 def _find_in(folder: Path) -> Path | None:
-    """An unpacked folder, an archive or a CSV of reviews in a folder, if any."""
+    """Return the path of an unpacked folder, archive or CSV of reviews, if any."""
     paths = sorted(folder.iterdir()) if folder.is_dir() else []
     named = [path for path in paths if path.name.startswith("aclImdb")]
     found = [path for path in named if path.is_dir()]
@@ -285,7 +286,7 @@ def _find_in(folder: Path) -> Path | None:
 
 
 def _balanced(labels: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
-    """Indices of at most `limit` reviews, half of each label, in their order."""
+    """Return the indices of at most `limit` reviews, half of each label, in order."""
     if limit is None or limit >= len(labels):
         return np.arange(len(labels))
     rng = np.random.default_rng(seed)
@@ -322,18 +323,16 @@ def _tokenized(
 
 
 def _load_keras(limit: int | None, seed: int) -> Reviews:
-    import keras  # here, so that the other sources load no backend
-
     timeout = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)  # Keras itself would wait for ever
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)  # Keras sets none
     try:
         ranks = keras.datasets.imdb.get_word_index()
-        # Without num_words Keras takes the last word for out-of-vocabulary.
+        # Without num_words Keras replaces the last word by out-of-vocabulary.
         splits = keras.datasets.imdb.load_data(num_words=len(ranks) + FIRST_WORD)
     except (OSError, http.client.HTTPException) as error:
         raise ConnectionError(f"no keras.datasets.imdb: {error}") from error
     except Exception as error:
-        # Keras has no type of its own for a failed address or a wrong checksum.
+        # Keras raises a plain Exception for a failed address or a wrong checksum.
         if not str(error).startswith(("URL fetch failure", "Incomplete or corrupted")):
             raise
         raise ConnectionError(f"no keras.datasets.imdb: {error}") from error

@@ -1,4 +1,4 @@
-"""Lines and paragraphs of text files, plain or compressed, never held in memory."""
+"""Stream the lines and paragraphs of text files, plain or compressed."""
 
 import lzma
 import re
@@ -11,32 +11,31 @@ from typing import IO
 
 from lstm_keras.datasets.review_files import OPENERS
 
-# The longest paragraph of a novel has some 100,000 characters; a file with longer
-# lines is no text, or a compression bomb.
+# The longest paragraph of a novel has some 100,000 characters; a file with longer lines
+# is not a text, or is a compression bomb.
 MAX_LINE = 1 << 22
 MAX_TEXT = 1 << 32
 
 _COMPRESSED = {".gz", ".bz2", ".xz"}
-# Bytes that are no UTF-8, as Python's "surrogateescape" marks them, and the zeros of
-# binary files and of UTF-16.
+# Invalid UTF-8, as Python's "surrogateescape" marks it, and the zeros of binary files
+# and of UTF-16.
 _NO_TEXT = re.compile("[\0\udc80-\udcff]")
 
 
 def read_lines(path: str | Path) -> Iterator[str]:
-    r"""Reads a text line by line.
+    r"""Read a text line by line.
 
-    Lines end at "\n", "\r\n" or "\r", which is left out, as is a byte order mark.
+    Lines end at "\n", "\r\n" or "\r", which is removed, as is a byte order mark.
 
     Args:
         path: A UTF-8 file of any name, compressed if it ends in `.gz`, `.bz2` or `.xz`;
-            or a folder, of which the files `*.txt`, `*.txt.gz`, `*.txt.bz2` and
-            `*.txt.xz` are read in the order of their names, with a blank line after
-            each.
+            or a folder, whose files `*.txt`, `*.txt.gz`, `*.txt.bz2` and `*.txt.xz` are
+            read in alphabetical order, with a blank line after each.
 
     Returns:
         The lines. Reading them raises a `ValueError` that names the file (and the line)
-        for what is no UTF-8 text, a broken or truncated archive, a line of more than
-        `MAX_LINE` characters and a file of more than `MAX_TEXT`.
+        if it is not UTF-8 text, is damaged or truncated, has a line of more than
+        `MAX_LINE` characters, or is longer than `MAX_TEXT`.
 
     Raises:
         FileNotFoundError: There is no such file or folder.
@@ -71,11 +70,11 @@ def _lines(path: Path) -> Iterator[str]:
         with OPENERS[suffix](path, "rb") as file:
             yield from _decoded(file, path)
     except (lzma.LZMAError, zlib.error, EOFError, OSError) as error:
-        raise ValueError(f"{path} is not a whole {suffix} file: {error}") from error
+        raise ValueError(f"{path} is not a complete {suffix} file: {error}") from error
 
 
 def _decoded(file: IO[bytes], path: Path) -> Iterator[str]:
-    # Decoding never fails here, so that an error can name its line.
+    # Decoding accepts any bytes, so that the error below can name the line.
     with TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape") as text:
         read = 0
         for number in count(1):
@@ -98,7 +97,7 @@ def _decoded(file: IO[bytes], path: Path) -> Iterator[str]:
 
 
 def paragraphs(lines: Iterable[str]) -> Iterator[str]:
-    """Joins consecutive lines that are not blank by spaces.
+    """Join consecutive lines that are not blank by spaces.
 
     Raises:
         ValueError: A paragraph has more than `MAX_LINE` characters.

@@ -1,29 +1,8 @@
-"""Engines: faster ways through a whole sequence, one file each; `choose` picks one.
+"""Engines compute a whole sequence at once, one file each; `choose` picks one.
 
-The plain loop over `LSTMCell` defines the results; an engine computes the same faster.
-Each engine's file has the same one function:
-
-    run(
-        sequences, mask, states, weights, dropout, return_sequences, return_cells,
-        training,
-    )
-
-Args:
-    sequences: `(batch, time, features)`.
-    mask: Boolean `(batch, time)`, or None. A masked step leaves both states as they
-        are, and they are also its outputs. What stands in `sequences` at such a step,
-        be it NaN, has no influence on results or gradients.
-    states: `[h, c]`, each `(batch, units)`.
-    weights: `Weights`, packed as in `LSTMCell`.
-    dropout: None, or `(batch, 4, features + units)`: the factors of `x_t` and
-        `h_{t-1}`, side by side, for each of the four parts of `z`.
-    return_sequences: Whether every `h` is wanted.
-    return_cells: Whether every `c` is wanted.
-    training: Whether a gradient is to be expected; there is one in either case.
-
-Returns:
-    Every `h`, `(batch, time, units)` or None; every `c`, likewise; and the last
-    `[h, c]`.
+The plain loop over `LSTMCell` defines the results; an engine computes the same results
+faster. Every engine's file has the same function `run`: it takes `Inputs` and returns
+every `h`, `(batch, time, units)` or None; every `c`, likewise; and the last `[h, c]`.
 """
 
 import contextlib
@@ -46,7 +25,7 @@ BACKENDS = {
 LOOP = "loop"
 NAMES = ("auto", LOOP, *BACKENDS)
 
-# What `engine_scope` asks of every layer; None outside of all scopes.
+# The engine that `engine_scope` sets for every layer; None outside of any scope.
 _SCOPE: contextvars.ContextVar[str | None] = contextvars.ContextVar(
     "engine_scope", default=None
 )
@@ -66,16 +45,43 @@ class Weights(NamedTuple):
     bias: Any
 
 
+class Inputs(NamedTuple):
+    """The arguments of an engine.
+
+    Attributes:
+        sequences: `(batch, time, features)`.
+        mask: Boolean `(batch, time)`, or None. A masked step leaves both states
+            unchanged, and its outputs are these states. The values of `sequences` at
+            such a step, NaN included, affect neither results nor gradients.
+        states: `[h, c]`, each `(batch, units)`.
+        weights: Packed as in `LSTMCell`.
+        dropout: None, or `(batch, 4, features + units)`: the dropout factors of `x_t`
+            and `h_{t-1}`, concatenated, for each of the four parts of `z`.
+        return_sequences: Whether to return every `h`.
+        return_cells: Whether to return every `c`.
+        training: Whether the gradient will probably be needed; it exists in any case.
+    """
+
+    sequences: Any
+    mask: Any
+    states: list
+    weights: Weights
+    dropout: Any = None
+    return_sequences: bool = False
+    return_cells: bool = False
+    training: bool = False
+
+
 @dataclass(frozen=True)
 class Call:
-    """What is asked of an engine: all that decides whether it can do it.
+    """The properties of a layer's call that decide which engines support it.
 
     Attributes:
         plain_cell: Whether the cell is `LSTMCell` itself, not a subclass.
         activation: The cell's activation.
         recurrent_activation: Its gates' activation.
-        recurrent_dropout: Whether states are dropped in this call.
-        unroll: Whether the loop over time is to be unrolled.
+        recurrent_dropout: Whether this call drops hidden states.
+        unroll: Whether the layer asks for an unrolled loop.
         use_cudnn: `"auto"`, True or False.
     """
 
@@ -89,11 +95,11 @@ class Call:
 
 @dataclass(frozen=True)
 class Choice:
-    """The engine that a call takes.
+    """The engine that a call uses.
 
     Attributes:
         engine: Name of the engine, or `"loop"`.
-        passed_over: For each other one, why it is not taken.
+        passed_over: For every other engine, why it is not used.
     """
 
     engine: str
@@ -108,24 +114,23 @@ class Choice:
 
 @contextlib.contextmanager
 def engine_scope(engine: str) -> Iterator[None]:
-    """Decide inside of the `with` block which engine every `lstm_keras.LSTM` takes.
+    """Set the engine of every `lstm_keras.LSTM` inside the `with` block.
 
-    A layer decides when it is called, in a compiled function while that is traced. The
-    scope holds for the current thread.
+    A layer chooses its engine when it is called; in a compiled function, when that is
+    traced. The scope holds for the current thread.
 
-    On TensorFlow a file can't hold an engine, and a graph that is built outside of
-    Keras's `fit`, `evaluate` and `predict` may be on its way into one. There every
-    layer takes the loop, so `model.export`, `tf.saved_model.save` and tf2onnx write
-    files that run anywhere. In a `tf.function` of your own that stays in the process,
-    a training step for instance, layers take their engines under
-    `engine_scope("auto")`:
+    On TensorFlow, engines cannot be saved to a file, and a graph that is built outside
+    of Keras's `fit`, `evaluate` and `predict` might be exported. There every layer uses
+    the loop, so `model.export`, `tf.saved_model.save` and tf2onnx write files that run
+    anywhere. In your own `tf.function` that is not exported, a training step for
+    instance, `engine_scope("auto")` lets layers use their engines:
 
         with lstm_keras.engine_scope("auto"):
             train_step(x, y)  # the first call, which traces the tf.function
 
     Args:
-        engine: A name that every layer takes instead of its own `engine`; or `"auto"`:
-            its own, also in graphs that might be exported.
+        engine: The engine of every layer, overriding its own `engine`; or `"auto"`: the
+            layer's own, even in graphs that might be exported.
 
     Raises:
         ValueError: There is no such engine.
@@ -140,7 +145,7 @@ def engine_scope(engine: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def in_process() -> Iterator[None]:
-    """Say inside of the `with` block that graphs are not exported."""
+    """Declare that graphs built inside the `with` block are not exported."""
     with engine_scope(_SCOPE.get() or "auto"):
         yield
 
@@ -155,11 +160,12 @@ def choose(engine: str, call: Call) -> Choice:
     """Choose the engine for a call.
 
     Args:
-        engine: A name, or `"auto"`: the first that can, or else the loop.
-        call: What is asked.
+        engine: A name, or `"auto"`: the first engine that supports the call, or else
+            the loop.
+        call: The call.
 
     Raises:
-        ValueError: The engine that was asked for by name can't do it.
+        ValueError: The engine that was asked for by name does not support the call.
     """
     asked, scope = f"engine={engine!r}", _SCOPE.get()
     if scope not in (None, "auto"):
@@ -174,7 +180,7 @@ def choose(engine: str, call: Call) -> Choice:
     refusals = {name: _refusal(name, call) for name in BACKENDS}
     able = [name for name, why in refusals.items() if why is None]
     if engine == "auto":
-        taken, others = next(iter(able), LOOP), "an engine before it can do the same"
+        taken, others = next(iter(able), LOOP), "another engine is preferred"
     elif engine in (*able, LOOP):
         taken, others = engine, f"{asked} was asked for"
     else:
@@ -192,21 +198,21 @@ def choose(engine: str, call: Call) -> Choice:
 def _refusal(name: str, call: Call) -> str | None:
     backend = keras.backend.backend()
     if backend not in BACKENDS[name]:
-        return f"it runs on {' and '.join(BACKENDS[name])}, and this is {backend}"
+        return f"it needs {' or '.join(BACKENDS[name])}; the backend is {backend}"
     if not call.plain_cell:
         return "the cell is not lstm_keras.LSTMCell itself"
     activations = call.activation, call.recurrent_activation
     if activations != (keras.activations.tanh, keras.activations.sigmoid):
         names = [getattr(function, "__name__", function) for function in activations]
         return (
-            "it knows Keras's activations tanh and sigmoid only, and these are "
+            "it supports only Keras's activations tanh and sigmoid; these are "
             f"{names[0]} and {names[1]}"
         )
     if call.unroll:
         return "unroll=True asks for the unrolled loop"
     if name in ("cudnn", "aten"):
         if call.recurrent_dropout:
-            return "it can't drop the hidden state (recurrent_dropout, in training)"
+            return "it does not support recurrent_dropout in training"
         return _module(name).refusal(call)
     return None
 
@@ -215,8 +221,8 @@ def _may_leave_the_process() -> bool:
     """Whether TensorFlow builds a graph outside of Keras's fit, evaluate and predict.
 
     These run their steps by `tf.distribute.Strategy.run`, so a replica context other
-    than the default one is active; exporters trace the model without. SavedModels with
-    XLA in them need it where they run, and tf2onnx writes files that nothing reads.
+    than the default one is active; exporters trace the model without one. A SavedModel
+    that contains XLA needs XLA where it runs, and tf2onnx would write an invalid file.
     """
     if keras.backend.backend() != "tensorflow":
         return False
@@ -224,7 +230,7 @@ def _may_leave_the_process() -> bool:
 
     if tf.executing_eagerly():
         return False
-    with tf.Graph().as_default():  # a graph of its own is in no replica
+    with tf.Graph().as_default():  # a new graph is in no replica
         outside = tf.distribute.get_replica_context()
     return tf.distribute.get_replica_context() in (None, outside)
 
@@ -244,7 +250,7 @@ def run(
     return_cells: bool = False,
     training: bool = False,
 ) -> tuple[Any, Any, list]:
-    """Let an engine run; arguments and results as described at the top of this file.
+    """Run an engine on `Inputs`; see the module for the results.
 
     Half precision is computed in float32, except by cuDNN.
     """
@@ -254,7 +260,7 @@ def run(
     def cast(tensor, to):
         return None if tensor is None else ops.cast(tensor, to)
 
-    hidden, cells, states = _module(engine).run(
+    inputs = Inputs(
         ops.cast(sequences, inner),
         mask,
         [ops.cast(state, inner) for state in states],
@@ -264,6 +270,7 @@ def run(
         return_cells,
         training,
     )
+    hidden, cells, states = _module(engine).run(inputs)
     return (
         cast(hidden, dtype),
         cast(cells, dtype),

@@ -1,39 +1,28 @@
 """PyTorch's own LSTM operator: all steps in one call, on any device.
 
-With a GPU the operator calls cuDNN. Numbers that fade below the smallest normal float
-(gradients over some hundred steps do) slow a CPU down several times;
-`torch.set_flush_denormal(True)` turns them into zeros, for the whole program.
+With a GPU the operator calls cuDNN. On a CPU, denormal numbers (gradients vanish into
+them over some hundred steps) slow it down several times;
+`torch.set_flush_denormal(True)` flushes them to zero, for the whole program.
 """
 
 from typing import Any
 
 import torch
 
-from lstm_keras.engines import Call, Weights
+from lstm_keras.engines import Call, Inputs, Weights
 from lstm_keras.engines.compaction import run_compacted
 
 
 def refusal(call: Call) -> str | None:
-    """Return why the call can't be done, or None."""
+    """Return why the engine does not support the call, or None."""
     if call.use_cudnn is False and torch.cuda.is_available():
         return "use_cudnn=False, and on a GPU the operator calls cuDNN"
     return None
 
 
-def run(
-    sequences: Any,
-    mask: Any,
-    states: list,
-    weights: Weights,
-    dropout: Any = None,
-    return_sequences: bool = False,
-    return_cells: bool = False,
-    training: bool = False,
-) -> tuple[Any, Any, list]:
+def run(inputs: Inputs) -> tuple[Any, Any, list]:
     """Run over all steps; see `lstm_keras.engines`. There is never any dropout."""
-    return run_compacted(
-        run_unmasked, sequences, mask, states, weights, return_sequences, return_cells
-    )
+    return run_compacted(run_unmasked, inputs)
 
 
 def run_unmasked(sequences: Any, states: list, weights: Weights) -> tuple[Any, list]:
@@ -50,8 +39,8 @@ def run_unmasked(sequences: Any, states: list, weights: Weights) -> tuple[Any, l
     return hidden, [h[0], c[0]]
 
 
-# torch.compile fails at the operator's gradient if the sequences need none. It leaves
-# torch.nn.LSTM uncompiled, too.
+# torch.compile fails on the operator's gradient if the sequences need none. It does not
+# compile torch.nn.LSTM either.
 @torch.compiler.disable
 def _operator(sequences, states, parameters):
     return torch.lstm(

@@ -1,10 +1,10 @@
-"""Any mask, and every cell state, for an operator that knows neither.
+"""Masks, and the cell states of all steps, for operators that support neither.
 
-A masked step changes nothing, so what counts is the order of the other steps: they are
-moved to the front, and the outputs are read from where their steps went. Behind them
-stand the masked steps, in which `c` must not change. There an extra feature, 1 where
-masked and 0 elsewhere, shuts the input gate and opens the forget gate: sigmoid is 0 and
-1 then to the last bit, so values and gradients are exact.
+A masked step changes nothing, so only the order of the other steps matters: they are
+moved to the front, and the outputs are read from where their steps went. The masked
+steps follow, in which `c` must not change. There an extra feature, 1 where masked and 0
+elsewhere, closes the input gate and opens the forget gate: sigmoid is then exactly 0
+and 1, so values and gradients are exact.
 """
 
 from collections.abc import Callable
@@ -14,42 +14,27 @@ import keras
 from keras import ops
 
 from lstm_keras import equations
-from lstm_keras.engines import Weights
+from lstm_keras.engines import Inputs
 
 # sigmoid(-SHUT) is 0 and sigmoid(SHUT) is 1, from float16 to float64.
 SHUT = 1e4
 
 
-def run_compacted(
-    operator: Callable,
-    sequences: Any,
-    mask: Any,
-    states: list,
-    weights: Weights,
-    return_sequences: bool,
-    return_cells: bool,
-) -> tuple[Any, Any, list]:
-    """Do an engine's `run` by an operator that takes no mask and gives no cell states.
+def run_compacted(operator: Callable, inputs: Inputs) -> tuple[Any, Any, list]:
+    """Implement an engine's `run` by an operator without masks and cell states.
 
     Args:
         operator: Maps sequences, states and weights to every `h` and the last `[h, c]`.
-        sequences: See `engines`, as the other arguments.
-        mask: Boolean `(batch, time)`, or None.
-        states: `[h, c]`.
-        weights: The cell's weights.
-        return_sequences: Whether every `h` is wanted.
-        return_cells: Whether every `c` is wanted.
-
-    Returns:
-        Every `h` or None, every `c` or None, and the last `[h, c]`.
+        inputs: The engine's, without dropout.
     """
+    sequences, mask, states, weights, _, return_sequences, return_cells, _ = inputs
     if mask is not None:
         sequences, weights = _masked_last(sequences, mask), _with_hold(weights)
     hidden, last = operator(sequences, states, weights)
     cells = _cells(sequences, hidden, states, weights) if return_cells else None
     if mask is not None:
         steps_before = ops.cumsum(ops.cast(mask, "int32"), axis=1)
-        # Before the first unmasked step the states are as they were at the start.
+        # Before the first unmasked step the states are the initial ones.
         every_h = ops.concatenate([states[0][:, None], hidden], axis=1)
         last = [_at(every_h, steps_before[:, -1:])[:, 0], last[1]]
         if return_sequences:
@@ -63,8 +48,8 @@ def run_compacted(
 def _masked_last(sequences, mask):
     """Return the sequences with the masked steps moved to the end.
 
-    They have one more feature, 1 in masked steps and else 0; the others are 0 there,
-    since what stands there, however large or NaN, might open the gate again.
+    One more feature is 1 in masked steps and 0 elsewhere. In masked steps the other
+    features are set to 0, since large values or NaN there could open the gate again.
     """
     unmasked, masked = (ops.cast(m, "int32") for m in (mask, ops.logical_not(mask)))
     count = ops.sum(unmasked, axis=1, keepdims=True)
@@ -79,7 +64,7 @@ def _masked_last(sequences, mask):
         axis=-1,
     )
     flat, places = _flat(sequences, steps)
-    # Added to zeros: set, torch would write the sizes of a single step into ONNX.
+    # Added to zeros, since torch exports an assignment to ONNX with fixed sizes.
     moved = ops.scatter_update(
         ops.zeros_like(flat), ops.reshape(places, (-1, 1)), flat, reduction="add"
     )
@@ -87,7 +72,7 @@ def _masked_last(sequences, mask):
 
 
 def _with_hold(weights):
-    """Return the weights, with those of the feature that keeps `c` as it is."""
+    """Return the weights, with a row for the feature that keeps `c` unchanged."""
     units = weights.recurrent_kernel.shape[0]
     hold = ops.convert_to_tensor(
         [[-SHUT] * units + [SHUT] * units + [0.0] * (2 * units)],
@@ -97,12 +82,12 @@ def _with_hold(weights):
 
 
 def _cells(sequences, hidden, states, weights):
-    """Return every `c`, computed from every `h`: only `c` itself needs a loop."""
+    """Return every `c`, computed from every `h`; only `c` itself needs a loop."""
     kernel, recurrent_kernel, bias = weights
     h_before = ops.concatenate([states[0][:, None], hidden[:, :-1]], axis=1)
     z = ops.matmul(sequences, kernel) + ops.matmul(h_before, recurrent_kernel) + bias
     i, f, g, _ = equations.gates(z)
-    # Not `ops.scan`, which on TensorFlow has to know the number of steps.
+    # Not `ops.scan`, which on TensorFlow needs a known number of steps.
     loop = keras.layers.RNN(
         _CellState(recurrent_kernel.shape[0]), return_sequences=True, name="cells"
     )
@@ -110,7 +95,7 @@ def _cells(sequences, hidden, states, weights):
 
 
 class _CellState(keras.layers.Layer):
-    """`c_t = f * c_{t-1} + i * g` as a cell, of the inputs `f` and `i * g` joined."""
+    """The cell `c_t = f * c_{t-1} + i * g`; its inputs are `f` and `i * g`, joined."""
 
     def __init__(self, units):
         super().__init__(name="cell_state")
@@ -123,15 +108,15 @@ class _CellState(keras.layers.Layer):
 
 
 def _at(every, steps):
-    """Return what stands at steps `(batch, steps)` of `(batch, time, units)`."""
+    """Return the values at steps `(batch, steps)` of `(batch, time, units)`."""
     flat, places = _flat(every, steps)
     return ops.take(flat, places, axis=0)
 
 
 def _flat(every, steps):
-    """Return all steps of all rows in one axis, and where in it the given ones are.
+    """Return all steps of all rows along one axis, and the places of the given ones.
 
-    torch can export scattering and taking along one axis to ONNX, and no more.
+    torch exports scatter and take to ONNX only along one axis.
     """
     rows = ops.cumsum(ops.ones_like(steps), axis=0) - 1
     places = rows * ops.shape(every)[1] + steps

@@ -2,8 +2,8 @@
 
 The forward pass stores the gates and the backward pass collects the gradient of `z`, so
 that the gradients of the weights are two large products after the loop instead of two
-small ones in each step. (`lstm_keras.reference` derives the same gradient, and says
-more.) Reverse-mode differentiation works to any order; for `jax.jvp` take the loop.
+small ones in each step. (`lstm_keras.reference` derives and explains the same
+gradient.) Reverse-mode differentiation works to any order; for `jax.jvp` use the loop.
 """
 
 from functools import partial
@@ -15,20 +15,12 @@ from jax import lax
 from jax.nn import sigmoid
 
 from lstm_keras import equations
-from lstm_keras.engines import Weights
+from lstm_keras.engines import Inputs
 
 
-def run(
-    sequences: Any,
-    mask: Any,
-    states: list,
-    weights: Weights,
-    dropout: Any = None,
-    return_sequences: bool = False,
-    return_cells: bool = False,
-    training: bool = False,
-) -> tuple[Any, Any, list]:
+def run(inputs: Inputs) -> tuple[Any, Any, list]:
     """Run over all steps; see `lstm_keras.engines`."""
+    sequences, mask, states, weights, dropout, *wanted, _ = inputs
     # Time-major from here on: x (time, batch, features), mask (time, batch, 1).
     x = jnp.swapaxes(sequences, 0, 1)
     if mask is not None:
@@ -37,8 +29,7 @@ def run(
     if dropout is not None:
         # (4, batch, features) and (4, batch, units)
         dropout = jnp.split(jnp.swapaxes(dropout, 0, 1), [x.shape[-1]], axis=-1)
-    wanted = return_sequences, return_cells
-    every, last = _compiled(wanted, x, mask, dropout, *states, *weights)
+    every, last = _compiled(tuple(wanted), x, mask, dropout, *states, *weights)
     hidden, cells = (None if s is None else jnp.swapaxes(s, 0, 1) for s in every)
     return hidden, cells, list(last)
 
@@ -81,7 +72,7 @@ def _step(x, mask, dropout, h, c, kernel, recurrent_kernel, bias):
 
 
 def _product(inputs, kernel, dropout):
-    """Return `inputs @ kernel`, each of the four parts with its own dropout.
+    """Return `inputs @ kernel`, with separate dropout for each of the four parts.
 
     Args:
         inputs: `(…, batch, columns)`.
@@ -95,7 +86,7 @@ def _product(inputs, kernel, dropout):
 
 
 def _inputs_back(dz, transposed, dropout):
-    """Return the gradient of `_product` by its inputs, from the kernel's transpose."""
+    """Return the gradient of `_product` by its inputs, given the kernel's transpose."""
     if dropout is None:
         return dz @ transposed
     parts = jnp.split(dz, 4, axis=-1), jnp.split(transposed, 4), dropout
@@ -154,5 +145,5 @@ def _backward(wanted, stored, gradients):
 
 _lstm.defvjp(_forward, _backward)
 # For calls outside of a compiled model: each makes a new `step`, which JAX would
-# compile anew.
+# recompile.
 _compiled = jax.jit(_lstm, static_argnums=0)

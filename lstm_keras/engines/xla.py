@@ -1,18 +1,18 @@
 """TensorFlow: a loop compiled by XLA, run once for each share of the batch.
 
-A compiled loop over time does one thing after the other, so it keeps one core busy. The
-batch is therefore split, and TensorFlow runs the shares side by side, each on a core of
-its own. For that the model around must not be one XLA program itself, so the layer asks
-Keras not to make it one (`supports_jit`).
+A compiled loop over time is sequential, so it uses one core. The batch is therefore
+split into shares, which TensorFlow runs in parallel, each on its own core. This
+requires that the surrounding model is not one XLA program itself, so the layer asks
+Keras not to compile it (`supports_jit`).
 
 The forward pass stores the gates. The backward pass collects the gradient of `z` over a
-block of steps, which stays in the processor's cache, so that the weights' gradients are
-a large product for each block instead of a small one in each step. Derivatives of
-higher order are TensorFlow's own, of the same loop outside of XLA: right, and slower.
+block of steps that fits in the processor's cache, so that the weights' gradients are
+one large product per block instead of a small one per step. Higher-order derivatives
+are TensorFlow's own, of the same loop outside of XLA: exact, but slower.
 
-XLA compiles for fixed shapes. Sequence lengths, and batch sizes that the graph does not
-know, are rounded up, and the loop stops where the sequences end, so batches of many
-shapes need few compilations.
+XLA compiles for fixed shapes. Sequence lengths, and batch sizes that are unknown in the
+graph, are rounded up, and the loop stops where the sequences end, so that batches of
+many shapes need few compilations.
 """
 
 import functools
@@ -23,29 +23,28 @@ import numpy as np
 import tensorflow as tf
 
 from lstm_keras import equations
-from lstm_keras.engines import Weights
+from lstm_keras.engines import Inputs
 
-# A share for each core (two were measured), up to MOST_SHARES. A batch of LEAST_ROWS or
+# One share per core (measured on two), up to MOST_SHARES. A batch of LEAST_ROWS or
 # fewer is one share.
 MOST_SHARES = 4
 LEAST_ROWS = 8
 
-# Steps of the backward pass in a block, at most.
+# Maximum number of steps in a block of the backward pass.
 BLOCK = 16
 
-# So many kinds of layer stay compiled: each takes some MiB.
+# Number of layer kinds that stay compiled; each takes a few MiB.
 MOST_COMPILED = 32
 
-# Row counts are rounded up to these: four between a power of 2 and the next. A row too
-# many is computed for nothing.
+# Row counts are rounded up to these, four for each power of 2: extra rows cost time.
 ROWS = np.array(
     [1, 2, 3, 4, *(n << shift for shift in range(28) for n in range(5, 9))], np.int32
 )
-# Lengths are rounded up to these, but for the first one of a kind that a graph knows. A
-# step too many is not computed, but takes memory.
+# Lengths are rounded up to these, except for the first one of a kind that is known in
+# the graph. Extra steps are not computed, but take memory.
 LENGTHS = (16, 64, *(1 << shift for shift in range(8, 31)))
 
-# What the gradients are taken by.
+# What the gradients are taken with respect to.
 INPUTS = ("x", "h", "c", "kernel", "recurrent_kernel", "bias")
 
 
@@ -61,26 +60,19 @@ class Kind(NamedTuple):
     return_cells: bool
 
 
-def run(
-    sequences: Any,
-    mask: Any,
-    states: list,
-    weights: Weights,
-    dropout: Any = None,
-    return_sequences: bool = False,
-    return_cells: bool = False,
-    training: bool = False,
-) -> tuple[Any, Any, list]:
+def run(inputs: Inputs) -> tuple[Any, Any, list]:
     """Run over all steps; see `lstm_keras.engines`."""
+    sequences, mask, states, weights, dropout, *options = inputs
+    return_sequences, return_cells, training = options
     features, units = weights.kernel.shape[0], weights.recurrent_kernel.shape[0]
     masked, dropped = mask is not None, dropout is not None
     dtype = sequences.dtype
     kind = Kind(features, units, dtype, masked, dropped, return_sequences, return_cells)
-    # Outside of a graph the shares would wait for each other.
+    # Eagerly, the shares would run one after the other.
     in_shares = _as_graph if tf.executing_eagerly() else _in_shares
     constants = [tensor for tensor in (mask, dropout) if tensor is not None]
-    inputs = [sequences, *states, *weights]
-    *every, h, c = in_shares(kind, training)(constants, inputs)
+    tensors = [sequences, *states, *weights]
+    *every, h, c = in_shares(kind, training)(constants, tensors)
     batch, time, _ = sequences.shape
     for state in (h, c):
         state.set_shape([batch, units])
@@ -89,9 +81,6 @@ def run(
     hidden = every.pop(0) if return_sequences else None
     cells = every.pop(0) if return_cells else None
     return hidden, cells, [h, c]
-
-
-# The shares.
 
 
 @functools.lru_cache(MOST_COMPILED)
@@ -106,7 +95,7 @@ def _as_graph(kind, training):
 
 
 def _in_shares(kind, training):
-    """Return what splits the batch, runs the program for each share, and joins."""
+    """Return a function that splits the batch, runs the shares and joins results."""
 
     def run(constants, inputs):
         x, h, c, *weights = inputs
@@ -118,7 +107,7 @@ def _in_shares(kind, training):
         def shared(tensor, more_steps=0):
             return tf.split(_padded(tensor, more_rows, more_steps), shares)
 
-        # Of the constants only a mask, which comes first, has a time axis.
+        # Among the constants only the mask, which comes first, has a time axis.
         steps_of_constants = [more_steps] * kind.masked + [0] * kind.dropped
         constants = map(shared, constants, steps_of_constants)
         parts = [shared(x, more_steps), shared(h), shared(c), *constants]
@@ -141,9 +130,9 @@ def _in_shares(kind, training):
 
 
 def _split(batch):
-    """Return how many rows a share has, and how many shares there are."""
+    """Return the number of rows per share and the number of shares."""
     on_gpu = bool(tf.config.get_visible_devices("GPU"))
-    threads = tf.config.threading.get_inter_op_parallelism_threads()  # 0: one a core
+    threads = tf.config.threading.get_inter_op_parallelism_threads()  # 0: one per core
     shares = 1 if on_gpu else min(threads or os.cpu_count(), MOST_SHARES)
     if isinstance(batch, int):
         rows = max(-(-batch // shares), min(batch, LEAST_ROWS), 1)
@@ -153,25 +142,25 @@ def _split(batch):
 
 
 def _size(tensor, axis):
-    """Return the size of an axis, a scalar tensor if the graph does not know it."""
+    """Return the size of an axis, as a scalar tensor if it is unknown in the graph."""
     known = tensor.shape[axis]
     return tf.shape(tensor)[axis] if known is None else known
 
 
 def _program_length(kind, time):
-    """Return for how many steps, at least `time`, a program is compiled."""
+    """Return the number of steps, at least `time`, that a program is compiled for."""
     if isinstance(time, int) and time > LENGTHS[0]:
         _FIRST_LENGTH.setdefault(kind, time)
     lengths = {*LENGTHS, _FIRST_LENGTH.get(kind, LENGTHS[0])}
     return _rounded_up(time, np.array(sorted(lengths), np.int32))
 
 
-# Of each kind the first length that a graph knew.
+# The first length of each kind that was known in a graph.
 _FIRST_LENGTH: dict[Kind, int] = {}
 
 
 def _rounded_up(size, sizes):
-    """Return the first of the sizes that is not smaller, an int of an int."""
+    """Return the first of the sizes that is not smaller; an int for an int."""
     if isinstance(size, int):
         return int(sizes[np.searchsorted(sizes, size)])
     return tf.reduce_min(tf.where(size <= sizes, sizes, sizes[-1]))
@@ -183,7 +172,7 @@ def _whole_blocks(time):
 
 
 def _blocks(time):
-    """Return into how many blocks of how many steps the backward pass is cut."""
+    """Return the number of blocks of the backward pass and the steps in each."""
     blocks = -(-time // BLOCK)
     return blocks, -(-time // blocks)
 
@@ -194,21 +183,22 @@ def _padded(tensor, more_rows, more_steps):
     return tf.pad(tensor, [[0, more_rows], [0, more_steps], *others])
 
 
-# One share, by three compiled programs: the forward pass, the same with what its
+# Three compiled programs compute a share: the forward pass, the same storing what its
 # gradient needs, and the gradient.
 
 
 def _share(kind, training, constants, inputs):
-    """Run one share, with a gradient by a compiled program.
+    """Run one share; a compiled program computes its gradient, too.
 
     Args:
         kind: Its `Kind`.
-        training: Whether a gradient is expected; else it runs the forward pass again.
-        constants: How many steps to run; mask and dropout, if there are any.
+        training: Whether a gradient is expected; if not, computing one runs the forward
+            pass again.
+        constants: The number of steps to run; mask and dropout, if there are any.
         inputs: x, h, c, kernel, recurrent_kernel and bias.
 
     Returns:
-        Every h and c that is wanted, the last h and the last c.
+        Every h and every c if the kind returns them, the last h and the last c.
     """
 
     @tf.custom_gradient
@@ -221,7 +211,7 @@ def _share(kind, training, constants, inputs):
             results, stored = _program(_results, kind)(*given), None
 
         def gradient(*d_results):
-            # Copies, for the graph of a derivative reads from the one before it alone.
+            # Copies, since a derivative's graph can read only from the one before it.
             copies = [[tf.identity(t) for t in each] for each in (constants, inputs)]
             return _gradient(kind, *copies, stored, d_results)
 
@@ -231,7 +221,7 @@ def _share(kind, training, constants, inputs):
 
 
 def _gradient(kind, constants, inputs, stored, d_results):
-    """Return the gradients of the inputs; theirs is TensorFlow's, of the same loop."""
+    """Return the inputs' gradients; TensorFlow differentiates the loop for theirs."""
 
     @tf.custom_gradient
     def first(*inputs_and_d):
@@ -245,7 +235,7 @@ def _gradient(kind, constants, inputs, stored, d_results):
         *given, d = _detached(constants, inputs, d_results)
         buffers = stored or _program(_forward, kind)(*given)[1]
         dx, dh, dc, d_weights = _program(_backward, kind)(*given, buffers, d)
-        # Not in the program, where each of these would be compiled.
+        # Outside of the program, to have less to compile.
         parts = tf.split(d_weights, [kind.features, kind.units, 1])
         dx = tf.transpose(dx, [1, 0, 2])
         return [dx, dh, dc, *parts[:2], parts[2][0]], second
@@ -254,9 +244,9 @@ def _gradient(kind, constants, inputs, stored, d_results):
 
 
 def _detached(*groups):
-    """Return groups of tensors through which no derivative is taken.
+    """Return groups of tensors with their gradients stopped.
 
-    TensorFlow would otherwise differentiate the compiled programs, for nothing.
+    TensorFlow would otherwise differentiate the compiled programs needlessly.
     """
     return [[tf.stop_gradient(tensor) for tensor in group] for group in groups]
 
@@ -273,7 +263,7 @@ def _program(function, kind):
 
 
 def _signature(kind, backward=False):
-    """Return the types of constants and inputs; of a backward pass, those behind."""
+    """Return the types of a program's arguments; a backward pass has two more."""
 
     def spec(*shape):
         return tf.TensorSpec(shape, kind.dtype)
@@ -300,14 +290,14 @@ def _results(kind, constants, inputs):
 
 
 def _named(kind, constants):
-    """Return steps, mask, and the dropout factors of each part; None for no such."""
+    """Return steps, mask or None, and the dropout factors of each part or None."""
     steps, *optional = constants
     mask = optional[0] if kind.masked else None
     return steps, mask, tf.unstack(optional[-1], axis=1) if kind.dropped else None
 
 
-# Buffers are time-major, (time, batch, …). Those of the states have one step more, the
-# first: the initial state.
+# Buffers are time-major, (time, batch, …). Those of the states begin with the initial
+# state, so they have one more step.
 
 
 def _forward(kind, constants, inputs):
@@ -319,8 +309,8 @@ def _forward(kind, constants, inputs):
 
     def step(t, h, c, hidden, cells, *buffers):
         x_t = _unmasked(mask, x, t)
-        # One product, not two: of a step with many parts XLA would run some at the same
-        # time, on the core that the other share needs.
+        # One product, not two: XLA would run parts of a larger step in parallel, on the
+        # core that the other share needs.
         z = _products(tf.concat([x_t, h], axis=-1), weights, dropout) + bias
         gates = equations.gates(z, tf.tanh, tf.sigmoid)
         new_h, new_c = equations.states(gates, c, tf.tanh)
@@ -333,7 +323,7 @@ def _forward(kind, constants, inputs):
             new_c,
             hidden.write(t + 1, new_h),
             cells.write(t + 1, new_c),
-            # A buffer for each: packed, the step would have more parts.
+            # One buffer per gate: packing them would add parts to the step.
             *map(tf.TensorArray.write, buffers, [t] * 4, gates),
         )
 
@@ -356,14 +346,14 @@ def _forward(kind, constants, inputs):
 
 
 def _unmasked(mask, x, t):
-    """Return the inputs of step t, zero where masked: NaN there must not spread."""
+    """Return the inputs of step t, zero where masked, so that NaN does not spread."""
     if mask is None:
         return x[:, t]
     return tf.where(mask[:, t, tf.newaxis], x[:, t], tf.zeros_like(x[:, t]))
 
 
 def _products(x_and_h, weights, dropout):
-    """Return `x_and_h @ weights`, each of the four parts with its own dropout."""
+    """Return `x_and_h @ weights`, with separate dropout for each of the four parts."""
     if dropout is None:
         return x_and_h @ weights
     parts = zip(dropout, tf.split(weights, 4, axis=-1), strict=True)
@@ -375,8 +365,8 @@ def _products_back(dz, transposed, dropout):
 
     Args:
         dz: Gradient of the products, `(…, rows, 4 * units)`.
-        transposed: The weights' transpose, or the columns for some of the inputs.
-        dropout: See `_products`, with as many columns.
+        transposed: The weights' transpose, or the columns of some of the inputs.
+        dropout: See `_products`; with the same columns.
     """
     if dropout is None:
         return _times(dz, transposed)
@@ -385,10 +375,10 @@ def _products_back(dz, transposed, dropout):
 
 
 def _weights_back(inputs, dz, dropout):
-    """Return the gradient of kernel, recurrent kernel and bias, one below the other.
+    """Return the gradients of kernel, recurrent kernel and bias, stacked by rows.
 
     Args:
-        inputs: x and h side by side, `(steps, rows, features + units)`.
+        inputs: x and h concatenated, `(steps, rows, features + units)`.
         dz: Gradient of the products, `(steps, rows, 4 * units)`.
         dropout: See `_products`.
     """
@@ -406,10 +396,7 @@ def _weights_back(inputs, dz, dropout):
 
 
 def _backward(kind, constants, inputs, buffers, d_results):
-    """Return the gradients of x, time-major, h, c, and all weights, one below another.
-
-    These are those of kernel, recurrent kernel and bias.
-    """
+    """Return the gradients of x (time-major), h, c and the weights, stacked by rows."""
     steps, mask, dropout = _named(kind, constants)
     x, _, _, kernel, recurrent_kernel, bias = inputs
     hidden, cells, *gates = buffers
@@ -457,7 +444,7 @@ def _backward(kind, constants, inputs, buffers, d_results):
 
 
 def _steps_back(kind, mask, dropout, recurrent_kernel, cells, gates, d_every):
-    """Return a function that goes back through the steps of a block."""
+    """Return a function that back-propagates through the steps of a block."""
     transposed = tf.transpose(recurrent_kernel)
     d_every = list(d_every)
     d_hidden = d_every.pop(0) if kind.return_sequences else None
@@ -496,7 +483,7 @@ def _steps_back(kind, mask, dropout, recurrent_kernel, cells, gates, d_every):
 
 
 def _times(inputs, weights):
-    """Return `inputs @ weights` by one product, whatever the axes before the last."""
+    """Return `inputs @ weights` by one product over all leading axes."""
     product = _flat(inputs) @ weights
     return tf.reshape(product, [*tf.unstack(tf.shape(inputs)[:-1]), weights.shape[1]])
 
@@ -506,6 +493,6 @@ def _flat(tensor):
 
 
 def _buffer(like, size):
-    """Return an array of so many tensors, all zero."""
+    """Return a TensorArray of `size` tensors of zeros."""
     array = tf.TensorArray(like.dtype, size=size, element_shape=(None, like.shape[-1]))
     return array.unstack(tf.zeros([size, *tf.unstack(tf.shape(like))], like.dtype))

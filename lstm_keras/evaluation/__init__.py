@@ -1,4 +1,4 @@
-"""Metrics, baselines and intervals of classifiers and of language models."""
+"""Metrics, baselines and intervals for classifiers and language models."""
 
 from lstm_keras.evaluation.classification import (
     ClassificationResult,
@@ -10,6 +10,12 @@ from lstm_keras.evaluation.classification import (
     majority_baseline,
     tfidf_baseline,
 )
+from lstm_keras.evaluation.intervals import (
+    bootstrap_interval,
+    paired_difference,
+    spread,
+    t_interval,
+)
 from lstm_keras.evaluation.language import (
     LanguageModelResult,
     TokenScores,
@@ -19,10 +25,7 @@ from lstm_keras.evaluation.language import (
     nearest_neighbours,
     top_calibration,
 )
-from lstm_keras.evaluation.ngrams import (
-    KneserNeyTrigram,
-    UnigramModel,
-)
+from lstm_keras.evaluation.ngrams import KneserNeyTrigram, UnigramModel
 
 __all__ = [
     "ClassificationResult",
@@ -32,6 +35,7 @@ __all__ = [
     "TokenScores",
     "UnigramModel",
     "accuracy_by_position",
+    "bootstrap_interval",
     "calibration_bins",
     "check_predictions",
     "confident_mistakes",
@@ -40,6 +44,9 @@ __all__ = [
     "loss_by_frequency",
     "majority_baseline",
     "nearest_neighbours",
+    "paired_difference",
+    "spread",
+    "t_interval",
     "tfidf_baseline",
     "top_calibration",
 ]

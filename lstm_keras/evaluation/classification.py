@@ -1,4 +1,4 @@
-"""Metrics of a binary classifier, two baselines, and its worst mistakes.
+"""Metrics of a binary classifier, two baselines, and the worst mistakes.
 
 scikit-learn computes the metrics. Labels are 0 (negative) or 1 (positive), and a
 probability is that of the positive class, as a sigmoid output predicts it.
@@ -9,15 +9,12 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn import metrics
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
 
 # A probability above this is a positive prediction, as in keras.metrics.BinaryAccuracy.
 THRESHOLD = 0.5
 
-# keras.losses.BinaryCrossentropy clips by this; the log loss does too, so that the two
-# agree and one saturated wrong answer costs the same in float32 as in float64.
+# The clipping of keras.losses.BinaryCrossentropy, so that the log loss agrees with it,
+# and a saturated wrong answer costs the same in float32 as in float64.
 LOG_LOSS_EPSILON = 1e-7
 
 CALIBRATION_BINS = 10
@@ -25,15 +22,15 @@ CALIBRATION_BINS = 10
 
 @dataclass(frozen=True)
 class ClassificationResult:
-    """What a classifier achieved on one set of examples.
+    """The metrics of a classifier on one set of examples.
 
     Attributes:
-        name: the classifier, as a report shows it.
+        name: the classifier's name in reports.
         size: number of examples.
-        accuracy: share of right predictions.
-        accuracy_interval: low and high end of its 95% bootstrap interval.
-        precision: of the positive predictions, the share that is right; 0 if none.
-        recall: of the positive examples, the share that was found; 0 if none.
+        accuracy: fraction of correct predictions.
+        accuracy_interval: its 95% bootstrap interval.
+        precision: fraction of the positive predictions that are correct; 0 if none.
+        recall: fraction of the positive examples that are found; 0 if none.
         f1: harmonic mean of precision and recall; 0 if both are.
         roc_auc: area under the ROC curve; None if all examples have one label.
         log_loss: mean negative log-likelihood in nats.
@@ -62,7 +59,7 @@ class ClassificationResult:
 
 @dataclass(frozen=True)
 class Mistake:
-    """One example that was classified wrongly.
+    """A misclassified example.
 
     Attributes:
         index: its position among the examples.
@@ -123,13 +120,15 @@ def evaluate_classification(
     Args:
         labels: true labels 0 or 1, shape (n,) or (n, 1).
         probabilities: predicted probabilities of label 1, shape (n,) or (n, 1).
-        name: what to call the classifier.
+        name: the classifier's name.
         resamples: bootstrap resamples of the accuracy interval, at least 1.
-        seed: of the resampling.
+        seed: seed of the resampling.
 
     Raises:
-        ValueError: for arrays that `check_predictions` refuses, or `resamples` < 1.
+        ValueError: for invalid arrays (see `check_predictions`), or `resamples` < 1.
     """
+    from sklearn import metrics  # here, so that `import lstm_keras` need not load it
+
     labels, probabilities = check_predictions(labels, probabilities)
     predictions = probabilities > THRESHOLD
     accuracy = float(metrics.accuracy_score(labels, predictions))
@@ -164,14 +163,14 @@ def calibration_bins(
     """Compare predicted probability and observed frequency in ten equal-width bins.
 
     The reliability diagram of DeGroot and Fienberg (1983), with the bins of
-    `sklearn.calibration.calibration_curve`, which leaves out empty bins and the counts.
+    `sklearn.calibration.calibration_curve`, which omits empty bins and the counts.
 
     Returns:
         For each bin, from low to high: "predicted", the mean probability; "observed",
-        the share of label 1; "count". The first two are None in an empty bin.
+        the fraction of label 1; "count". The first two are None in an empty bin.
 
     Raises:
-        ValueError: for arrays that `check_predictions` refuses.
+        ValueError: for invalid arrays (see `check_predictions`).
     """
     labels, probabilities = check_predictions(labels, probabilities)
     inner_edges = np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1]
@@ -192,9 +191,9 @@ def calibration_bins(
 def majority_baseline(
     train_labels: ArrayLike, test_labels: ArrayLike
 ) -> ClassificationResult:
-    """Evaluate the constant answer: the share of label 1 in the training labels.
+    """Evaluate a constant prediction: the fraction of label 1 in the training labels.
 
-    Its accuracy is that of always naming the majority class (label 0 at a tie).
+    Its accuracy is that of always predicting the majority class (label 0 at a tie).
 
     Raises:
         ValueError: for labels that are empty, not of shape (n,) or (n, 1), or not 0/1.
@@ -219,9 +218,9 @@ def tfidf_baseline(
 ) -> ClassificationResult:
     """Train and evaluate logistic regression on TF-IDF weights of words or n-grams.
 
-    The term frequency enters as 1 + log(tf); the solver is L-BFGS, which takes no
-    random number. On a fifth of the IMDB training reviews, held out, `c=3` did best
-    for the 5,000 most frequent words and `c=10` for all 1-2 grams
+    The term frequency enters as 1 + log(tf); the solver is L-BFGS, which is
+    deterministic. On a held-out fifth of the IMDB training reviews, `c=3` was best for
+    the 5,000 most frequent words and `c=10` for all 1-2 grams
     (`max_features=None, ngram_range=(1, 2)`).
 
     Args:
@@ -229,15 +228,18 @@ def tfidf_baseline(
         train_labels: their labels, 0 and 1, both present.
         test_texts: the texts to evaluate on.
         test_labels: their labels.
-        max_features: how many of the most frequent terms to use; None for all.
+        max_features: number of most frequent terms to use; None for all.
         ngram_range: shortest and longest n-gram, in words.
         c: inverse strength of the L2 penalty, the `C` of scikit-learn.
-        seed: of the bootstrap interval.
+        seed: seed of the bootstrap interval.
 
     Raises:
         ValueError: for different numbers of texts and labels, labels other than 0 and
             1, training labels of one class only, or training texts without any word.
     """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
     train_labels = _check_labels(train_labels)
     test_labels = _check_labels(test_labels)
     _check_texts(train_texts, train_labels)
@@ -272,11 +274,11 @@ def confident_mistakes(
 ) -> list[Mistake]:
     """Return at most `count` wrong predictions, the most confident first.
 
-    Among equally confident ones the order of the examples is kept.
+    Equally confident ones stay in the order of the examples.
 
     Raises:
-        ValueError: for arrays that `check_predictions` refuses, another number of texts
-            than of labels, or a negative `count`.
+        ValueError: for invalid arrays (see `check_predictions`), different numbers of
+            texts and labels, or a negative `count`.
     """
     labels, probabilities = check_predictions(labels, probabilities)
     _check_texts(texts, labels)
@@ -294,10 +296,10 @@ def confident_mistakes(
 def _bootstrap_interval(
     accuracy: float, size: int, resamples: int, seed: int
 ) -> tuple[float, float]:
-    """Percentile bootstrap of an accuracy (Efron and Tibshirani, 1993, chapter 13).
+    """Return the percentile bootstrap (Efron and Tibshirani, 1993, chapter 13).
 
-    Drawing `size` examples with replacement and counting the right ones is drawing from
-    Binomial(size, accuracy); this is that bootstrap exactly, without the resampling.
+    Drawing `size` examples with replacement and counting the correct ones is drawing
+    from Binomial(size, accuracy), so no resampling is needed.
     """
     if resamples < 1:
         raise ValueError(f"expected resamples >= 1; received resamples={resamples}")

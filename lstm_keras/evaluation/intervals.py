@@ -1,13 +1,16 @@
-"""How sure a mean over seeds is, and the mean of paired differences."""
+"""Confidence intervals of means over seeds, and of paired differences."""
 
 from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
 
 CONFIDENCE = 0.95
 RESAMPLES = 9999
 
-# By how many values there are, in how many of all cases `bootstrap_interval` holds the
-# true mean of normally distributed ones. Of two it is the two values, which lie on both
-# sides of the mean in half of all cases; of three the outer ones: in 3 of 4.
+# The actual coverage of `bootstrap_interval` for normally distributed values, by their
+# number. With two it is these values, which enclose the mean in half of all cases; with
+# three the outer ones, in 3 of 4.
 COVERAGE = {
     **{2: 0.50, 3: 0.75, 4: 0.80, 5: 0.83, 6: 0.86},
     **{7: 0.87, 8: 0.88, 9: 0.90, 10: 0.90},
@@ -16,23 +19,18 @@ COVERAGE = {
 
 def spread(values: Sequence[float]) -> dict:
     """Return mean and sample standard deviation (`None` for one value)."""
-    import numpy as np
-
     deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return {"mean": float(np.mean(values)), "standard_deviation": deviation}
 
 
 def bootstrap_interval(values: Sequence[float]) -> list[float] | None:
-    """Return low and high of the mean's percentile bootstrap; None of one value.
+    """Return the mean's percentile bootstrap interval; None for one value.
 
     It is too narrow for few values: see `COVERAGE`.
     """
-    import numpy as np
-    from scipy.stats import bootstrap
-
     if len(values) < 2:
         return None
-    found = bootstrap(
+    found = stats.bootstrap(
         (np.asarray(values, np.float64),),
         np.mean,
         n_resamples=RESAMPLES,
@@ -44,29 +42,24 @@ def bootstrap_interval(values: Sequence[float]) -> list[float] | None:
 
 
 def t_interval(values: Sequence[float]) -> list[float] | None:
-    """Return low and high of the mean's interval by Student's t; None of one value."""
-    import numpy as np
-    from scipy.stats import t
-
+    """Return the mean's interval by Student's t; None for one value."""
     count = len(values)
     if count < 2:
         return None
     error = np.std(values, ddof=1) / np.sqrt(count)
-    half = float(t.ppf((1 + CONFIDENCE) / 2, count - 1) * error)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * error)
     mean = float(np.mean(values))
     return [mean - half, mean + half]
 
 
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> dict:
-    """Return how much greater the first values are than the second, pair by pair.
+    """Return the differences of paired values, first minus second.
 
     Returns:
         `seeds`, the number of pairs; `values`, the differences; their `mean` and
-        `standard_deviation`; `interval`, low and high of the 95% t interval of the
-        mean; and `bootstrap_interval`. The last three are None of one pair.
+        `standard_deviation`; `interval`, the 95% t interval of the mean; and its
+        `bootstrap_interval`. The last three are None for one pair.
     """
-    import numpy as np
-
     values = np.subtract(first, second).tolist()
     return {
         "seeds": len(values),

@@ -1,4 +1,4 @@
-"""Metrics of a language model, from what it says of every token of a text.
+"""Metrics of a language model, computed from its scores of every token of a text.
 
 A text is one array of ids in which `END` closes each segment (a sentence, a line).
 Every token, `END` and `OOV` too, is predicted and counted once.
@@ -15,30 +15,30 @@ from lstm_keras.preprocessing.vocabulary import END, FIRST_WORD, OOV
 
 _RANGES = {
     "targets": (OOV, np.inf),
-    # The logarithm of a probability of 1 may come out a little higher in float32.
+    # In float32 the logarithm of a probability of 1 may be slightly positive.
     "log_probability": (-np.inf, 1e-5),
     "rank": (0, np.inf),
     "top_probability": (0, 1),
 }
 
-# A group of positions spans at least this share of its first one: 500 positions make
-# fewer than 30 groups, and each of the first five is a group of its own.
+# A group of positions spans at least this fraction of its first one: 500 positions form
+# fewer than 30 groups, and each of the first five is a group.
 POSITION_SPREAD = 0.2
 
 
 @dataclass(frozen=True, eq=False)
 class TokenScores:
-    """What a model says of every token of a text, in the text's order.
+    """A model's scores of every token of a text, in order.
 
     Attributes:
         targets: the tokens, int32 (n,), without `PADDING` and `START`.
-        log_probability: of each token, float32 (n,), in nats.
-        rank: how many tokens have a higher probability, int32 (n,); 0 is top-1.
-        top_probability: of the most probable token at each place, float32 (n,).
+        log_probability: that of each token, float32 (n,), in nats.
+        rank: number of tokens with a higher probability, int32 (n,); 0 is top-1.
+        top_probability: that of the most probable token at each step, float32 (n,).
 
     Raises:
         ValueError: for no token, unequal shapes, or a number that is not finite or out
-            of range: a probability of 0 has no logarithm.
+            of range.
     """
 
     targets: np.ndarray
@@ -64,20 +64,20 @@ class TokenScores:
 
 @dataclass(frozen=True)
 class LanguageModelResult:
-    """What a language model achieved on one text.
+    """The metrics of a language model on one text.
 
     Attributes:
-        name: the model, as a report shows it.
-        tokens: how many tokens are counted: words, `OOV` and `END`.
+        name: the model's name in reports.
+        tokens: number of tokens: words, `OOV` and `END`.
         loss: mean negative log-likelihood in nats per token.
         perplexity: exp(loss).
         bits_per_word: the loss in bits per token.
-        accuracy: share of the tokens that are top-1, the most probable.
-        top5_accuracy: share of those with fewer than five more probable ones.
-        prefix_accuracy: top-1 accuracy over the words (and `OOV`) that have a word
-            before them in their segment, which the usual tutorial with its left-padded
-            prefixes reports; None if there are none.
-        oov_rate: share of all tokens, `END` too, that are `OOV`.
+        accuracy: fraction of the tokens that are top-1, the most probable.
+        top5_accuracy: fraction of the tokens that are among the five most probable.
+        prefix_accuracy: top-1 accuracy over the words (and `OOV`) that are not the
+            first of their segment, as reported by tutorials with left-padded prefixes;
+            None if there are none.
+        oov_rate: fraction of all tokens that are `OOV`.
     """
 
     name: str
@@ -99,8 +99,8 @@ def evaluate_language_model(scores: TokenScores, *, name: str) -> LanguageModelR
     """Compute every metric of one model on one text.
 
     Args:
-        scores: what the model says of the text.
-        name: what to call the model.
+        scores: the model's scores of the text.
+        name: the model's name.
     """
     loss = _mean_loss(scores.log_probability)
     top = scores.rank == 0
@@ -123,12 +123,12 @@ def accuracy_by_position(
 ) -> list[dict[str, int | float]]:
     """Compute the accuracy by a token's position in its segment, counted from 1.
 
-    Positions are taken together until a group has `least` tokens and spans
-    `POSITION_SPREAD`; what is left at the end joins the last group.
+    Positions are grouped until a group has `least` tokens and spans `POSITION_SPREAD`;
+    the rest at the end joins the last group.
 
     Args:
-        scores: of a text; its `END` tokens count as well.
-        least: tokens in a group, at least 1.
+        scores: the model's scores of a text, including `END` tokens.
+        least: minimum number of tokens in a group, at least 1.
 
     Returns:
         For each group the "first" and "last" position in it, "tokens", "accuracy" and
@@ -160,18 +160,18 @@ def accuracy_by_position(
 def loss_by_frequency(
     scores: TokenScores, counts: np.ndarray
 ) -> list[dict[str, int | float | str]]:
-    """Compute the loss by how often a word occurs in the training text.
+    """Compute the loss by a word's frequency in the training text.
 
-    `END` and `OOV` are no words and more frequent than most: they come apart, last.
+    `END` and `OOV`, which are more frequent than most words, are separate groups.
 
     Args:
-        scores: of a text.
-        counts: how often each id occurs in the training text, (vocabulary,).
+        scores: the model's scores of a text.
+        counts: number of occurrences of each id in the training text, (vocabulary,).
 
     Returns:
         For each decade of counts, from 0, 1 and 2-9 on, then for "END" and "OOV":
         "frequency", the group's name; "tokens"; and "loss", their mean in nats. Groups
-        without a token are left out.
+        without tokens are omitted.
 
     Raises:
         ValueError: for counts of another shape, below 0, or of too few ids.
@@ -204,10 +204,10 @@ def loss_by_frequency(
 
 
 def top_calibration(scores: TokenScores) -> list[dict[str, float | int | None]]:
-    """Compare the probability of the most probable token with how often it is right.
+    """Compare the probability of the most probable token with its accuracy.
 
     Returns:
-        The bins of `evaluation.calibration_bins`, "observed" the share of top-1.
+        The bins of `calibration_bins`; "observed" is the top-1 accuracy.
     """
     return calibration_bins(scores.rank == 0, scores.top_probability)
 
@@ -260,14 +260,14 @@ def _mean_loss(log_probability: np.ndarray) -> float:
 
 
 def _positions(ids: np.ndarray) -> np.ndarray:
-    """Position of every token in its segment, counted from 1."""
+    """Return the position of every token in its segment, counted from 1."""
     places = np.arange(len(ids))
     starts = np.concatenate([[True], ids[:-1] == END])
     return places - np.maximum.accumulate(np.where(starts, places, 0)) + 1
 
 
 def _group_ends(tokens: np.ndarray, least: int) -> list[int]:
-    """Last position of each group, for the number of tokens at each position."""
+    """Return each group's last position, given the number of tokens at each."""
     ends, first, waiting = [], 1, 0
     for position, number in enumerate(tokens.tolist(), start=1):
         waiting += number

@@ -1,9 +1,9 @@
-"""Word counts as language models: what a network has to beat.
+"""Language models from word counts, the baselines of a network.
 
-Both models give every id but `PADDING` and `START` a probability above 0. A text is
+Both models give every id except `PADDING` and `START` a probability above 0. A text is
 one array of ids in which `END` closes each segment (a sentence, a line). With
-`stream=False` the words before a segment are not seen and `START` stands in their
-place; with `stream=True` only the whole text has a `START` before it.
+`stream=False` histories begin anew with `START` in each segment; with `stream=True`
+only the whole text begins with `START`.
 """
 
 import numpy as np
@@ -14,20 +14,20 @@ from lstm_keras.preprocessing.vocabulary import END, OOV, START, check_whole
 # A trigram is the number (u * V + v) * V + w, which must stay below 2**63.
 MAX_VOCABULARY = 2**21 - 1
 
-# Two probabilities are equal if rounding may have made the difference.
+# Two probabilities are equal if their ratio may be due to rounding.
 TIE = 1 + 1e-9
 
-SCORED_AT_ONCE = 1 << 18  # tokens, which takes some 50 MB
+SCORED_AT_ONCE = 1 << 18  # tokens, which need about 50 MB
 
 
 class UnigramModel:
-    """How frequent each word is, whatever stands before it.
+    """Word frequencies, regardless of the history.
 
-    Counts are raised by one (Laplace's rule of succession), which needs neither a
-    discount nor a weight to be chosen: P(w) = (c(w) + 1) / (N + predictable ids).
+    Counts are increased by one (Laplace's rule of succession), which has no parameter
+    to choose: P(w) = (c(w) + 1) / (N + number of predictable ids).
 
     Args:
-        counts: Of the predictable ids (vocabulary_size - 2,), the first of `OOV`.
+        counts: Those of the predictable ids (vocabulary_size - 2,), from `OOV` on.
     """
 
     def __init__(self, counts: np.ndarray):
@@ -38,23 +38,12 @@ class UnigramModel:
     def fit(
         cls, ids: np.ndarray, vocabulary_size: int, *, stream: bool
     ) -> "UnigramModel":
-        """Counts a text; the arguments are those of `KneserNeyTrigram.fit`.
-
-        `stream` makes no difference here.
-        """
+        """Fit the model to a text; see `KneserNeyTrigram.fit`. `stream` is ignored."""
         ids = _check(ids, vocabulary_size)
         return cls(np.bincount(ids, minlength=vocabulary_size)[OOV:])
 
     def score(self, ids: np.ndarray, *, stream: bool) -> TokenScores:
-        """Scores a text; `stream` makes no difference here.
-
-        Args:
-            ids: The text (tokens,), whole numbers.
-            stream: Whether the text is continuous.
-
-        Raises:
-            ValueError: No text (tokens,), or an id that is not predictable.
-        """
+        """Score a text; see `KneserNeyTrigram.score`. `stream` is ignored."""
         words = _check(ids, OOV + len(self._counts)) - OOV
         ascending = np.sort(self._counts)
         not_above = np.searchsorted(ascending, self._counts[words], "right")
@@ -63,7 +52,7 @@ class UnigramModel:
 
 
 class KneserNeyTrigram:
-    """Interpolated Kneser-Ney smoothing of words, word pairs and word triples.
+    """A trigram model with interpolated Kneser-Ney smoothing.
 
     Equation 19 of Chen and Goodman, "An empirical study of smoothing techniques for
     language modeling" (1999), after Kneser and Ney (1995), for a history h and h' =
@@ -71,17 +60,17 @@ class KneserNeyTrigram:
 
         P(w | h) = max(c(h w) - D, 0) / c(h ·) + D N1+(h ·) / c(h ·) P(w | h')
 
-    c counts triples as they occur, and shorter n-grams by how many different words
-    stand before them; pairs that begin with `START`, which have none before them, are
-    counted as they occur, too. N1+(h ·) is how many words follow h. Below the single
-    words all predictable ids are equally probable. After a history that never
-    occurred P(w | h) = P(w | h'). Each length has one discount D = n1 / (n1 + 2 n2),
-    where n1 and n2 of its n-grams are counted once and twice; where either is 0 (a
-    tiny text), D would be 0, 1 or undefined, and 0.5 is taken.
+    c is the number of occurrences of trigrams, and the number of distinct preceding
+    words of shorter n-grams; bigrams that begin with `START`, which nothing precedes,
+    are counted by occurrence, too. N1+(h ·) is the number of distinct words after h.
+    The unigrams are interpolated with the uniform distribution over predictable ids.
+    After a history that never occurred P(w | h) = P(w | h'). Each length has one
+    discount D = n1 / (n1 + 2 n2), where n1 and n2 are the numbers of its n-grams with
+    counts 1 and 2; if either is 0 (in a tiny text), D is 0.5.
 
     Args:
-        orders: The n-grams of one word, of two and of three.
-        vocabulary_size: Number of ids, the four special ones included.
+        orders: The unigrams, bigrams and trigrams.
+        vocabulary_size: Number of ids, including the four special ones.
     """
 
     def __init__(self, orders: "list[_Order]", vocabulary_size: int):
@@ -92,22 +81,22 @@ class KneserNeyTrigram:
     def fit(
         cls, ids: np.ndarray, vocabulary_size: int, *, stream: bool
     ) -> "KneserNeyTrigram":
-        """Counts a text.
+        """Fit the model to a text.
 
         Args:
             ids: The training text (tokens,), whole numbers.
-            vocabulary_size: Number of ids, the four special ones included.
-            stream: Whether histories go on across `END`.
+            vocabulary_size: Number of ids, including the four special ones.
+            stream: Whether histories continue across `END`.
 
         Raises:
-            ValueError: No text (tokens,), an id that is not predictable, or a
-                vocabulary size that is not from 4 to `MAX_VOCABULARY`.
+            ValueError: `ids` is not a text (tokens,), an id is not predictable, or the
+                vocabulary size is not from 4 to `MAX_VOCABULARY`.
         """
         size = vocabulary_size
         ids = _check(ids, size)
         history = _histories(ids, size, stream)
         grams = history * size + ids
-        # A first word has only START before it: that is a pair, not a triple.
+        # A first word is preceded only by START: that is a bigram, not a trigram.
         first = history == START * size + START
         triples, counts = np.unique(grams[~first], return_counts=True)
         beginnings = grams[first] % size**2
@@ -125,14 +114,14 @@ class KneserNeyTrigram:
         return model
 
     def score(self, ids: np.ndarray, *, stream: bool) -> TokenScores:
-        """Scores a text, exactly and over the whole vocabulary.
+        """Score a text, exactly and over the whole vocabulary.
 
         Args:
             ids: The text (tokens,), whole numbers.
-            stream: Whether histories go on across `END`, as in training.
+            stream: Whether histories continue across `END`, as in training.
 
         Raises:
-            ValueError: No text (tokens,), or an id that is not predictable.
+            ValueError: `ids` is not a text (tokens,), or an id is not predictable.
         """
         words = _check(ids, self._vocabulary_size)
         history = _histories(words, self._vocabulary_size, stream)
@@ -144,7 +133,7 @@ class KneserNeyTrigram:
         return _scores(ids, *map(np.concatenate, zip(*parts, strict=True)))
 
     def _contexts(self, history: np.ndarray) -> "list[tuple[_Order, np.ndarray]]":
-        """The histories as each order sees them: without a word, with one, with two."""
+        """Return each order and its contexts: the last 0, 1 or 2 words of a history."""
         return [
             (order, order.find(history % self._vocabulary_size**words))
             for words, order in enumerate(self._orders)
@@ -153,7 +142,7 @@ class KneserNeyTrigram:
     def _probabilities(
         self, history: np.ndarray, words: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Probability of each word, and the highest of any word, after a history."""
+        """Return the probability of each word after its history, and the highest."""
         probability = np.full(len(words), 1 / (self._vocabulary_size - OOV))
         top = probability
         size = self._vocabulary_size
@@ -166,11 +155,11 @@ class KneserNeyTrigram:
         return probability, top
 
     def _ranks(self, history: np.ndarray, probability: np.ndarray) -> np.ndarray:
-        """How many words are more probable after a history than `probability`.
+        """Return the number of words above `probability` after each history.
 
-        Of the words that do not follow a history, those above a threshold t are the
+        Among the words that do not follow a history, those above a threshold t are the
         words above t / left after the shorter history, less those of them that do
-        follow. So a few bisections do for a sum over the vocabulary.
+        follow. So a few bisections replace a sum over the vocabulary.
         """
         threshold = probability * TIE
         rank = np.zeros(len(history), np.int64)
@@ -185,13 +174,13 @@ class KneserNeyTrigram:
 class _Order:
     """The n-grams of one length, sorted by context.
 
-    Each table has one entry more at its end: of contexts and n-grams never seen.
+    Each table has one more entry at its end, for unseen contexts and n-grams.
 
     Args:
         keys: The distinct n-grams as numbers context * base + word, ascending.
-        counts: Of each n-gram.
+        counts: The count of each n-gram.
         base: Number of ids.
-        shorter: Of each n-gram the probability of its word after the shorter history.
+        shorter: The probability of each n-gram's word after the shorter history.
     """
 
     def __init__(
@@ -214,17 +203,17 @@ class _Order:
         self.highest = np.append(self.ascending[self._bounds[1:-1] - 1], 0.0)
 
     def find(self, contexts: np.ndarray) -> np.ndarray:
-        """Index of each context in the tables."""
+        """Return the index of each context in the tables."""
         return _find(self._contexts, contexts)
 
     def share(self, keys: np.ndarray) -> np.ndarray:
-        """First term of the probability of each n-gram."""
+        """Return the first term of each n-gram's probability."""
         return self._shares[_find(self._keys, keys)]
 
     def count_above(
         self, context: np.ndarray, threshold: np.ndarray, ascending: np.ndarray
     ) -> np.ndarray:
-        """How many words that follow each context are above its threshold.
+        """Return the number of words after each context that are above its threshold.
 
         Args:
             context: Indices (n,) from `find`.
@@ -243,20 +232,20 @@ class _Order:
 
 
 def _discount(counts: np.ndarray) -> float:
-    """Discount of n-grams with these counts."""
+    """Return the discount of n-grams with these counts."""
     once, twice = (counts == 1).sum(), (counts == 2).sum()
     return once / (once + 2 * twice) if once and twice else 0.5
 
 
 def _find(ascending: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Index of each wanted number, one past the end for what is not there."""
+    """Return the index of each wanted number, or the length if it is missing."""
     index = np.searchsorted(ascending, wanted)
     found = np.append(ascending, -1)[index] == wanted
     return np.where(found, index, len(ascending))
 
 
 def _histories(ids: np.ndarray, size: int, stream: bool) -> np.ndarray:
-    """The two words before each token as one number, the nearer one last."""
+    """Return the two words before each token as one number."""
     before = np.concatenate([[START], ids[:-1]])
     if not stream:
         before[before == END] = START
@@ -266,7 +255,7 @@ def _histories(ids: np.ndarray, size: int, stream: bool) -> np.ndarray:
 
 
 def _check(ids: np.ndarray, vocabulary_size: int) -> np.ndarray:
-    """The ids as int64, for products beyond int32."""
+    """Return the ids, checked, as int64, for products beyond int32."""
     check_whole("vocabulary_size", vocabulary_size, END + 1)
     if vocabulary_size > MAX_VOCABULARY:
         raise ValueError(

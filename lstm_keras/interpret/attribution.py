@@ -1,4 +1,4 @@
-"""Which words made a trained model say what it says."""
+"""Attribute a trained model's output to the words of its input."""
 
 import dataclasses
 import numbers
@@ -20,11 +20,10 @@ from lstm_keras.runs import NextWordRun, SentimentRun
 
 METHODS = ("prefix", "gradient", "decomposition")
 
-# Points of the path from the baseline: more, until the gradients sum up.
+# Numbers of points on the path from the baseline, tried until the scores sum up.
 POINTS = (16, 32, 64, 128, 256)
 COMPLETE = 0.01
-# Of the rows that are differentiated at a time.
-ROWS = 64
+ROWS = 64  # computed at a time
 
 
 @dataclass(frozen=True)
@@ -33,15 +32,15 @@ class Attribution:
 
     Attributes:
         method: One of `METHODS`.
-        target: What the output speaks for: "positive", or the next word.
-        words: The tokens that the model read, as it knows them.
-        scores: What each contributed, `(words,)`, in the output's unit.
-        output: Of sentiment the logit; of a next word its log-probability in nats.
-        baseline: The output without any word, as the method takes it (with "prefix"
-            of a next-word model: after its first token, the START), so that
+        target: What is explained: "positive", or the next word.
+        words: The tokens of the text that the model has read.
+        scores: The contribution of each, `(words,)`, in the output's unit.
+        output: The logit of a sentiment; the log-probability of a next word, in nats.
+        baseline: The output without any word, as the method defines it (with "prefix"
+            and a next-word model: after its first token, START), so that
             `output` = `baseline` + the sum of `scores` + `rest`.
-        rest: What the scores leave unexplained. With "decomposition" the words'
-            contributions in their contexts, which belong to no single word.
+        rest: The part that the scores leave unexplained. With "decomposition" the
+            interactions of words, which belong to no single one.
         outputs: With "prefix" the output after each word, `(words,)`.
     """
 
@@ -62,10 +61,10 @@ def attribute(
     *,
     target: str | int | None = None,
 ) -> Attribution:
-    """Tell which words of a text made the model say what it says.
+    """Attribute a model's output to the words of a text.
 
-    `"prefix"`: what the model would say if the text ended here, after each word; a
-    word's score is the change that it made. The scores sum up exactly.
+    `"prefix"`: the output if the text ended after each word; a word's score is the
+    change that it makes. The scores sum up exactly.
 
     `"gradient"`: integrated gradients of the word vectors,
 
@@ -73,28 +72,28 @@ def attribute(
                      d output / d x_tj at x' + a (x - x'),   a from 0 to 1
 
     where every vector of x' is that of the padding. The mean is taken at the points of
-    a Gauss-Legendre rule, more and more of them until the scores sum to the difference
-    of the outputs at x and x' within 1%; if 256 do not suffice, a warning tells what is
-    missing, and `rest` has it. Source: Sundararajan, Taly & Yan, "Axiomatic
-    Attribution for Deep Networks", ICML 2017, equation 1.
+    a Gauss-Legendre rule, with more and more points until the scores sum to the
+    difference of the outputs at x and x' within 1%; if 256 are not enough, a warning
+    gives the missing part, which is in `rest`. Source: Sundararajan, Taly & Yan,
+    "Axiomatic Attribution for Deep Networks", ICML 2017, equation 1.
 
     `"decomposition"`: a word's part of the LSTM's last state in a contextual
-    decomposition; see `lstm_keras.interpret.decomposition`. For sentiment models of one LSTM that
-    reads one way. `decompose_phrases` does it for phrases.
+    decomposition; `decompose_phrases` computes it for phrases. For sentiment models
+    with one unidirectional LSTM.
 
     Args:
-        model: What `lstm_keras.load_run` returned. Or a Keras model, from ids
+        model: A run opened by `lstm_keras.load_run`; or a Keras model from ids
             `(batch, time)` to probabilities `(batch, 1)` by a sigmoid (sentiment), or
             to logits `(batch, time, vocabulary)` (next word).
-        text: A text; for a Keras model the ids that it reads, `(time,)`.
+        text: A text; for a Keras model its ids, `(time,)`.
         method: One of `METHODS`.
         target: The next word, or its id, whose log-probability is explained; the most
             probable one by default. For next-word models only.
 
     Raises:
-        ValueError: The method is unknown, there is no id (a text has its START even if
-            it is empty), or the model or the target does not fit.
-        TypeError: `text` is no string where one is needed.
+        ValueError: The method is unknown, there are no ids (an empty text still has its
+            START), or the method does not support the model or the target.
+        TypeError: `text` is not a string where one is needed.
     """
     if method not in METHODS:
         raise ValueError(f"expected method as one of {METHODS}; received {method!r}")
@@ -111,16 +110,16 @@ def decompose_phrases(
     text: str | Sequence[int],
     phrases: Sequence[tuple[int, int]],
 ) -> list[tuple[float, float]]:
-    """Return what each phrase contributes to a sentiment model's logit, and the rest.
+    """Return each phrase's contribution to a sentiment model's logit, and the rest.
 
     The two and the bias of the last layer sum to the logit exactly. See
-    `attribute(method="decomposition")`, also for the arguments and errors.
+    `decomposition.decompose_states` for the method and `attribute` for the errors.
 
     Args:
         model: See `attribute`.
         text: See `attribute`.
-        phrases: First token of each, and the one after its last; among the tokens that
-            `attribute` names in `words`.
+        phrases: Start and end (exclusive) of each, as positions in `words` of the
+            result of `attribute`.
     """
     subject = _subject(model, text, None)
     count = len(subject.words)
@@ -138,14 +137,14 @@ def decompose_phrases(
 
 @dataclass(frozen=True)
 class _Subject:
-    """A text as a model reads it, and what is to be explained.
+    """A text as a model's input, and the output to explain.
 
     Attributes:
         model: The Keras model.
-        ids: What it reads, `(time,)` int32.
-        words: A name for each token that is no padding.
+        ids: Its input, `(time,)` int32.
+        words: A name for each token that is not padding.
         target: The next word's id, or None for sentiment.
-        target_name: What it is called.
+        target_name: Its name.
     """
 
     model: keras.Model
@@ -156,12 +155,12 @@ class _Subject:
 
     @property
     def positions(self) -> np.ndarray:
-        """Where the tokens are, `(words,)`."""
+        """The steps of the tokens, `(words,)`."""
         return np.flatnonzero(self.ids != PADDING)
 
     @cached_property
     def embedding(self) -> keras.layers.Embedding:
-        """The layer that makes the word vectors."""
+        """The layer that looks up the word vectors."""
         found = [
             layer
             for layer in self.model.layers
@@ -180,17 +179,17 @@ class _Subject:
             logits = self.model(ids, training=False)[:, self.positions[-1]]
             return ops.log_softmax(logits)[:, self.target]
         head = _sigmoid_head(self.model)
-        # The logit: of a probability next to 0 or 1 it can't be had.
+        # Not computed from the probability, which may round to 0 or 1.
         with replaced(head, activation=keras.activations.linear):
             return self.model(ids, training=False)[:, 0]
 
     def logits(self) -> np.ndarray:
-        """Return what a next-word model says after each id, `(time, vocabulary)`."""
+        """Return a next-word model's logits after each id, `(time, vocabulary)`."""
         with keras.StatelessScope():
             return ops.convert_to_numpy(self.model(self.ids[None], training=False)[0])
 
     def numbers(self, ids) -> np.ndarray:
-        """Return `outputs` as NumPy, in batches."""
+        """Return `outputs` as a NumPy array, computed in batches."""
         with keras.StatelessScope():
             batches = [
                 ops.convert_to_numpy(self.outputs(ids[start : start + ROWS]))
@@ -199,11 +198,11 @@ class _Subject:
         return np.concatenate(batches).astype(np.float64)
 
     def outputs_of_vectors(self, vectors):
-        """Return `outputs` with these word vectors, `(batch, time, size)`."""
+        """Return `outputs` for these word vectors, `(batch, time, size)`."""
         embedding, look_up = self.embedding, self.embedding.call
         calls = []
 
-        def call(inputs, **kwargs):  # tied embeddings also make the logits
+        def call(inputs, **kwargs):  # tied embeddings also compute the logits
             if kwargs:
                 return look_up(inputs, **kwargs)
             calls.append(inputs)
@@ -228,13 +227,13 @@ def _subject(model, text, target) -> _Subject:
         subject = _Subject(model.model, *model.read(text), None, "")
         if isinstance(target, str):
             target = _id_of(target, model.vocabulary)
-        subject = _aimed(subject, target, model.name_of)
+        subject = _with_target(subject, target, model.name_of)
     else:
         subject = _subject_of_ids(model, text, target)
-    return _with_words(subject)
+    return _check_words(subject)
 
 
-def _with_words(subject: _Subject) -> _Subject:
+def _check_words(subject: _Subject) -> _Subject:
     if not len(subject.words):
         raise ValueError("expected a text with at least one token; received none")
     if np.ptp(subject.positions) >= len(subject.words):
@@ -252,8 +251,8 @@ def _subject_of_ids(model, ids, target) -> _Subject:
         )
     if isinstance(ids, str):
         raise ValueError(
-            "expected ids (time,) for a Keras model, which knows no words (a run of "
-            f"lstm_keras.load_run does); received {ids!r:.80}"
+            "expected ids (time,) for a Keras model, which has no vocabulary (a run of "
+            f"lstm_keras.load_run has one); received {ids!r:.80}"
         )
     ids = np.asarray(ids)
     if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
@@ -268,20 +267,20 @@ def _subject_of_ids(model, ids, target) -> _Subject:
     if getattr(model, "output_shape", None) is None:  # a subclass, or not built
         raise ValueError(
             "expected a built Sequential or functional model; received "
-            f"{model.name!r}, which tells no shape of its output"
+            f"{model.name!r}, whose output shape is unknown"
         )
     subject = _Subject(
         model, ids.astype(np.int32), [str(i) for i in ids if i != PADDING], None, ""
     )
     if len(model.output_shape) == 3:
-        return _aimed(subject, target, str)
+        return _with_target(subject, target, str)
     _refuse_target(target)
     return dataclasses.replace(subject, target_name="positive")
 
 
-def _aimed(subject: _Subject, target: int | None, name_of: Callable) -> _Subject:
-    """Return a next-word subject with its target: the most probable one by default."""
-    logits = _with_words(subject).logits()[subject.positions[-1]]
+def _with_target(subject: _Subject, target: int | None, name_of: Callable) -> _Subject:
+    """Return a next-word subject with its target, by default the most probable one."""
+    logits = _check_words(subject).logits()[subject.positions[-1]]
     if target is None:
         target = most_probable(logits, 1)[0]
     if not isinstance(target, numbers.Integral) or not 0 <= target < len(logits):
@@ -313,11 +312,11 @@ def _prefix(subject: _Subject) -> Attribution:
     count = len(subject.words)
     if subject.target is None:
         outputs = subject.numbers(
-            np.stack([_first(subject, n) for n in range(count + 1)])
+            np.stack([_beginning(subject, n) for n in range(count + 1)])
         )
         baseline, outputs = outputs[0], outputs[1:]
     else:
-        # Each step sees the words up to it only, and a text begins with its START.
+        # Each step depends only on the words up to it, the first of which is START.
         outputs = ops.log_softmax(subject.logits())[:, subject.target]
         outputs = ops.convert_to_numpy(outputs)
         outputs = outputs.astype(np.float64)[subject.positions]
@@ -326,8 +325,8 @@ def _prefix(subject: _Subject) -> Attribution:
     return _attribution("prefix", subject, scores, outputs[-1], baseline, outputs)
 
 
-def _first(subject: _Subject, count: int) -> np.ndarray:
-    """Return the ids of the first so many tokens, padded as the text is."""
+def _beginning(subject: _Subject, count: int) -> np.ndarray:
+    """Return the ids of the first `count` tokens, padded on the text's padded side."""
     ids = np.full_like(subject.ids, PADDING)
     tokens = subject.ids[subject.positions][:count]
     padded_behind = subject.ids[0] != PADDING and subject.ids[-1] == PADDING
@@ -362,7 +361,7 @@ def _integrated_gradients(subject: _Subject) -> Attribution:
 
 
 def _mean_gradient(subject: _Subject, start, end, points: int) -> np.ndarray:
-    """Return the gradient by the word vectors, the mean on the way, `(time, size)`."""
+    """Return the mean gradient by the word vectors on the path, `(time, size)`."""
     nodes, weights = np.polynomial.legendre.leggauss(points)
     total = np.zeros(())
     for first in range(0, points, ROWS):
@@ -371,7 +370,7 @@ def _mean_gradient(subject: _Subject, start, end, points: int) -> np.ndarray:
             lambda vectors: ops.sum(subject.outputs_of_vectors(vectors)),
             [(start + at * (end - start)).astype(np.float32)],
         )
-        # The weights of the rule sum to 2.
+        # The rule is for an interval of length 2.
         total = total + np.tensordot(weights[first : first + ROWS] / 2, found, axes=1)
     return total
 
@@ -385,7 +384,7 @@ def _decomposition(subject: _Subject) -> Attribution:
 
 
 def _decomposed(subject: _Subject, steps: np.ndarray) -> tuple:
-    """Return what the phrases contribute, `(phrases,)`, the rests, and the bias."""
+    """Return the phrases' contributions, `(phrases,)`, the rests, and the bias."""
     embedding, lstm, head = _parts(subject)
     vectors = ops.convert_to_numpy(embedding(subject.ids[None]))[0]
     mask = (

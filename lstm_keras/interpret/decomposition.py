@@ -1,7 +1,7 @@
-"""Contextual decomposition of an LSTM, in NumPy float64: what a phrase contributes.
+"""Contextual decomposition of an LSTM in NumPy float64: what a phrase contributes.
 
 Source: Murdoch, Liu & Yu, "Beyond Word Importance: Contextual Decomposition to Extract
-Interactions from LSTMs", ICLR 2018. Their numbers of equations are given.
+Interactions from LSTMs", ICLR 2018, whose equation numbers are given.
 """
 
 from collections.abc import Callable
@@ -26,15 +26,15 @@ def decompose_states(
 
         h_t = beta_t + gamma_t        c_t = beta^c_t + gamma^c_t
 
-    where `beta` is due to the phrase alone, and `gamma` to the rest and to what phrase
-    and rest do together. The input x_t is the phrase's if t is in the phrase. With
-    L_s(k) what the summand k contributes to s(sum of the summands), the gates split
+    where `beta` is due to the phrase alone, and `gamma` to the rest and to the
+    interaction of the two. The input x_t belongs to the phrase if t does. With L(k) the
+    contribution of a summand k to sigmoid(sum of the summands), the gates split into
 
         sigmoid(x_t W + (beta + gamma) U + b) = L(phrase) + L(rest) + L(b)
 
     (equations 11 to 13), and so do products of two gates (14 to 19) and tanh of c
-    (20 to 22). L is the mean of what the summand adds over the orders in which the
-    summands can come (equation 25), the bias always the first.
+    (20 to 22). L is what the summand adds, averaged over the orders of the summands
+    (equation 25), with the bias always first.
 
     Args:
         x: Inputs of one sequence, (time, features).
@@ -65,7 +65,7 @@ def decompose_states(
 
 
 def _step(phrase, rest, b, inside, beta_c, gamma_c) -> tuple[Array, ...]:
-    """Return beta, gamma, beta^c and gamma^c after a step, from the parts of its z."""
+    """Return beta, gamma, beta^c and gamma^c after a step, given the parts of its z."""
     parts = [
         (p, r, bias)
         for p, r, bias in zip(

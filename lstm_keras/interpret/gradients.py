@@ -1,4 +1,4 @@
-"""Gradients on any backend, and how they flow back through time."""
+"""Gradients on any backend, and their flow back through time."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from lstm_keras.engines import in_process
 from lstm_keras.interpret.hooks import (
     LSTM_CELLS,
     ByLayer,
-    Call,
+    Pass,
     as_arrays,
     build,
     intercepted,
@@ -21,25 +21,21 @@ from lstm_keras.interpret.hooks import (
 )
 from lstm_keras.interpret.trace import gates
 
-STATE_CELLS = (
-    *LSTM_CELLS,
-    keras.layers.GRUCell,
-    keras.layers.SimpleRNNCell,
-)
+STATE_CELLS = (*LSTM_CELLS, keras.layers.GRUCell, keras.layers.SimpleRNNCell)
 
 
 @dataclass(frozen=True)
 class LayerFlow:
-    """How much the loss depends on one recurrent layer's states.
+    """How much the loss depends on the states of one recurrent layer.
 
     The norms are those of each example's own gradient, in the order of the input's
-    time. A masked step has no state of its own; its norm is 0.
+    time. The norm at a masked step is 0, since it only repeats a state.
 
     Attributes:
         h: `|dL/dh_t|`, the Euclidean norm over the units, `(batch, time)`.
         c: `|dL/dc_t|`, likewise, through `h_t` and through later steps; None for a
             layer without a cell state.
-        backwards: Whether the layer reads from the end.
+        backwards: Whether the layer goes backwards.
     """
 
     h: np.ndarray
@@ -55,10 +51,10 @@ def gradient_flow(
 ) -> ByLayer[LayerFlow]:
     """Return how the gradient of the loss flows back through each recurrent layer.
 
-    The total derivatives by the states of every step, computed by adding a zero to
-    each state and differentiating by it. The layers are Keras's SimpleRNN, GRU and LSTM
-    and `lstm_keras.LSTM`, also inside of wrappers and other models. Nothing is dropped,
-    and no variable of the model changes.
+    These are the total derivatives by the states of every step, computed by adding a
+    zero to each state and differentiating by it. The layers are Keras's SimpleRNN, GRU
+    and LSTM and `lstm_keras.LSTM`, also inside wrappers and other models. The model
+    runs without dropout, and none of its variables changes.
 
     A norm that falls toward earlier steps is the vanishing gradient (Bengio, Simard &
     Frasconi, "Learning Long-Term Dependencies with Gradient Descent is Difficult",
@@ -66,12 +62,12 @@ def gradient_flow(
 
     Args:
         model: A Keras model; one without weights is built for the inputs.
-        inputs: Arrays or tensors, or a list or dictionary of them, as the model takes
-            them; the first axis is the batch. Of a dataset give one batch at a time.
-        targets: What the loss compares its outputs with.
-        loss: A Keras loss, or its name, which leave masked outputs out; or a function
-            of targets and outputs, of whose result the mean is taken. None for that of
-            `model.compile`, as training has it.
+        inputs: Arrays or tensors, or a list or dictionary of them, as the model expects
+            them; the first axis is the batch. Pass a dataset batch by batch.
+        targets: The targets of the loss.
+        loss: A Keras loss, or its name, which ignore masked outputs; or a function of
+            targets and outputs whose result is averaged. By default that of
+            `model.compile`, as in training.
 
     Returns:
         A `LayerFlow` for each pass of such a layer, in the order of computation, by
@@ -79,7 +75,7 @@ def gradient_flow(
 
     Raises:
         ValueError: The model has no such layer, or no loss; or the inputs or targets
-            are no arrays.
+            are not arrays.
     """
     inputs, targets = (
         keras.tree.map_structure(ops.convert_to_tensor, as_arrays(data))
@@ -104,9 +100,9 @@ def gradient_flow(
 
 
 def _make_loss_variables(model: keras.Model, loss: Callable) -> None:
-    """Let Keras make a compiled loss's variables, which it does at the first call.
+    """Let Keras create a compiled loss's variables, which it does at the first call.
 
-    They are those of metrics, which such a call changes; they are put back.
+    That call also updates the variables of metrics, which are then restored.
     """
     before = {
         id(v): ops.convert_to_numpy(v) for v in getattr(model, "metrics_variables", ())
@@ -117,8 +113,8 @@ def _make_loss_variables(model: keras.Model, loss: Callable) -> None:
 
 
 def _layer_flow(layer: keras.layers.RNN, gradient: np.ndarray) -> LayerFlow:
-    """Return the flow, from the gradient by the joined states of every step."""
-    # In float64: squares of float32 vanish from 1e-23 on, as old gradients do.
+    """Return the flow, given the gradient by the concatenated states of every step."""
+    # In float64: squares of float32 below 1e-23 underflow, as old gradients would.
     parts = np.split(
         gradient.astype("float64"), gradient.shape[-1] // layer.cell.units, axis=-1
     )
@@ -130,9 +126,9 @@ def gradients(function: Callable, arrays: Sequence[Any]) -> list[np.ndarray]:
     """Return the gradients of a function by its arguments, on the current backend.
 
     Args:
-        function: Takes a tensor for each array and returns a scalar. Assignments to
-            variables in it are forgotten. It is compiled on TensorFlow and JAX.
-        arrays: Arrays or tensors, of any shapes: where to differentiate.
+        function: Takes a tensor for each array and returns a scalar. Its assignments to
+            variables are discarded. It is compiled on TensorFlow and JAX.
+        arrays: Arrays or tensors of any shapes, the point at which to differentiate.
     """
 
     def stateless(*tensors):
@@ -160,7 +156,7 @@ def _tensorflow_gradients(function, tensors):
             value, tensors, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
 
-    # Not `compiled(*tensors)`: TensorFlow would warn that each call is a new function.
+    # Not `compiled(*tensors)`: TensorFlow would warn of repeated retracing.
     return compiled.get_concrete_function(*tensors)(*tensors)
 
 
@@ -182,9 +178,9 @@ def _torch_gradients(function, tensors):
 
 
 class _AddingCell:
-    """A cell that adds to its new states what its input has beyond the features.
+    """A cell that adds the part of its input beyond the features to its new states.
 
-    Its output and only state are all states of the inner cell, joined.
+    Its output and single state are all states of the inner cell, concatenated.
     """
 
     def __init__(self, cell: keras.Layer, state_size: int):
@@ -207,17 +203,17 @@ class _AddingCell:
         h, c = ops.split(state, 2, axis=-1)
         to_h, to_c = ops.split(added, 2, axis=-1)
         found = gates(self.cell, x, h)
-        # What is added to c before h is computed of it: it comes in with i * g.
+        # Added to c before h is computed from it, so it enters with i * g.
         found = found._replace(i=1, g=found.i * found.g + to_c)
         h, c = equations.states(found, c, self.cell.activation)
         return ops.concatenate([h + to_h, c], axis=-1)
 
 
-def _adding(call: Call, added: Any) -> tuple:
-    """Run a pass with zeros, or whatever is in `added`, added to its states."""
+def _adding(call: Pass, added: Any) -> tuple:
+    """Run a pass with `added`, the zeros to differentiate by, added to its states."""
     layer, sequences = call.layer, call.sequences
     if call.mask is not None:
-        # Or NaN in a masked step would reach the gradients, as 0 * NaN.
+        # Otherwise NaN at a masked step would reach the gradients, as 0 * NaN.
         sequences = ops.where(call.mask[..., None], sequences, 0)
     loop = keras.layers.RNN(
         _AddingCell(layer.cell, added.shape[-1]),
@@ -225,7 +221,7 @@ def _adding(call: Call, added: Any) -> tuple:
         go_backwards=layer.go_backwards,
         unroll=layer.unroll,
         zero_output_for_mask=layer.zero_output_for_mask,
-        name="loop",  # not to use up a name that Keras numbers
+        name="loop",  # an automatic name would change those of later layers
     )
     last, every, (state,) = loop.inner_loop(
         ops.concatenate([sequences, added], axis=-1),
@@ -239,7 +235,7 @@ def _adding(call: Call, added: Any) -> tuple:
 
 
 def _zero_states(model: keras.Model, layers: dict, inputs: Any) -> tuple:
-    """Return of each pass the layer's path and zeros, and the model's outputs.
+    """Return the layer's path and zeros for each pass, and the model's outputs.
 
     The zeros are for all states of all steps, `(batch, time, states * units)`.
     """
@@ -259,7 +255,7 @@ def _zero_states(model: keras.Model, layers: dict, inputs: Any) -> tuple:
 
 
 def _loss(model, loss) -> Callable:
-    """Return what gives the sum of the examples' losses, from targets and outputs."""
+    """Return a function from targets and outputs to the sum of the examples' losses."""
     if loss is None and getattr(model, "loss", None) is None:
         raise ValueError(
             f"expected a loss, or a compiled model; received neither for {model.name!r}"
@@ -270,18 +266,18 @@ def _loss(model, loss) -> Callable:
             return model.compute_loss(y=targets, y_pred=outputs, training=False)
 
     elif isinstance(loss, str):
-        mean = _Named(loss)
+        mean = _NamedLoss(loss)
     elif isinstance(loss, keras.losses.Loss):
         mean = loss
     else:
 
         def mean(targets, outputs):
-            return ops.mean(loss(_like(targets, outputs), outputs))
+            return ops.mean(loss(_matched(targets, outputs), outputs))
 
     given = model.loss if loss is None else loss
 
     def total(targets, outputs):
-        # Each example's gradient is then that of its own loss.
+        # The sum, so that each example's gradient is that of its own loss.
         summed = getattr(given, "reduction", None) == "sum"
         rows = 1 if summed else ops.shape(keras.tree.flatten(outputs)[0])[0]
         return rows * mean(targets, outputs)
@@ -289,19 +285,19 @@ def _loss(model, loss) -> Callable:
     return total
 
 
-class _Named(keras.losses.Loss):
-    """A loss function of Keras as a loss, which knows of masks."""
+class _NamedLoss(keras.losses.Loss):
+    """A loss function of Keras as a `Loss`, which supports masks."""
 
     def __init__(self, name: str):
         super().__init__(name=name)
         self.function = keras.losses.get(name)
 
     def call(self, y_true, y_pred):
-        return self.function(_like(y_true, y_pred), y_pred)
+        return self.function(_matched(y_true, y_pred), y_pred)
 
 
-def _like(targets, outputs):
-    """Return targets of the outputs' type, (batch,) as (batch, 1) if they are so."""
+def _matched(targets, outputs):
+    """Return the targets in the dtype and the number of axes of the outputs."""
     if keras.tree.is_nested(targets) or keras.tree.is_nested(outputs):
         return targets
     if keras.backend.is_float_dtype(keras.backend.standardize_dtype(targets.dtype)):

@@ -1,4 +1,4 @@
-"""Find the layers inside of a model, and step in where they compute."""
+"""Find the layers inside a model, and intercept their computation."""
 
 import contextlib
 import inspect
@@ -18,20 +18,20 @@ from lstm_keras.cell import LSTMCell
 # Cells with the equations of `LSTMCell`; a subclass may have changed them.
 LSTM_CELLS = (LSTMCell, keras.layers.LSTMCell)
 
-# One thread at a time steps into models, which may share layers.
+# One thread at a time intercepts models, which may share layers.
 LOCK = threading.RLock()
 
 Found = TypeVar("Found")
 
 
 class ByLayer(Mapping[str, Found]):
-    """What was found of each pass of a recurrent layer, in the order of computation.
+    """A result for each pass of a recurrent layer, in the order of computation.
 
     Indexed by position, `found[0]`, or by the layer's path, such as `"lstm"` or
     `"bidirectional/forward_lstm"`; the path of a layer's second pass is `"lstm#2"`.
 
     Args:
-        passes: The layer's path and what was found, of each pass.
+        passes: The layer's path and the result of each pass.
     """
 
     def __init__(self, passes: Iterable[tuple[str, Found]]):
@@ -62,8 +62,8 @@ class ByLayer(Mapping[str, Found]):
 
 
 @dataclass(frozen=True)
-class Call:
-    """One pass of a recurrent layer over its sequences, as the layer was asked for it.
+class Pass:
+    """One pass of a recurrent layer over its sequences.
 
     Attributes:
         path: The layer's path.
@@ -71,10 +71,9 @@ class Call:
         sequences: `(batch, time, features)`.
         initial_state: A list of `(batch, units)`.
         mask: Boolean `(batch, time)`, or None.
-        loop: Goes over the sequences as the layer does, from an initial state, or as
-            it would with other attributes: `loop(states, return_sequences=True)`.
-            Returns the last output, every output if `return_sequences`, and the last
-            states.
+        loop: Runs over the sequences from an initial state as the layer does, or as it
+            would with other attributes: `loop(states, return_sequences=True)`. Returns
+            the last output, every output if `return_sequences`, and the last states.
     """
 
     path: str
@@ -88,11 +87,12 @@ class Call:
 def layers_within(
     layer: keras.Layer, path: str = ""
 ) -> Iterator[tuple[str, keras.Layer]]:
-    """Yield path and layer of all layers inside of a model or a layer, each once.
+    """Yield path and layer of all layers inside a model or a layer, each once.
 
     Args:
         layer: The model or layer.
-        path: Its own path; a layer's path is the names on the way, joined by "/".
+        path: Its own path. A layer's path is its parents' names and its own, joined by
+            "/".
     """
     seen = {id(layer)}
 
@@ -111,12 +111,12 @@ def build(model: keras.Layer, inputs: Any, batch_size: int) -> None:
     """Build a model or layer that has no weights yet, as a call with inputs would.
 
     Args:
-        model: What is already built stays as it is.
+        model: The model or layer; built ones are left unchanged.
         inputs: Arrays or tensors whose first axis is the batch.
-        batch_size: Examples at a time, which a stateful layer has to know.
+        batch_size: Examples at a time, which stateful layers need to know.
 
     Raises:
-        ValueError: It is no Keras model or layer.
+        ValueError: It is not a Keras model or layer.
     """
     if not isinstance(model, keras.Layer):
         raise ValueError(
@@ -140,10 +140,10 @@ def build(model: keras.Layer, inputs: Any, batch_size: int) -> None:
 def recurrent_layers(
     model: keras.Layer, cells: tuple[type, ...]
 ) -> dict[str, keras.layers.RNN]:
-    """Return by path a built model's recurrent layers whose cell is one of `cells`.
+    """Return a built model's recurrent layers whose cell is one of `cells`, by path.
 
     Raises:
-        ValueError: It has none; the message lists its layers.
+        ValueError: There are none; the message lists the model's layers.
     """
     own_path = "" if isinstance(model, keras.Model) else model.name
     every = {own_path: model} if own_path else {}
@@ -169,10 +169,10 @@ def recurrent_layers(
 
 
 def as_arrays(data: Any) -> Any:
-    """Return arrays or tensors, or a dictionary or list of several, as NumPy arrays.
+    """Return arrays or tensors, or a dictionary or list of them, as NumPy arrays.
 
     Raises:
-        ValueError: It holds something else, a dataset for instance.
+        ValueError: There is something else in it, a dataset for instance.
     """
     leaves = keras.tree.flatten(data)
     for leaf in leaves:
@@ -189,21 +189,21 @@ def as_arrays(data: Any) -> Any:
     return keras.tree.map_structure(ops.convert_to_numpy, data)
 
 
-# Why methods of the user's layers are replaced for a while: Keras's own way,
-# `keras.models.clone_model` with a `call_function` and the same layers, was tried. It
-# refuses Sequential and subclassed models, shows no layer inside of another (of
-# Bidirectional, TimeDistributed, an inner model), and leaves new nodes on the layers.
-# A hook in `lstm_keras.LSTM` would be a second way, for our layer alone.
+# Why methods of the user's layers are replaced temporarily: Keras's own mechanism,
+# `keras.models.clone_model` with a `call_function`, refuses Sequential and subclassed
+# models, does not reach layers inside other layers (Bidirectional, TimeDistributed,
+# inner models), and leaves new nodes on the layers. A hook in `lstm_keras.LSTM` would
+# be a second mechanism, for that layer alone.
 @contextlib.contextmanager
 def intercepted(
     model: keras.Layer, layers: dict[str, keras.layers.RNN], on_call: Callable
 ) -> Iterator[None]:
-    """Inside of the `with` block let `on_call` run the layers' passes.
+    """Let `on_call` run the passes of some layers inside the `with` block.
 
     Args:
         model: The model.
         layers: Some of its recurrent layers by path (see `recurrent_layers`).
-        on_call: Takes a `Call` and returns what its `loop` returns.
+        on_call: Takes a `Pass` and returns the results of its `loop`.
     """
     with contextlib.ExitStack() as stack:
         for path, layer in layers.items():
@@ -214,7 +214,7 @@ def intercepted(
                 call = _time_as_batch(layer)
                 stack.enter_context(replaced(layer, call=call))
             if isinstance(layer, keras.layers.Bidirectional):
-                # Or Keras may compute both directions in one operator of its own.
+                # Otherwise Keras may compute both directions in one operator.
                 for one in (layer.forward_layer, layer.backward_layer):
                     if isinstance(one, (keras.layers.LSTM, keras.layers.GRU)):
                         stack.enter_context(replaced(one, use_cudnn=False))
@@ -223,10 +223,10 @@ def intercepted(
 
 @contextlib.contextmanager
 def replaced(layer: keras.Layer, **attributes: Any) -> Iterator[None]:
-    """Inside of the `with` block let a layer have other values for its attributes.
+    """Replace attributes of a layer inside the `with` block.
 
-    Only one thread at a time does so. Another that uses the model meanwhile finds the
-    layer's own functions in place of the replaced ones.
+    Only one thread at a time can do so. Other threads that use the model meanwhile call
+    the layer's own functions, not the replacements.
     """
     with LOCK:
         own = {name: vars(layer)[name] for name in attributes if name in vars(layer)}
@@ -245,7 +245,7 @@ def replaced(layer: keras.Layer, **attributes: Any) -> Iterator[None]:
 
 
 def _in_this_thread(function: Callable, elsewhere: Callable) -> Callable:
-    """Return what calls one function in this thread, the other in all others."""
+    """Return a function that calls `function` in this thread, `elsewhere` in others."""
     thread = threading.get_ident()
 
     def chosen(*args, **kwargs):
@@ -256,9 +256,9 @@ def _in_this_thread(function: Callable, elsewhere: Callable) -> Callable:
 
 
 def _altered(layer: keras.Layer, **attributes: Any) -> keras.Layer:
-    """Return a shallow copy of a layer, of the same weights, with other attributes.
+    """Return a shallow copy of a layer, sharing its weights, with other attributes.
 
-    (Of `copy.copy` Keras makes a layer with weights of its own.)
+    (`copy.copy` of a Keras layer creates new weights.)
     """
     copied = object.__new__(type(layer))
     vars(copied).update(vars(layer), **attributes)
@@ -277,7 +277,7 @@ def _children(layer: keras.Layer) -> list[keras.Layer]:
 
 
 def _interceptor(path: str, layer: keras.layers.RNN, on_call: Callable) -> Callable:
-    """Return an `inner_loop` for the layer that asks `on_call`."""
+    """Return an `inner_loop` for the layer that calls `on_call`."""
 
     def inner_loop(sequences, initial_state, mask, training=False):
         mask = as_boolean_mask(mask)
@@ -289,15 +289,15 @@ def _interceptor(path: str, layer: keras.layers.RNN, on_call: Callable) -> Calla
             return type(layer).inner_loop(one, sequences, states, mask, training)
 
         states = keras.tree.flatten(initial_state)
-        return on_call(Call(path, layer, sequences, states, mask, loop))
+        return on_call(Pass(path, layer, sequences, states, mask, loop))
 
     return inner_loop
 
 
 def _time_as_batch(distributed: keras.layers.TimeDistributed) -> Callable:
-    """Return a `call` for the layer that makes one call of the inner layer.
+    """Return a `call` for the layer that calls the inner layer once.
 
-    Keras makes one for each step, or one with symbols instead of numbers.
+    Keras calls it once for each step, or with symbolic tensors.
     """
 
     def call(inputs, training=None, mask=None):

@@ -12,10 +12,11 @@ import numpy as np
 from keras import ops
 
 from lstm_keras import equations
+from lstm_keras.call_shapes import check_initial_state
 from lstm_keras.interpret.hooks import (
     LSTM_CELLS,
     ByLayer,
-    Call,
+    Pass,
     as_arrays,
     build,
     intercepted,
@@ -26,10 +27,10 @@ from lstm_keras.interpret.hooks import (
 
 @dataclass(frozen=True)
 class LayerTrace:
-    """What one LSTM computed, as NumPy arrays `(batch, time, units)`.
+    """The gates and states of one LSTM, as NumPy arrays `(batch, time, units)`.
 
-    All are in the order of the input's time, also those of a layer that reads
-    backwards: there the step before `t` is `t + 1`.
+    All are in the order of the input's time, even for a layer that goes backwards,
+    where the step before `t` is `t + 1`.
 
     Attributes:
         i: Input gate.
@@ -38,11 +39,11 @@ class LayerTrace:
         o: Output gate.
         c: Cell state after the step.
         h: Hidden state after the step.
-        mask: Boolean `(batch, time)`, the mask that the layer saw: at a False step
-            both states stay as they were, whatever the gates say.
-        h0: Hidden state before the first step that was read, `(batch, units)`.
-        c0: Likewise the cell state.
-        backwards: Whether the layer reads from the end.
+        mask: Boolean `(batch, time)`, the layer's mask: a False step leaves both states
+            unchanged, whatever the gates are.
+        h0: Hidden state before the first processed step, `(batch, units)`.
+        c0: Cell state before that step, `(batch, units)`.
+        backwards: Whether the layer goes backwards.
     """
 
     i: np.ndarray
@@ -76,33 +77,34 @@ def trace_gates(
     """Return gates and states of every LSTM in a model, at every step.
 
     The LSTMs are `lstm_keras.LSTM`, `keras.layers.LSTM` and `keras.layers.RNN` around a
-    cell of either, alone, stacked, or inside of `Bidirectional`, `TimeDistributed` and
+    cell of either, alone, stacked, or inside `Bidirectional`, `TimeDistributed` and
     other models. The model itself computes the hidden states, in inference; the gates
-    follow from them for all steps at once by the equations of `LSTMCell`. Inside of
+    follow from them for all steps at once by the equations of `LSTMCell`. Inside
     `TimeDistributed` the batch is `batch * frames`.
 
     Args:
         model: A model or layer; one without weights is built for the inputs. The states
-            of a stateful layer are left as they were.
-        inputs: Arrays or tensors, or a list or dictionary of them, as the model takes
-            them; the first axis is the batch. Of a dataset give one batch at a time.
+            of stateful layers do not change.
+        inputs: Arrays or tensors, or a list or dictionary of them, as the model expects
+            them; the first axis is the batch. Pass a dataset batch by batch.
         initial_state: `[h, c]`, each `(batch, units)` or `(1, units)`, for a model with
-            one LSTM; otherwise the model's own.
-        mask: Boolean `(batch, time)`, for a model or layer that is given one.
-        batch_size: Examples at a time, what a stateful layer was built with if there is
-            one. The arrays of all are returned; `stream_gates` keeps one batch only.
+            one LSTM; by default the model's own.
+        mask: Boolean `(batch, time)`, for a model or layer whose call takes one.
+        batch_size: Examples at a time; for stateful layers the size they were built
+            with. The results of all examples are held in memory; `stream_gates` holds
+            those of one batch.
 
     Returns:
         A `LayerTrace` for each pass of an LSTM, in the order of computation, by
         position or by the layer's path: `trace[0].f`, `trace["lstm"].f`.
 
     Raises:
-        ValueError: The model has no LSTM (the message lists its layers); or one of the
-            arguments does not fit it.
+        ValueError: The model has no LSTM (the message lists its layers), or one of the
+            arguments does not match it.
     """
     lstms, data = _checked(model, inputs, initial_state, mask, batch_size)
     stream = _batches(model, lstms, data, batch_size)
-    return _joined(stream, batch_size, _rows(data))
+    return _concatenated(stream, batch_size, _rows(data))
 
 
 def stream_gates(
@@ -113,18 +115,24 @@ def stream_gates(
     *,
     batch_size: int = 32,
 ) -> Iterator[ByLayer[LayerTrace]]:
-    """Yield the trace of one batch after the other: see `trace_gates`."""
+    """Yield the traces batch by batch; see `trace_gates`."""
     lstms, data = _checked(model, inputs, initial_state, mask, batch_size)
     return _batches(model, lstms, data, batch_size)
 
 
 def _checked(model, inputs, initial_state, mask, batch_size) -> tuple[dict, dict]:
     """Return the LSTMs of the model by path, and the other arguments as arrays."""
-    data = _data(inputs, initial_state, mask, batch_size)
+    data = _as_data(inputs, initial_state, mask, batch_size)
     build(model, data["inputs"], batch_size)
     lstms = recurrent_layers(model, LSTM_CELLS)
     if initial_state is not None:
-        _check_initial_state(lstms, data["initial_state"])
+        if len(lstms) != 1:
+            raise ValueError(
+                "expected a model with one LSTM to start at initial_state; received "
+                f"one with {list(lstms)}"
+            )
+        (layer,) = lstms.values()
+        check_initial_state(data["initial_state"], _rows(data), layer.cell.units)
     return lstms, data
 
 
@@ -133,9 +141,9 @@ def gates(cell: keras.Layer, x: Any, h: Any) -> equations.Gates:
 
     Args:
         cell: An LSTM cell, ours or Keras's.
-        x: Its input at a step, `(batch, features)`; or at every step,
-            `(batch, time, features)`.
-        h: The hidden state before it, `(batch, units)`; or before every one.
+        x: The input of a step, `(batch, features)`, or of all, `(batch, time,
+            features)`.
+        h: The hidden state before the step, `(batch, units)`, or before each.
     """
     z = ops.matmul(x, ops.cast(cell.kernel, x.dtype))
     z = z + ops.matmul(h, ops.cast(cell.recurrent_kernel, x.dtype))
@@ -145,11 +153,11 @@ def gates(cell: keras.Layer, x: Any, h: Any) -> equations.Gates:
 
 
 class _Tracer(keras.Model):
-    """Calls a model, and returns what its LSTMs did instead of its output.
+    """A model that calls another and returns the traces of its LSTMs.
 
-    A Keras model itself, so that `predict_on_batch` compiles it on every backend. It
-    does not keep the traced model alive, and is given its variables' values, so that
-    none of them changes.
+    It is a Keras model, so that `predict_on_batch` compiles it on every backend. It
+    holds only a weak reference to the traced model, and is passed the values of its
+    variables, so that none of them changes.
     """
 
     def __init__(self, traced: keras.Layer):
@@ -160,7 +168,7 @@ class _Tracer(keras.Model):
         self.built = True
 
     def call(self, data):
-        """Return what `_run` found, in the order of computation, and the new states."""
+        """Return the results of `_run` in the order of computation, and new states."""
         traced, found = self.traced(), []
         lstms = recurrent_layers(traced, LSTM_CELLS)
         numbers = {path: number for number, path in enumerate(lstms)}
@@ -185,17 +193,17 @@ class _Tracer(keras.Model):
         }
 
 
-# Of each model the compiled tracer, and what it was compiled for. Not the lock of
-# `replaced`: TensorFlow's MirroredStrategy calls a model in a thread of its own.
+# The compiled tracer of each model, and the layers it was compiled for. Not the lock of
+# `replaced`: TensorFlow's MirroredStrategy calls a model in another thread.
 _TRACERS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 _TRACERS_LOCK = threading.RLock()
 
 
 def _tracer(model: keras.Layer) -> _Tracer:
-    """Return the model's tracer, another one after a change to the model's layers."""
+    """Return the model's tracer; a new one if the model's layers have changed."""
     layers = [("", model), *layers_within(model)]
     compiled_for = [
-        # A layer may be given an activation. The layers of a model are in the list.
+        # Attributes of a layer may be changed. A model's layers are in the list.
         (path, weakref.ref(layer), isinstance(layer, keras.Model) or _config(layer))
         for path, layer in layers
     ]
@@ -209,14 +217,14 @@ def _tracer(model: keras.Layer) -> _Tracer:
 def _config(layer: keras.Layer) -> str:
     try:
         return repr(layer.get_config())
-    except NotImplementedError:  # a layer of one's own need not have one
+    except NotImplementedError:  # a custom layer need not have one
         return ""
 
 
 def _variables(model: keras.Layer) -> tuple[list, list]:
-    """Return a model's variables, and the states that its stateful layers carry over.
+    """Return a model's variables, and the states of its stateful layers.
 
-    For Keras the latter are no variables of the model.
+    Keras does not list the latter among the variables.
     """
     every = [model, *(layer for _, layer in layers_within(model))]
     stateful = [x for x in every if isinstance(x, keras.layers.RNN) and x.stateful]
@@ -229,23 +237,22 @@ def _variables(model: keras.Layer) -> tuple[list, list]:
     return list(others.values()), list(states.values())
 
 
-def _run(call: Call) -> tuple[Any, dict[str, Any]]:
-    """Return the pass's result, and all but the cell states by name.
+def _run(call: Pass) -> tuple[Any, dict[str, Any]]:
+    """Return a pass's result, and all but its cell states by name.
 
-    The latter are in the order of reading.
+    The latter are in the order of processing.
     """
     layer, mask = call.layer, call.mask
     states = [ops.cast(state, call.sequences.dtype) for state in call.initial_state]
     result = call.loop(states, return_sequences=True, zero_output_for_mask=False)
-    # With `return_cell_states` of our layer, c is behind h.
+    # With `return_cell_states` of our layer, c follows h.
     x, h = call.sequences, result[1][..., : layer.cell.units]
-    x, h = _not_half(x), _not_half(h)
-    h0, c0 = map(_not_half, states)
+    x, h, h0, c0 = map(_at_least_float32, (x, h, *states))
     if layer.go_backwards:
         x = ops.flip(x, axis=1)
         mask = None if mask is None else ops.flip(mask, axis=1)
     if mask is not None:
-        # Until the first step that counts, most backends put out zeros.
+        # Before the first unmasked step, most backends output zeros.
         begun = ops.cumsum(ops.cast(mask, "int32"), axis=1) > 0
         h = ops.where(begun[..., None], h, h0[:, None])
         if layer.zero_output_for_mask:
@@ -255,7 +262,7 @@ def _run(call: Call) -> tuple[Any, dict[str, Any]]:
     return result, found if mask is None else found | {"mask": mask}
 
 
-def _not_half(tensor):
+def _at_least_float32(tensor):
     dtype = keras.backend.standardize_dtype(tensor.dtype)
     return ops.cast(tensor, "float32") if dtype.endswith("float16") else tensor
 
@@ -284,18 +291,18 @@ def _batches(
 
 
 def _layer_trace(layer, found: dict) -> LayerTrace:
-    """Return the trace from what `_run` found: the cell states, the input's order."""
-    kept, added = found["f"], found["i"] * found["g"]
+    """Return the trace, given the results of `_run`: adds c, restores the order."""
+    forget, added = found["f"], found["i"] * found["g"]
     mask = found.get("mask")
     if mask is None:
-        mask = np.ones(kept.shape[:2], bool)
+        mask = np.ones(forget.shape[:2], bool)
     else:
-        kept = np.where(mask[..., None], kept, 1)
+        forget = np.where(mask[..., None], forget, 1)
         added = np.where(mask[..., None], added, 0)
-    c = np.empty_like(kept)
+    c = np.empty_like(forget)
     last = found["c0"]
     for t in range(c.shape[1]):
-        last = c[:, t] = kept[:, t] * last + added[:, t]
+        last = c[:, t] = forget[:, t] * last + added[:, t]
     sequences = {"c": c, "mask": mask, **{name: found[name] for name in "ifgoh"}}
     if layer.go_backwards:
         sequences = {name: array[:, ::-1] for name, array in sequences.items()}
@@ -307,8 +314,8 @@ def _layer_trace(layer, found: dict) -> LayerTrace:
     )
 
 
-def _joined(stream: Iterator, batch_size: int, rows: int) -> ByLayer[LayerTrace]:
-    """Return the traces of all batches as one, in arrays that are made once."""
+def _concatenated(stream: Iterator, batch_size: int, rows: int) -> ByLayer[LayerTrace]:
+    """Return the traces of all batches as one, in preallocated arrays."""
     if rows <= batch_size:
         (whole,) = stream
         return whole
@@ -317,7 +324,7 @@ def _joined(stream: Iterator, batch_size: int, rows: int) -> ByLayer[LayerTrace]
     for trace in stream:
         for name, part in trace.items():
             if name not in joined:
-                # Inside of TimeDistributed each example has several rows.
+                # Inside TimeDistributed each example has several rows.
                 arrays = {
                     field: np.empty(
                         (len(a) * rows // batch_size, *a.shape[1:]), a.dtype
@@ -336,7 +343,7 @@ def _rows(data: dict) -> int:
     return len(keras.tree.flatten(data["inputs"])[0])
 
 
-def _data(inputs, initial_state, mask, batch_size: int) -> dict[str, Any]:
+def _as_data(inputs, initial_state, mask, batch_size: int) -> dict[str, Any]:
     """Return the arguments as arrays of the same number of examples."""
     if batch_size < 1:
         raise ValueError(f"expected batch_size >= 1; received {batch_size}")
@@ -365,19 +372,4 @@ def _check_rows(data: dict) -> None:
         raise ValueError(
             "expected arrays with the same number of examples, at least one; received "
             f"the shapes {shapes}"
-        )
-
-
-def _check_initial_state(lstms: dict, states: list) -> None:
-    if len(lstms) != 1:
-        raise ValueError(
-            "expected a model with one LSTM to start at initial_state; received one "
-            f"with {list(lstms)}"
-        )
-    (units,) = (layer.cell.units for layer in lstms.values())
-    shapes = [state.shape for state in states]
-    if [shape[1:] for shape in shapes] != [(units,)] * 2:
-        raise ValueError(
-            "expected initial_state to be [h, c], each of shape (batch, units) = "
-            f"(batch, {units}) or (1, {units}); received shapes {shapes}"
         )

@@ -1,4 +1,4 @@
-"""Next-word models: build, train, score, and let them write."""
+"""Next-word models: build, train, evaluate and generate text with them."""
 
 from lstm_keras.language_model.generation import (
     Continuation,
@@ -14,15 +14,19 @@ from lstm_keras.language_model.losses import (
 )
 from lstm_keras.language_model.model import (
     LanguageModel,
-    LanguageModelTrainer,
-    Perplexity,
     TiedEmbedding,
     TokenScorer,
     build_language_model,
     carry_states,
     scoring_model,
-    start_at_unigrams,
     zero_states,
+)
+from lstm_keras.language_model.scoring import score
+from lstm_keras.language_model.training import (
+    LanguageModelTrainer,
+    Perplexity,
+    ResetStates,
+    start_at_unigrams,
 )
 
 __all__ = [
@@ -30,6 +34,7 @@ __all__ = [
     "LanguageModel",
     "LanguageModelTrainer",
     "Perplexity",
+    "ResetStates",
     "Sampling",
     "Stepper",
     "TiedEmbedding",
@@ -40,6 +45,7 @@ __all__ = [
     "linear_cross_entropy",
     "sample",
     "sampled_cross_entropy",
+    "score",
     "score_tokens",
     "scoring_model",
     "start_at_unigrams",

@@ -1,4 +1,4 @@
-"""Text from a next-word model, one token after the other, the state carried along."""
+"""Generate text token by token with a next-word model, carrying its states along."""
 
 import math
 from collections.abc import Sequence
@@ -10,17 +10,17 @@ import numpy as np
 from lstm_keras.language_model.model import TiedEmbedding, carry_states, zero_states
 from lstm_keras.preprocessing.vocabulary import END, OOV, PADDING, START, check_whole
 
-# A long prompt is read in pieces of this length, then token by token: two shapes to
-# compile, whatever its length.
+# A prompt is read in pieces of this length, then token by token: only two shapes are
+# compiled.
 _PIECE = 32
 
 
 class Stepper:
-    """A next-word model that gives its states away and takes them back.
+    """A next-word model that takes its states as inputs and returns them.
 
     Args:
         model: A Keras model from ids `(batch, time)` to logits `(batch, time,
-            vocabulary)`, of the layers that `build_language_model` makes.
+            vocabulary)`, with the layers of `build_language_model`.
 
     Raises:
         ValueError: The model has other layers.
@@ -41,15 +41,15 @@ class Stepper:
     def feed(
         self, ids: np.ndarray, states: list[np.ndarray]
     ) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Read ids `(batch, time)`, `time >= 1`, from these states on.
+        """Read ids `(batch, time)`, `time >= 1`, starting with these states.
 
         Returns:
             The log-probabilities of the next token, float64 `(batch, vocabulary)`, in
             nats, and the states after the last.
         """
-        whole = ids.shape[1] - ids.shape[1] % _PIECE
-        pieces = [ids[:, i : i + _PIECE] for i in range(0, whole, _PIECE)]
-        pieces += [ids[:, i : i + 1] for i in range(whole, ids.shape[1])]
+        end = ids.shape[1] - ids.shape[1] % _PIECE
+        pieces = [ids[:, i : i + _PIECE] for i in range(0, end, _PIECE)]
+        pieces += [ids[:, i : i + 1] for i in range(end, ids.shape[1])]
         for piece in pieces:
             logits, *states = self._model.predict_on_batch([piece, *states])
         logits = np.asarray(logits, np.float64)
@@ -59,7 +59,7 @@ class Stepper:
 
 
 def _parts(model: keras.Model) -> list[keras.layers.Layer]:
-    """Return the layers in order: embedding, recurrent ones, what makes the logits."""
+    """Return the layers in order: embedding, recurrent layers, logits."""
     inert = keras.layers.InputLayer | keras.layers.Dropout
     parts = [layer for layer in model.layers if not isinstance(layer, inert)]
     if isinstance(parts[0], TiedEmbedding):
@@ -82,12 +82,12 @@ def _parts(model: keras.Model) -> list[keras.layers.Layer]:
 
 @dataclass(frozen=True)
 class Continuation:
-    """What a model wrote.
+    """A continuation of a prompt.
 
     Attributes:
-        ids: The new ids, without the prompt and without an `END` that ended them.
-        log_probability: Of these tokens, and of the `END`, under the model as it was
-            trained, in nats.
+        ids: The new ids, without the prompt and the final `END`.
+        log_probability: Log-probability of these tokens and the final `END`, under the
+            model at temperature 1, in nats.
         ended: Whether the model ended the text by itself.
     """
 
@@ -101,11 +101,11 @@ class Sampling:
     """How the next token is chosen.
 
     Attributes:
-        temperature: The logits are divided by it; 0 takes the most probable token.
-        top_k: Choose among so many most probable tokens only.
-        top_p: Choose among the fewest most probable tokens that have together at least
-            this probability (nucleus sampling: Holtzman et al., "The Curious Case of
-            Neural Text Degeneration", ICLR 2020).
+        temperature: Divisor of the logits; 0 chooses the most probable token.
+        top_k: Sample only from this number of most probable tokens.
+        top_p: Sample only from the smallest set of most probable tokens whose total
+            probability is at least this (nucleus sampling: Holtzman et al., "The
+            Curious Case of Neural Text Degeneration", ICLR 2020).
 
     Raises:
         ValueError: A negative or infinite temperature, 0 with `top_k` or `top_p`,
@@ -123,8 +123,8 @@ class Sampling:
             )
         if not self.temperature and (self.top_k, self.top_p) != (None, None):
             raise ValueError(
-                "expected a temperature above 0 to draw among the top_k or top_p most "
-                f"probable tokens; received {self.temperature!r}"
+                "expected a temperature above 0 with top_k or top_p; "
+                f"received {self.temperature!r}"
             )
         if self.top_k is not None:
             check_whole("top_k", self.top_k, 1)
@@ -132,7 +132,7 @@ class Sampling:
             raise ValueError(f"expected top_p in (0, 1]; received {self.top_p!r}")
 
     def probabilities(self, log_probabilities: np.ndarray) -> np.ndarray:
-        """Return the probabilities `(vocabulary,)` that tokens are drawn with."""
+        """Return the probabilities `(vocabulary,)` to sample the next token with."""
         if not self.temperature:
             probabilities = np.zeros(len(log_probabilities))
             probabilities[np.argmax(log_probabilities)] = 1
@@ -163,10 +163,10 @@ def sample(
     Args:
         stepper: The model.
         prompt: Ids `(time,)`, at least one.
-        tokens: Most tokens to add.
-        sampling: How each is chosen.
-        stop_at_end: Whether `END` ends the text, or is a token like others.
-        seed: Of the choice.
+        tokens: Maximum number of new tokens.
+        sampling: How each token is chosen.
+        stop_at_end: Whether `END` ends the text, or is a token like any other.
+        seed: Seed of the sampling.
     """
     rng = np.random.default_rng(seed)
     log_probabilities, states = stepper.feed(prompt[None], stepper.start())
@@ -192,16 +192,16 @@ def beam_search(
     *,
     stop_at_end: bool,
 ) -> Continuation:
-    """Look for the most probable continuation, `width` of them at a time.
+    """Search for the most probable continuation, keeping `width` of them at a time.
 
-    Continuations of different length are compared by their mean log-probability per
-    token, since every further token makes the sum smaller.
+    Continuations of different lengths are compared by their mean log-probability per
+    token, since every token decreases the sum.
 
     Args:
         stepper: The model.
         prompt: Ids `(time,)`, at least one.
-        tokens: Most tokens to add.
-        width: Number of continuations that are kept.
+        tokens: Maximum number of new tokens.
+        width: Number of continuations in the beam.
         stop_at_end: Whether `END` ends a continuation.
     """
     log_probabilities, states = stepper.feed(prompt[None], stepper.start())
@@ -213,16 +213,16 @@ def beam_search(
         totals = totals + np.stack([only_writable(row) for row in log_probabilities])
         best = np.argsort(-totals, axis=None, kind="stable")[: 2 * width]
         parents: list[int] = []
-        kept: list[Continuation] = []
+        extended: list[Continuation] = []
         for parent, token in zip(*np.unravel_index(best, totals.shape), strict=True):
             total = float(totals[parent, token])
             ids = beams[parent].ids
             if token == END and stop_at_end:
                 finished.append(Continuation(ids, total, ended=True))
-            elif len(kept) < width and total > -math.inf:
-                kept.append(Continuation([*ids, int(token)], total, ended=False))
+            elif len(extended) < width and total > -math.inf:
+                extended.append(Continuation([*ids, int(token)], total, ended=False))
                 parents.append(parent)
-        beams = kept
+        beams = extended
         if step + 1 < tokens and beams:
             states = [state[parents] for state in states]
             last = np.array([[beam.ids[-1]] for beam in beams])
@@ -241,7 +241,7 @@ def only_writable(log_probabilities: np.ndarray) -> np.ndarray:
 
 
 def most_probable(log_probabilities: np.ndarray, count: int) -> Sequence[int]:
-    """Return the most probable ids that can be written, the most probable first."""
+    """Return the ids that can be written, the most probable first, at most `count`."""
     allowed = only_writable(log_probabilities)
     order = np.argsort(-allowed, kind="stable")[:count]
     return order[np.isfinite(allowed[order])].tolist()

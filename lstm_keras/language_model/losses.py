@@ -1,8 +1,8 @@
-"""Cross-entropy over a large vocabulary, without holding the logits of all tokens.
+"""Cross-entropy over a large vocabulary, without storing the logits of all tokens.
 
-Logits are `hidden @ kernel + bias`. For 64 sequences of 35 tokens and 50,000 words they
-would fill 450 MB, and their gradient as much again; here at most `MAX_LOGITS` numbers
-of each exist at a time.
+The logits are `hidden @ kernel + bias`. For 64 sequences of 35 tokens and 50,000 words
+they would take 450 MB, and their gradient as much again; here at most `MAX_LOGITS`
+numbers of each exist at a time.
 """
 
 import math
@@ -24,16 +24,16 @@ _LOWEST = -1e9  # a logit of probability 0
 def linear_cross_entropy(hidden: Any, kernel: Any, bias: Any, targets: Any) -> Any:
     """Return the mean cross-entropy of the targets that are not padding.
 
-    The gradient is made chunk by chunk together with the loss, by the equation
-    `d loss / d logits = softmax(logits) - one_hot(target)`. Second derivatives
-    take the memory of all logits; compiled by XLA they can be had of a single chunk
-    only, and JAX or TensorFlow says so.
+    The gradient is computed chunk by chunk together with the loss, by the equation
+    `d loss / d logits = softmax(logits) - one_hot(target)`. Second derivatives need the
+    memory of all logits; XLA can compile them for a single chunk only, else JAX or
+    TensorFlow raises an error.
 
     Args:
-        hidden: `(tokens, units)`, what the last layer before the logits gives.
+        hidden: `(tokens, units)`, the output of the last layer before the logits.
         kernel: `(units, vocabulary)`.
         bias: `(vocabulary,)`.
-        targets: Ids `(tokens,)`; `PADDING` is left out.
+        targets: Ids `(tokens,)`; `PADDING` is ignored.
 
     Returns:
         A scalar in nats; 0 if every target is padding.
@@ -53,7 +53,7 @@ def linear_cross_entropy(hidden: Any, kernel: Any, bias: Any, targets: Any) -> A
                 return tuple(one * upstream for one in gradients)
             import torch
 
-            # `gradients` have no graph, which a second derivative needs.
+            # `gradients` have no graph, which second derivatives need.
             again = torch.is_grad_enabled()
             found = compute(*arguments)[1:] if again else gradients
             return tuple(one * upstream for one in found)
@@ -64,9 +64,9 @@ def linear_cross_entropy(hidden: Any, kernel: Any, bias: Any, targets: Any) -> A
 
 
 def _unrecorded(function):
-    """Return the function such that TensorFlow's eager tapes do not keep what it makes.
+    """Return a function whose intermediate results TensorFlow's eager tapes drop.
 
-    For a second derivative they compute it anew. In graphs nothing needs to be done.
+    For a second derivative they recompute it. Graphs need no such measure.
     """
     if keras.backend.backend() != "tensorflow":
         return function
@@ -117,19 +117,18 @@ def sampled_cross_entropy(
     """Return an estimate of the mean cross-entropy from a part of the vocabulary.
 
     The sum in the softmax's denominator is split in two: the first `samples // 2` ids,
-    the most frequent words, enter exactly; of the others as many are drawn with equal
-    probability, and each stands for all those that it was drawn from (importance
-    sampling: Bengio & Senecal, 2003; Jean et al., "On Using Very Large Target
-    Vocabulary", ACL 2015). The target enters exactly. The estimate of the sum is
-    unbiased, its logarithm a little too low.
+    the most frequent words, enter exactly; of the others the same number is drawn with
+    equal probability and weighted accordingly (importance sampling: Bengio & Senecal,
+    2003; Jean et al., "On Using Very Large Target Vocabulary", ACL 2015). The target
+    enters exactly. The estimate of the sum is unbiased, that of its logarithm slightly
+    too low.
 
     Args:
         hidden: `(tokens, units)`.
         kernel: `(units, vocabulary)`, its columns ranked by frequency.
         bias: `(vocabulary,)`.
-        targets: Ids `(tokens,)`; `PADDING` is left out.
-        samples: How many words stand for the vocabulary, more than one and fewer than
-            it has.
+        targets: Ids `(tokens,)`; `PADDING` is ignored.
+        samples: Number of ids in the estimate, above 1 and below the vocabulary's.
         seed: A `keras.random.SeedGenerator`.
 
     Returns:
@@ -139,13 +138,13 @@ def sampled_cross_entropy(
     drawn = keras.random.randint((samples - head,), head, vocabulary, seed=seed)
     chosen = ops.concatenate([ops.arange(head, dtype=drawn.dtype), drawn])
     logits = ops.matmul(hidden, ops.take(kernel, chosen, axis=1))
-    # A drawn word stands for so many.
+    # The number of words that each drawn word represents.
     log_weight = math.log((vocabulary - head) / (samples - head))
     log_weights = np.where(np.arange(samples) < head, 0.0, log_weight)
     logits = logits + ops.take(bias, chosen) + ops.cast(log_weights, hidden.dtype)
     true = ops.sum(hidden * ops.transpose(ops.take(kernel, targets, axis=1)), axis=1)
     true = true + ops.take(bias, targets)
-    # The target enters once, also if it is a frequent word or was drawn.
+    # The target enters once, even if it is a frequent word or was drawn.
     logits = ops.where(ops.equal(chosen, targets[:, None]), _LOWEST, logits)
     logits = ops.concatenate([logits, true[:, None]], axis=1)
     losses = ops.logsumexp(logits, axis=1) - true
@@ -153,7 +152,7 @@ def sampled_cross_entropy(
 
 
 def score_tokens(hidden: Any, kernel: Any, bias: Any, targets: Any) -> Any:
-    """Return what the softmax says of every target, over the whole vocabulary.
+    """Return the scores of every target under the softmax of the whole vocabulary.
 
     Args:
         hidden: `(tokens, units)`.
@@ -162,8 +161,8 @@ def score_tokens(hidden: Any, kernel: Any, bias: Any, targets: Any) -> Any:
         targets: Ids `(tokens,)`.
 
     Returns:
-        `(tokens, 3)`: the log-probability of the target in nats, its rank (how many
-        ids are more probable), and the highest probability of any id.
+        `(tokens, 3)`: the log-probability of the target in nats, its rank (the number
+        of more probable ids), and the highest probability of any id.
     """
 
     def score_chunk(sums, chunk):  # no sums are needed
@@ -195,13 +194,13 @@ def _in_chunks(
 
     Args:
         function: Maps sums and chunk to new sums and a result `(chunk rows, columns)`.
-        sums: Tensors, what is added up over the chunks.
-        rows: Tensors of equally many rows, cut into chunks together.
+        sums: Tensors that accumulate over the chunks.
+        rows: Tensors with the same number of rows, cut into chunks together.
         kernel_shape: `(units, vocabulary)`.
-        columns: Of the results.
+        columns: Number of columns of the results.
 
     Returns:
-        The last sums, and the results of all rows.
+        The final sums, and the results of all rows.
     """
     size = min(max(1, MAX_LOGITS // kernel_shape[1]), MAX_ROWS)
     count = ops.shape(rows[0])[0]  # an int, or on TensorFlow a tensor
@@ -226,7 +225,7 @@ def _in_chunks(
             for tensor in padded
         ]
         sums, result = function(sums, chunk)
-        # Not `slice_update`, of which TensorFlow has no derivative.
+        # Not `slice_update`, which TensorFlow can't differentiate.
         places = (start + ops.arange(size))[:, None]
         return index + 1, ops.scatter_update(results, places, result), *sums
 

@@ -1,7 +1,7 @@
-"""A next-word model: Embedding, recurrent layers, logits; and what trains it.
+"""A next-word model: embedding, recurrent layers, logits.
 
-The model is a plain Keras model from ids to logits. `LanguageModelTrainer` shares its
-layers and trains them without ever holding the logits of all tokens at once.
+It is a plain Keras model from ids to logits. `LanguageModelTrainer` and `score` share
+its layers and never hold the logits of all tokens at once.
 """
 
 from dataclasses import dataclass
@@ -12,17 +12,12 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from lstm_keras.language_model.losses import (
-    linear_cross_entropy,
-    sampled_cross_entropy,
-    score_tokens,
-)
-from lstm_keras.preprocessing.vocabulary import PADDING
+from lstm_keras.language_model.losses import score_tokens
 
 
 @keras.saving.register_keras_serializable(package="lstm_keras")
 class TiedEmbedding(layers.ReversibleEmbedding):
-    """An embedding whose weights are also those of the logits, with a bias for these.
+    """An embedding that shares its weights with the logits, which have a bias.
 
     `layer(ids)` gives vectors `(…, output_dim)`; `layer(hidden, reverse=True)` gives
     logits `hidden @ embeddings.T + bias`, `(…, input_dim)`. Source: Press & Wolf,
@@ -46,7 +41,7 @@ class TiedEmbedding(layers.ReversibleEmbedding):
         outputs = super().call(inputs, reverse=reverse)
         return ops.add(outputs, self.bias) if reverse else outputs
 
-    # Embedding saves one weight, whatever else there is.
+    # Keras's Embedding would save only one weight.
     save_own_variables = layers.Layer.save_own_variables
     load_own_variables = layers.Layer.load_own_variables
 
@@ -58,14 +53,14 @@ class TiedEmbedding(layers.ReversibleEmbedding):
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """The parts of one next-word model, which share their layers.
+    """The parts of a next-word model, which share their layers.
 
     Attributes:
-        model: Ids `(batch, time)` int32 to logits `(batch, time, vocabulary)`.
+        model: Maps ids `(batch, time)` int32 to logits `(batch, time, vocabulary)`.
         body: The same up to the hidden states `(batch, time, units)`.
-        carry: `body` with the recurrent layers' states before the first step as further
-            inputs, and those after the last as further outputs, `(batch, units)` each.
-        head: The layer that makes the logits, with `kernel` and `bias`.
+        carry: `body` with the recurrent layers' initial states as additional inputs,
+            and their final states as additional outputs, `(batch, units)` each.
+        head: The layer that computes the logits, with `kernel` and `bias`.
     """
 
     model: keras.Model
@@ -75,7 +70,7 @@ class LanguageModel:
 
     @cached_property
     def scorer(self) -> keras.Model:
-        """Scores tokens; see `scoring_model`."""
+        """The model's `scoring_model`."""
         return scoring_model(self)
 
 
@@ -88,18 +83,18 @@ def build_language_model(
     dropout: float = 0.0,
     mask_padding: bool = False,
 ) -> LanguageModel:
-    """Put a next-word model together.
+    """Build a next-word model.
 
     Args:
         vocabulary: Number of ids.
         embedding: Size of a word's vector.
-        recurrent_layers: The first first; layers that return sequences and states.
+        recurrent_layers: Layers that return sequences and states, in order.
         tied: Whether embedding and logits share their weights; the last recurrent
-            layer then has `embedding` units.
-        dropout: Share of the units to drop between the layers, by one mask for all
+            layer then needs `embedding` units.
+        dropout: Fraction of the units to drop between the layers, by one mask for all
             steps of a sequence (Gal & Ghahramani, "A Theoretically Grounded Application
             of Dropout in Recurrent Neural Networks", NeurIPS 2016).
-        mask_padding: Skip padding; needed where it stands before the words.
+        mask_padding: Skip padding; needed if it precedes the words.
 
     Raises:
         ValueError: `tied`, and the last layer's units are not `embedding`.
@@ -107,16 +102,16 @@ def build_language_model(
     units = [layer.units for layer in recurrent_layers]
     if tied and units[-1] != embedding:
         raise ValueError(
-            "expected tied weights to have as many units in the last layer as in the "
-            f"embedding, {embedding}; received {units[-1]}"
+            "expected tied weights with the embedding's size as units of the last "
+            f"layer, {embedding}; received {units[-1]}"
         )
-    make = TiedEmbedding if tied else layers.Embedding
+    embedding_class = TiedEmbedding if tied else layers.Embedding
     chain = [
-        make(
+        embedding_class(
             vocabulary,
             embedding,
-            # As wide as Zaremba et al. make it ("Recurrent Neural Network
-            # Regularization", 2014), twice Keras's default.
+            # The range of Zaremba et al. ("Recurrent Neural Network Regularization",
+            # 2014), twice Keras's default.
             embeddings_initializer=keras.initializers.RandomUniform(-0.1, 0.1),
             mask_zero=mask_padding,
             name="embedding",
@@ -141,16 +136,16 @@ def build_language_model(
 
 
 def _drop(rate: float) -> list[layers.Layer]:
-    """A layer with one mask for all steps, or none."""
+    """Return a list of a dropout layer with one mask for all steps, or of none."""
     return [layers.Dropout(rate, noise_shape=(None, 1, None))] if rate else []
 
 
 def carry_states(chain: list[layers.Layer]) -> keras.Model:
-    """Return a model of the layers that is given its states and gives them back.
+    """Return a model of the layers that takes states as inputs and returns them.
 
-    Inputs: ids `(batch, time)`, and for each recurrent layer its states before the
-    first step, `(batch, units)` each. Outputs: the hidden states of the last layer
-    `(batch, time, units)`, and all states after the last step.
+    Inputs: ids `(batch, time)`, and each recurrent layer's initial states, `(batch,
+    units)` each. Outputs: the hidden states of the last layer `(batch, time, units)`,
+    and all final states.
     """
     ids = keras.Input((None,), dtype="int32", name="ids")
     hidden, before, after = ids, [], []
@@ -167,111 +162,11 @@ def carry_states(chain: list[layers.Layer]) -> keras.Model:
 
 
 def zero_states(carry: keras.Model, batch_size: int) -> list[np.ndarray]:
-    """Return the states before the first step of a text, for `carry_states`."""
+    """Return the initial states of a text, for a model of `carry_states`."""
     return [
         np.zeros((batch_size, state.shape[-1]), np.float32)
         for state in carry.inputs[1:]
     ]
-
-
-def start_at_unigrams(head: layers.Layer, counts: np.ndarray) -> None:
-    """Set the logits' bias so that an untrained model knows the words' frequencies.
-
-    This spares the training its first part, which learns little else.
-
-    Args:
-        head: The layer that makes the logits.
-        counts: How often each id is a target in the training text, `(vocabulary,)`.
-    """
-    smoothed = counts + 0.1  # ids that never occur stay improbable, but possible
-    head.bias.assign(np.log(smoothed / smoothed.sum()))
-
-
-class Perplexity(keras.metrics.Mean):
-    """The exponential of a mean cross-entropy in nats."""
-
-    def result(self) -> Any:
-        """Return the perplexity of all tokens since the last reset."""
-        return ops.exp(super().result())
-
-
-class LanguageModelTrainer(keras.Model):
-    """Trains and evaluates the parts of a language model.
-
-    Compile it with an optimizer and without a loss. Inputs are ids `(batch, time)`.
-    Targets are ids `(batch, time)`, or of the last inputs alone: `(batch, 1)` for what
-    follows a prefix. `PADDING` among the targets is not counted.
-
-    Args:
-        parts: The model.
-        samples: Train with a softmax over so many words, see
-            `losses.sampled_cross_entropy`; `None`, or not fewer than there are: over
-            all. Evaluation is always over all.
-        seed: Of the sampling.
-        streams: How many texts are read in parallel, row by row of the batches, each
-            batch going on with the states in which the one before ended, until
-            `reset_states()`; `None`: every row is a text of its own.
-    """
-
-    def __init__(
-        self,
-        parts: LanguageModel,
-        samples: int | None = None,
-        seed: int = 0,
-        streams: int | None = None,
-    ):
-        super().__init__()
-        self.body = parts.body if streams is None else parts.carry
-        self.head = parts.head
-        # Weights of this model: the states of stateful layers Keras loses on JAX.
-        self.carried = [
-            self.add_weight(shape=state.shape, initializer="zeros", trainable=False)
-            for state in (zero_states(parts.carry, streams) if streams else [])
-        ]
-        vocabulary = parts.model.output_shape[-1]
-        self.samples = samples if samples and samples < vocabulary else None
-        self.seed_generator = keras.random.SeedGenerator(seed)
-        self.perplexity = Perplexity(name="perplexity")
-
-    def call(self, ids: Any, training: bool = False) -> Any:
-        """Return the hidden states, and carry the last ones to the next batch."""
-        if not self.carried:
-            return self.body(ids, training=training)
-        # The loop over time wants to know that there are as many rows as states.
-        ids = ops.reshape(ids, (self.carried[0].shape[0], -1))
-        # Copies: torch would find the states changed that its gradients need.
-        before = [ops.copy(variable) for variable in self.carried]
-        hidden, *states = self.body([ids, *before], training=training)
-        for variable, state in zip(self.carried, states, strict=True):
-            variable.assign(state)
-        return hidden
-
-    def reset_states(self) -> None:
-        """Begin the texts anew, with states of zero."""
-        for variable in self.carried:
-            variable.assign(ops.zeros(variable.shape, dtype=variable.dtype))
-
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Any:
-        """Return the mean cross-entropy of a batch in nats per token."""
-        hidden = y_pred[:, ops.shape(y_pred)[1] - ops.shape(y)[1] :]
-        targets = ops.cast(ops.reshape(y, (-1,)), "int32")
-        arguments = (*_flat(hidden, self.head), targets)
-        if training and self.samples:
-            loss = sampled_cross_entropy(*arguments, self.samples, self.seed_generator)
-        else:
-            loss = linear_cross_entropy(*arguments)
-        tokens = ops.sum(ops.cast(ops.not_equal(targets, PADDING), loss.dtype))
-        self.perplexity.update_state(loss, sample_weight=tokens)
-        for penalty in self.losses:  # of regularizers
-            loss = loss + penalty
-        return loss
 
 
 class TokenScorer(layers.Layer):
@@ -280,13 +175,14 @@ class TokenScorer(layers.Layer):
     def __init__(self, head: layers.Layer):
         super().__init__()
         self.head = head
-        self.supports_masking = True  # what is masked is scored as well
+        self.supports_masking = True  # masked steps are scored as well
 
     def call(self, hidden: Any, targets: Any) -> Any:
         """Return `(batch, time, 3)`."""
         shape = ops.shape(targets)
         scores = score_tokens(
-            *_flat(hidden, self.head), ops.cast(ops.reshape(targets, (-1,)), "int32")
+            *flatten_hidden(hidden, self.head),
+            ops.cast(ops.reshape(targets, (-1,)), "int32"),
         )
         return ops.reshape(scores, (*shape, 3))
 
@@ -294,8 +190,8 @@ class TokenScorer(layers.Layer):
 def scoring_model(parts: LanguageModel) -> keras.Model:
     """Return a model that scores tokens.
 
-    Inputs: ids and targets `(batch, time)`, and states as of `carry_states`. Outputs:
-    `losses.score_tokens` of them, `(batch, time, 3)`, and the new states.
+    Inputs: ids and targets `(batch, time)`, and states as in `carry_states`. Outputs:
+    their `losses.score_tokens`, `(batch, time, 3)`, and the new states.
     """
     targets = keras.Input((None,), dtype="int32")
     ids, *before = parts.carry.inputs
@@ -304,8 +200,8 @@ def scoring_model(parts: LanguageModel) -> keras.Model:
     return keras.Model([ids, targets, *before], [scores, *after])
 
 
-def _flat(hidden: Any, head: layers.Layer) -> tuple[Any, Any, Any]:
-    """Hidden states as `(tokens, units)`, and the weights, all in one dtype."""
+def flatten_hidden(hidden: Any, head: layers.Layer) -> tuple[Any, Any, Any]:
+    """Return hidden states `(tokens, units)`, kernel and bias, all in one dtype."""
     kernel, bias = ops.convert_to_tensor(head.kernel), ops.convert_to_tensor(head.bias)
     hidden = ops.reshape(hidden, (-1, hidden.shape[-1]))
     return ops.cast(hidden, kernel.dtype), kernel, bias

@@ -1,173 +1,127 @@
-"""Batches, training and scoring of a next-word model, for scripts that train one.
+"""Train a next-word model: loss, perplexity, and states carried along a text."""
 
-Imports Keras: scripts import this file inside functions.
-"""
-
-from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
+from keras import layers, ops
 
-from lstm_keras.evaluation.language import TokenScores
-from lstm_keras.language_model.model import LanguageModel, zero_states
-from lstm_keras.preprocessing.batches import EpochBatches, shuffled_rows
-from lstm_keras.preprocessing.next_word import (
-    Streams,
-    length_batches,
-    prefixes,
-    sentences,
-    shift,
+from lstm_keras.language_model.losses import (
+    linear_cross_entropy,
+    sampled_cross_entropy,
 )
-from lstm_keras.preprocessing.vocabulary import pad
-
-# So many sentences are scored at a time, and so many steps of a stream.
-EVALUATION_BATCH = 32
-EVALUATION_STEPS = 256
-
-# Lengths are rounded up to a multiple of this, so that few shapes are compiled.
-LENGTH_STEP = 8
-
-MAX_PREFIX_IDS = 500_000_000  # 2 GB
+from lstm_keras.language_model.model import LanguageModel, flatten_hidden, zero_states
+from lstm_keras.preprocessing.vocabulary import PADDING
 
 
-class SentenceBatches(EpochBatches):
-    """One pass per sentence: inputs and targets `(batch, time)`, padded at the end.
+def start_at_unigrams(head: layers.Layer, counts: np.ndarray) -> None:
+    """Set the logits' bias such that the untrained model predicts word frequencies.
 
-    A word's loss depends on the words before it alone, so one pass gives the losses of
-    all prefixes. Padding comes after all that counts: it needs no mask, only targets
-    that are not counted.
+    This replaces the first phase of training, which learns little else.
 
     Args:
-        texts: Sentences of ids, each with its `END`.
-        batch_size: Sentences per batch, of similar length.
-        seed: Draws other batches for each epoch; `None` keeps the order.
+        head: The layer that computes the logits.
+        counts: Number of occurrences of each id as a target in the training text,
+            `(vocabulary,)`.
+    """
+    smoothed = counts + 0.1  # ids that never occur stay improbable, but possible
+    head.bias.assign(np.log(smoothed / smoothed.sum()))
+
+
+class Perplexity(keras.metrics.Mean):
+    """The exponential of a mean cross-entropy in nats."""
+
+    def result(self) -> Any:
+        """Return the perplexity of all tokens since the last reset."""
+        return ops.exp(super().result())
+
+
+class LanguageModelTrainer(keras.Model):
+    """A Keras model that trains and evaluates a language model.
+
+    Compile it with an optimizer and without a loss. Inputs are ids `(batch, time)`.
+    Targets are ids `(batch, time)`, or those of the last inputs only: `(batch, 1)` for
+    the token after a prefix. `PADDING` among the targets is ignored.
+
+    Args:
+        parts: The language model.
+        samples: Train with a softmax over this number of words, see
+            `losses.sampled_cross_entropy`; `None`, or at least the vocabulary's size:
+            over all words, as is evaluation always.
+        seed: Seed of the sampling.
+        streams: Number of texts that are read in parallel, one per row of the batches;
+            each batch continues with the final states of the previous one, until
+            `reset_states()`. `None`: every row is a separate text.
     """
 
     def __init__(
-        self, texts: Sequence[np.ndarray], batch_size: int, seed: int | None = None
+        self,
+        parts: LanguageModel,
+        samples: int | None = None,
+        seed: int = 0,
+        streams: int | None = None,
     ):
-        self._pairs = [shift(text) for text in texts]
-        self._lengths = [len(text) for text in texts]
-        self._batch_size = batch_size
-        self._seed = seed
         super().__init__()
+        self.body = parts.body if streams is None else parts.carry
+        self.head = parts.head
+        # Weights of this model, since Keras loses the states of stateful layers on JAX.
+        self.carried = [
+            self.add_weight(shape=state.shape, initializer="zeros", trainable=False)
+            for state in (zero_states(parts.carry, streams) if streams else [])
+        ]
+        vocabulary = parts.model.output_shape[-1]
+        self.samples = samples if samples and samples < vocabulary else None
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.perplexity = Perplexity(name="perplexity")
 
-    def order(self, epoch):
-        """Return the sentences of each batch, the shortest and the longest first."""
-        rng = None if self._seed is None else np.random.default_rng([self._seed, epoch])
-        batches = length_batches(self._lengths, self._batch_size, rng)
-        # See `batches.WARM_UP`.
-        longest = [max(self._lengths[i] for i in chosen) for chosen in batches]
-        ends = {int(np.argmin(longest)), int(np.argmax(longest))}
-        first = [batches.pop(i) for i in sorted(ends, reverse=True)]
-        return first + batches
+    def call(self, ids: Any, training: bool = False) -> Any:
+        """Return the hidden states, and carry the final ones to the next batch."""
+        if not self.carried:
+            return self.body(ids, training=training)
+        # The loop over time needs the number of rows to be that of the states.
+        ids = ops.reshape(ids, (self.carried[0].shape[0], -1))
+        # Copies, since torch's gradients need the states, which change in place.
+        before = [ops.copy(variable) for variable in self.carried]
+        hidden, *states = self.body([ids, *before], training=training)
+        for variable, state in zip(self.carried, states, strict=True):
+            variable.assign(state)
+        return hidden
 
-    def batch(self, chosen):
-        """Return some sentences, padded."""
-        longest = max(self._lengths[i] for i in chosen)
-        length = -(-longest // LENGTH_STEP) * LENGTH_STEP
-        inputs, targets = zip(*(self._pairs[i] for i in chosen), strict=True)
-        return tuple(pad(ids, length, padding="post") for ids in (inputs, targets))
+    def reset_states(self) -> None:
+        """Set the states to zero, to begin new texts."""
+        for variable in self.carried:
+            variable.assign(ops.zeros(variable.shape, dtype=variable.dtype))
 
-
-class PrefixBatches(EpochBatches):
-    """The usual tutorial's examples: a prefix, padded before it, and the next token.
-
-    Args:
-        texts: Sentences of ids, each with its `END`.
-        batch_size: Prefixes per batch.
-        seed: Draws other batches for each epoch.
-
-    Raises:
-        ValueError: The expansion would not fit into memory.
-    """
-
-    def __init__(self, texts: Sequence[np.ndarray], batch_size: int, seed: int):
-        size = sum(map(len, texts)) * max(map(len, texts))
-        if size > MAX_PREFIX_IDS:
-            raise ValueError(
-                f"expected at most {MAX_PREFIX_IDS:,} ids in the expansion into "
-                f"prefixes (one pass per sentence needs none); received {size:,}"
-            )
-        self._inputs, self._targets = prefixes(texts)
-        self._batch_size, self._seed = batch_size, seed
-        super().__init__()
-
-    def order(self, epoch):
-        """Return the prefixes of each batch."""
-        return shuffled_rows(len(self._targets), self._batch_size, self._seed, epoch)
-
-    def batch(self, chosen):
-        """Return some prefixes, and the token after each."""
-        return self._inputs[chosen], self._targets[chosen, None]
-
-
-class StreamWindows(EpochBatches):
-    """Continuous text in parallel streams, cut into windows for truncated BPTT.
-
-    Batch `w` holds window `w` of every stream, `(batch, steps)`, so that a stateful
-    model that reads the batches in order reads every stream from its beginning to its
-    end.
-    """
-
-    def __init__(self, ids: np.ndarray, batch_size: int, steps: int):
-        self._windows = Streams(ids, batch_size, steps)
-        super().__init__()
-
-    def order(self, epoch):
-        """Return the windows, in their order."""
-        return range(len(self._windows))
-
-    def batch(self, chosen):
-        """Return one window of every stream."""
-        return self._windows[chosen]
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Return the mean cross-entropy of a batch in nats per token."""
+        hidden = y_pred[:, ops.shape(y_pred)[1] - ops.shape(y)[1] :]
+        targets = ops.cast(ops.reshape(y, (-1,)), "int32")
+        arguments = (*flatten_hidden(hidden, self.head), targets)
+        if training and self.samples:
+            loss = sampled_cross_entropy(*arguments, self.samples, self.seed_generator)
+        else:
+            loss = linear_cross_entropy(*arguments)
+        tokens = ops.sum(ops.cast(ops.not_equal(targets, PADDING), loss.dtype))
+        self.perplexity.update_state(loss, sample_weight=tokens)
+        for penalty in self.losses:  # of regularizers
+            loss = loss + penalty
+        return loss
 
 
 class ResetStates(keras.callbacks.Callback):
-    """Lets every epoch and every evaluation begin with zero states."""
+    """A callback that begins every epoch and every evaluation with zero states."""
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Start the training text anew."""
+        """Restart the training text."""
         self.model.reset_states()
 
     def on_test_begin(self, logs=None):
         """Start the held-out text."""
         self.model.reset_states()
-
-
-def score(parts: LanguageModel, ids: np.ndarray, *, stream: bool) -> TokenScores:
-    """Return what the model says of every token of a text.
-
-    Args:
-        parts: The model.
-        ids: The text `(tokens,)`.
-        stream: Whether the state is carried through the whole text; else every sentence
-            begins with the zero state.
-    """
-    scores = (_of_stream if stream else _of_sentences)(parts, ids)
-    return TokenScores(
-        targets=ids,
-        log_probability=scores[:, 0],
-        rank=scores[:, 1].astype(np.int32),
-        top_probability=np.minimum(scores[:, 2], 1),
-    )
-
-
-def _of_sentences(parts: LanguageModel, ids: np.ndarray) -> np.ndarray:
-    texts = sentences(ids)
-    batches = SentenceBatches(texts, EVALUATION_BATCH)
-    scores = [np.empty(0)] * len(texts)
-    for chosen, (inputs, targets) in zip(batches.order(0), batches, strict=True):
-        states = zero_states(parts.carry, len(chosen))
-        rows, *_ = parts.scorer.predict_on_batch([inputs, targets, *states])
-        for i, row in zip(chosen, rows, strict=True):
-            scores[i] = row[: len(texts[i])]
-    return np.concatenate(scores)
-
-
-def _of_stream(parts: LanguageModel, ids: np.ndarray) -> np.ndarray:
-    states, scores = zero_states(parts.carry, 1), []
-    for inputs, targets in StreamWindows(ids, 1, EVALUATION_STEPS):
-        rows, *states = parts.scorer.predict_on_batch([inputs, targets, *states])
-        scores.append(rows[0])
-    return np.concatenate(scores)[: len(ids)]

@@ -1,7 +1,7 @@
-"""Every figure of the reports: each function takes arrays and returns a Figure.
+"""Every figure of the reports: functions that take arrays and return a Figure.
 
-The figures are made without pyplot: no display is needed and no global state is kept.
-Save one with `figure.savefig(path)`.
+They do not use pyplot, so they need no display and have no global state. Save a figure
+by `figure.savefig(path)`.
 """
 
 from lstm_keras.plots.classification import (

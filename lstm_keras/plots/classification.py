@@ -27,6 +27,7 @@ from lstm_keras.plots.style import (
     legend_below,
     line_style,
     new_figure,
+    new_panel,
     whole_ticks,
 )
 
@@ -40,8 +41,8 @@ def plot_learning_curves(
 
     Args:
         history: one value per epoch under "loss", "val_loss", "accuracy" and
-            "val_accuracy", as `History.history` has them. Missing ones are left out,
-            other keys are ignored, and a value that is not finite leaves a gap.
+            "val_accuracy", as in `History.history`. Missing curves are omitted, other
+            keys are ignored, and a value that is not finite leaves a gap.
         best_epoch: the epoch to mark, counted from 1.
 
     Raises:
@@ -64,7 +65,7 @@ def plot_learning_curves(
 def plot_confusion_matrix(
     confusion: ArrayLike, class_names: Sequence[str] = ("negative", "positive")
 ) -> Figure:
-    """Draw counts, and their share of the true class, of every kind of answer.
+    """Draw the confusion matrix: counts, and their fractions of the true class.
 
     Args:
         confusion: counts, shape (classes, classes): rows true, columns predicted.
@@ -88,15 +89,14 @@ def plot_confusion_matrix(
         )
     rows = confusion.sum(axis=1, keepdims=True)
     shares = confusion / np.where(rows > 0, rows, 1)
-    figure = new_figure(4.8, 4.6)
-    axes = figure.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    label_axes(
-        axes,
+    figure, axes = new_panel(
+        4.8,
+        4.6,
         f"{np.trace(confusion) / total:.1%} of {total:,.0f} examples are right",
         "Predicted class",
         "True class",
     )
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.grid(False)
     names = [textwrap.fill(name, 16) for name in class_names]
     axes.set_xticks(range(classes), names)
@@ -122,14 +122,13 @@ def plot_roc(curves: Curves) -> Figure:
             (n,) or (n, 1). With one class only there is no curve; the legend says so.
 
     Raises:
-        ValueError: if there is no classifier, or for arrays that
-            `evaluation.check_predictions` refuses.
+        ValueError: if there is no classifier, or for invalid arrays (see
+            `evaluation.check_predictions`).
     """
     checked = _check_curves(curves)
-    figure = new_figure(5.2, 4.6)
-    axes = figure.subplots()
-    label_axes(
-        axes,
+    figure, axes = new_panel(
+        5.2,
+        4.6,
         "ROC: positives found against false alarms",
         "False positive rate (share of the negatives)",
         "True positive rate (share of the positives)",
@@ -148,15 +147,15 @@ def plot_roc(curves: Curves) -> Figure:
 
 
 def plot_calibration(curves: Curves) -> Figure:
-    """Draw how often the probabilities come true, and how they are distributed.
+    """Draw a reliability diagram, and the distribution of the probabilities.
 
     Args:
         curves: by name of the classifier its labels and probabilities, each of shape
             (n,) or (n, 1).
 
     Raises:
-        ValueError: if there is no classifier, or for arrays that
-            `evaluation.check_predictions` refuses.
+        ValueError: if there is no classifier, or for invalid arrays (see
+            `evaluation.check_predictions`).
     """
     return calibration_figure(
         "Calibration: do the probabilities come true?",
@@ -176,20 +175,20 @@ def plot_length_accuracy(
     *,
     buckets: int = 10,
 ) -> Figure:
-    """Draw accuracy by text length, in buckets of about equally many texts.
+    """Draw accuracy by text length, in buckets of about equal size.
 
     Each bucket is drawn at its median length, with the 95% interval of Wilson (1927).
 
     Args:
-        lengths: of the texts in tokens before truncation, shape (n,).
+        lengths: lengths of the texts in tokens before truncation, shape (n,).
         labels: 0 or 1, shape (n,) or (n, 1).
         probabilities: of label 1, shape (n,) or (n, 1).
-        maxlen: the length to which longer texts were cut, marked by a line.
+        maxlen: the length to which longer texts were truncated, marked by a line.
         buckets: number of buckets; fewer are drawn where many lengths are equal.
 
     Raises:
         ValueError: for lengths of another shape or below 0, `maxlen` or `buckets` below
-            1, or arrays that `evaluation.check_predictions` refuses.
+            1, or invalid arrays (see `evaluation.check_predictions`).
     """
     labels, probabilities = check_predictions(labels, probabilities)
     lengths = np.asarray(lengths)
@@ -208,10 +207,9 @@ def plot_length_accuracy(
     medians = [np.median(lengths[m]) for m in members]
     size = len(labels) // len(members)
 
-    figure = new_figure(6.0, 4.2)
-    axes = figure.subplots()
-    label_axes(
-        axes,
+    figure, axes = new_panel(
+        6.0,
+        4.2,
         "Accuracy by length of the text",
         "Length (tokens; median of the bucket)",
         "Accuracy (share of right answers)",

@@ -1,4 +1,4 @@
-"""Two layers beside each other: how they learn, and how far they end apart."""
+"""Figures that compare layers: their learning curves, and their differences."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,15 +22,15 @@ CURVES = {"val_loss": "Validation loss (nats)", "val_accuracy": "Validation accu
 
 
 def plot_paired_curves(histories: Mapping[str, Histories]) -> Figure:
-    """Draw the validation of several layers by epoch: every seed, and their mean.
+    """Draw the validation curves of several layers: every seed, and their mean.
 
     Args:
-        histories: by layer a history for each seed, as `History.history` has it, with
-            "val_loss" and "val_accuracy" of one value per epoch.
+        histories: by layer a history for each seed, as in `History.history`, with one
+            value per epoch under "val_loss" and "val_accuracy".
 
     Raises:
-        ValueError: if there is no history, or one lacks a curve or is not as long as
-            the others.
+        ValueError: if there is no history, a curve is missing, or the histories differ
+            in length.
     """
     curves = {
         key: {name: _stacked(of_seeds, key) for name, of_seeds in histories.items()}
@@ -39,7 +39,7 @@ def plot_paired_curves(histories: Mapping[str, Histories]) -> Figure:
     shapes = {found.shape[1] for group in curves.values() for found in group.values()}
     if len(shapes) != 1:
         raise ValueError(
-            "expected histories that are equally long; received some of "
+            "expected histories of equal length; received some of "
             f"{sorted(shapes)} epochs"
         )
     (epochs,) = shapes
@@ -61,9 +61,8 @@ def plot_paired_differences(panels: Mapping[str, Mapping[str, Mapping]]) -> Figu
     """Draw differences between two layers: every seed, the mean, its interval.
 
     Args:
-        panels: by title of a panel, which says what differs from what, and by outcome
-            "values", the difference of each seed, their "mean", and "interval", its low
-            and high end, or None.
+        panels: by a panel's title and by outcome: "values", the difference of each
+            seed, their "mean", and its "interval", or None.
 
     Raises:
         ValueError: if there is no outcome, or one without a value.
@@ -111,13 +110,13 @@ def plot_paired_differences(panels: Mapping[str, Mapping[str, Mapping]]) -> Figu
 
 
 def _draw_seeds(axes: Axes, values: np.ndarray, index: int, label: str) -> None:
-    """Draw the curves of one layer, (seeds, epochs): the seeds thin, their mean."""
+    """Draw the curves of one layer, (seeds, epochs): the seeds thinly, and the mean."""
     x, style = np.arange(1, values.shape[1] + 1), line_style(index)
     axes.plot(x, values.T, linewidth=0.8, alpha=0.35, **style)
     axes.plot(
         x,
         values.mean(axis=0),
-        # Where curves coincide, a thinner one leaves the one under it in sight.
+        # Where curves coincide, a thinner one leaves the one below visible.
         linewidth=1.4 if index else 2.2,
         marker="o" if len(x) == 1 else None,
         label=label,
@@ -126,7 +125,7 @@ def _draw_seeds(axes: Axes, values: np.ndarray, index: int, label: str) -> None:
 
 
 def _stacked(histories: Histories, key: str) -> np.ndarray:
-    """Return a curve of every seed, (seeds, epochs)."""
+    """Return the curves of all seeds, (seeds, epochs)."""
     found = [np.asarray(history.get(key, ()), np.float64) for history in histories]
     if (
         not found
@@ -134,7 +133,7 @@ def _stacked(histories: Histories, key: str) -> np.ndarray:
         or not len(found[0])
     ):
         raise ValueError(
-            f"expected {key!r} in the histories of at least one seed, each of as many "
-            f"epochs; received {[len(values) for values in found]} epochs"
+            f"expected {key!r} in the histories of at least one seed, all of the same "
+            f"length; received {[len(values) for values in found]} epochs"
         )
     return np.stack(found)

@@ -1,4 +1,4 @@
-"""Figures of what happens inside of an LSTM."""
+"""Figures of the inside of an LSTM: gates, states, gradients and attributions."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,10 +19,11 @@ from lstm_keras.plots.style import (
     legend_below,
     line_style,
     new_figure,
+    new_panel,
     whole_ticks,
 )
 
-# What is drawn, in the order of the equations, and what it is called.
+# The quantities of a trace, in the order they are drawn, and their titles.
 QUANTITIES = {
     "i": "input gate i",
     "f": "forget gate f",
@@ -33,18 +34,17 @@ QUANTITIES = {
 }
 GATES = ("i", "f", "o")
 
-# Words are written out if they are no more than so many; of more, the strongest are.
-MOST_WORDS = 40
-STRONGEST = 12
+MOST_WORDS = 40  # up to this number all words are labelled
+STRONGEST = 12  # number of words that are labelled otherwise
 
 
 def plot_steps(trace: Any, example: int = 0, unit: int = 0) -> Figure:
-    """Draw gates and states of one unit by the step.
+    """Draw the gates and states of one unit at each step.
 
     Args:
         trace: A `trace.LayerTrace`.
-        example: Which one of the batch.
-        unit: Which unit.
+        example: Index of the example in the batch.
+        unit: Index of the unit.
 
     Raises:
         IndexError: There is no such example or unit.
@@ -80,10 +80,10 @@ def plot_gates(
 
     Args:
         trace: A `trace.LayerTrace`.
-        words: A name for each of the last steps, for instance the tokens of a padded
-            text; the steps before them are left out. None draws all, numbered.
-        example: Which one of the batch.
-        units: Which units, from top to bottom; None for all.
+        words: Labels of the last steps, for instance the tokens of a padded text;
+            earlier steps are omitted. None draws all steps, numbered.
+        example: Index of the example in the batch.
+        units: Indices of the units, from top to bottom; None for all.
 
     Raises:
         ValueError: There are no words, or more than steps.
@@ -114,27 +114,25 @@ def plot_gradient_flow(
     title: str = "Gradient of the loss by the hidden state",
     y_label: str = "Norm, relative to the last step's",
 ) -> Figure:
-    """Draw how gradients fade or grow on their way back, on a logarithmic axis.
+    """Draw how gradients vanish or explode back in time, on a logarithmic axis.
 
     Args:
         curves: By name the norms, `(time,)` or `(examples, time)`, or a `LayerFlow`,
-            whose `h` is taken: what `gradient_flow` returns will do. Each example's
-            are divided by its last one, that of lag 0, and the median is drawn with
-            the range of the middle half. A median of 0 leaves a gap.
-        title: Of the panel.
-        y_label: Of its y axis.
+            whose `h` is used, as in the result of `gradient_flow`. Each example's norms
+            are divided by its last one, at lag 0; the median is drawn with the
+            interquartile range. A median of 0 leaves a gap.
+        title: The panel's title.
+        y_label: The label of its y axis.
 
     Raises:
-        ValueError: There is no curve, or one is not of such a shape.
+        ValueError: There is no curve, or one has another shape.
     """
     checked = {name: _checked_norms(name, norms) for name, norms in curves.items()}
     if not checked:
         raise ValueError("expected at least one curve; received none")
-    figure = new_figure(5.6, 4.0)
-    axes = figure.subplots()
-    label_axes(axes, title, "Lag (steps back from the last)", y_label)
+    figure, axes = new_panel(5.6, 4.0, title, "Lag (steps back from the last)", y_label)
     for index, (name, norms) in enumerate(checked.items()):
-        # Where the median is 0, a logarithmic axis has no place for it.
+        # A logarithmic axis can't show a median of 0.
         quantiles = np.quantile(norms[:, ::-1], (0.25, 0.5, 0.75), axis=0)
         lags = np.flatnonzero(quantiles[1] > 0)
         low, middle, high = quantiles[:, lags]
@@ -151,7 +149,7 @@ def plot_gradient_flow(
 
 
 def plot_attribution(attribution: Any) -> Figure:
-    """Draw what each word contributed to a model's output, to it or against it.
+    """Draw each word's contribution to a model's output, positive or negative.
 
     Args:
         attribution: An `attribution.Attribution`.
@@ -179,24 +177,24 @@ def plot_attribution(attribution: Any) -> Figure:
 
 
 def plot_prefix_predictions(words: Sequence[str], probabilities: ArrayLike) -> Figure:
-    """Draw what a classifier would say if the text ended after each word.
+    """Draw a classifier's prediction if the text ended after each word.
 
     Args:
         words: The tokens.
-        probabilities: Of the positive class after each, `(words,)`.
+        probabilities: Probability of the positive class after each, `(words,)`.
 
     Raises:
-        ValueError: There are no words, or not as many as probabilities.
+        ValueError: There are no words, or their number is not that of probabilities.
     """
     probabilities = np.asarray(probabilities)
     if probabilities.shape != (len(words),) or not len(words):
         raise ValueError(
-            f"expected probabilities of shape ({len(words)},) for as many words, at "
-            f"least one; received shape {probabilities.shape}"
+            f"expected probabilities of shape ({len(words)},), one per word, at least "
+            f"one; received shape {probabilities.shape}"
         )
-    figure = new_figure(7.0, 3.4)
-    axes = figure.subplots()
-    label_axes(axes, "Prediction if the text ended here", "", "Probability of positive")
+    figure, axes = new_panel(
+        7.0, 3.4, "Prediction if the text ended here", "", "Probability of positive"
+    )
     places = np.arange(len(words))
     axes.plot(places, probabilities, color=BLUE, marker="o", markersize=3)
     axes.axhline(0.5, **REFERENCE_LINE)
@@ -206,7 +204,7 @@ def plot_prefix_predictions(words: Sequence[str], probabilities: ArrayLike) -> F
 
 
 def _colors(name: str) -> tuple[Colormap | str, float]:
-    """Return the color map of a quantity, and the least value of its scale."""
+    """Return the color map of a quantity, and the lowest value of its scale."""
     return ("cividis", 0.0) if name in GATES else ("RdBu_r", -1.0)
 
 
@@ -216,7 +214,7 @@ def _draw_heat(
     colors, least = _colors(name)
     most = 1.0
     if least < 0:
-        # Around 0, and as wide as the cell state is: it has no bounds.
+        # Symmetric around 0; the cell state is unbounded.
         most = max(1.0, float(np.abs(values).max())) if values.count() else 1.0
         least = -most
     axes.imshow(
@@ -246,7 +244,7 @@ def _label_units(panels: Sequence[Axes], units: np.ndarray) -> None:
 
 
 def _label_words(axes: Axes, words: Sequence[str] | None, steps: int) -> None:
-    """Name the steps along the x axis: all words, or some numbers of many."""
+    """Label the steps on the x axis: all words, or some numbers if there are many."""
     if words is not None and len(words) <= MOST_WORDS:
         axes.set_xticks(range(len(words)), map(_short, words), rotation=90, fontsize=8)
         return
@@ -257,7 +255,7 @@ def _label_words(axes: Axes, words: Sequence[str] | None, steps: int) -> None:
 
 
 def _name_strongest(axes: Axes, words: Sequence[str], scores: np.ndarray) -> None:
-    """Write the words with the largest contributions at their bars, where room is."""
+    """Label the bars of the words with the largest contributions, if there is room."""
     room = len(words) / 50
     named: list[int] = []
     for place in np.argsort(-np.abs(scores), kind="stable"):
@@ -281,7 +279,7 @@ def _name_strongest(axes: Axes, words: Sequence[str], scores: np.ndarray) -> Non
 
 
 def _short(word: str, length: int = 16) -> str:
-    """Return a word as a figure can hold it, and no formula of matplotlib's."""
+    """Return a shortened word, with `$` escaped from matplotlib's formulas."""
     word = word if len(word) <= length else f"{word[: length - 1]}…"
     return word.replace("$", r"\$")
 

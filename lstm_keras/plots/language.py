@@ -17,11 +17,10 @@ from lstm_keras.plots.style import (
     BLUE,
     REFERENCE_LINE,
     SKY,
-    label_axes,
     legend_below,
     line_style,
     logarithmic_if_wide,
-    new_figure,
+    new_panel,
     whole_ticks,
 )
 
@@ -35,11 +34,11 @@ def plot_perplexity(
 ) -> Figure:
     """Draw perplexity by epoch, training beside validation and other models.
 
-    The axis is logarithmic where the highest is over `LINEAR_RANGE` times the lowest.
+    The axis is logarithmic if the values span more than `LINEAR_RANGE`.
 
     Args:
-        history: one value per epoch under "perplexity" and "val_perplexity", read as
-            `plot_learning_curves` reads its own.
+        history: one value per epoch under "perplexity" and "val_perplexity", as in
+            `plot_learning_curves`.
         best_epoch: the epoch to mark, counted from 1.
         references: by name of the model the perplexity to draw a line at.
 
@@ -52,9 +51,9 @@ def plot_perplexity(
     values = values[np.isfinite(values)]
     if (values < 1).any():
         raise ValueError(f"expected perplexities >= 1; received {values.min()}")
-    figure = new_figure(6.0, 4.2)
-    axes = figure.subplots()
-    label_axes(axes, "Perplexity by epoch", "Epoch", "Perplexity (lower is better)")
+    figure, axes = new_panel(
+        6.0, 4.2, "Perplexity by epoch", "Epoch", "Perplexity (lower is better)"
+    )
     draw_epochs(axes, curves, "perplexity", epochs, best_epoch)
     for index, (name, value) in enumerate(references.items(), start=2):
         label = f"{name} ({value:,.1f})"
@@ -65,10 +64,10 @@ def plot_perplexity(
 
 
 def plot_top_calibration(scores: TokenScores) -> Figure:
-    """Draw how often the most probable token is right, as `plot_calibration` does.
+    """Draw the calibration of the most probable token, as in `plot_calibration`.
 
     Args:
-        scores: what a language model says of a text.
+        scores: a language model's scores of a text.
     """
     return calibration_figure(
         "Calibration: does the most probable word come true?",
@@ -81,19 +80,18 @@ def plot_position_accuracy(rows: Rows) -> Figure:
     """Draw a language model's accuracy by a token's position in its segment.
 
     Each group of positions is drawn at its middle, with the 95% interval of Wilson
-    (1927). The axis of positions is logarithmic where `LINEAR_RANGE` asks for it.
+    (1927). The axis of positions is logarithmic if it spans more than `LINEAR_RANGE`.
 
     Args:
-        rows: what `language_evaluation.accuracy_by_position` returns.
+        rows: the result of `evaluation.accuracy_by_position`.
 
     Raises:
         ValueError: for no rows.
     """
     _check_rows(rows)
-    figure = new_figure(6.0, 4.2)
-    axes = figure.subplots()
-    label_axes(
-        axes,
+    figure, axes = new_panel(
+        6.0,
+        4.2,
         "Accuracy by position in the segment",
         "Position (tokens from 1; middle of the group)",
         "Top-1 accuracy (share of right answers)",
@@ -113,10 +111,10 @@ def plot_position_accuracy(rows: Rows) -> Figure:
 
 
 def plot_frequency_loss(rows: Rows) -> Figure:
-    """Draw a language model's loss by how often a word occurs in the training text.
+    """Draw a language model's loss by a word's frequency in the training text.
 
     Args:
-        rows: what `language_evaluation.loss_by_frequency` returns.
+        rows: the result of `evaluation.loss_by_frequency`.
 
     Raises:
         ValueError: for no rows.
@@ -129,10 +127,9 @@ def plot_frequency_loss(rows: Rows) -> Figure:
         f"{row['frequency']} ({share:.1%})"
         for row, share in zip(rows, tokens / tokens.sum(), strict=True)
     ]
-    figure = new_figure(6.0, 2.2 + 0.3 * len(rows))
-    axes = figure.subplots()
-    label_axes(
-        axes,
+    figure, axes = new_panel(
+        6.0,
+        2.2 + 0.3 * len(rows),
         "Loss by frequency of the word",
         "Mean loss (nats per token)",
         "Occurrences in training\n(share of the tokens)",

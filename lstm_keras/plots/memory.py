@@ -1,4 +1,4 @@
-"""What recurrent layers remember, by the lag."""
+"""Figures of how long recurrent layers remember."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,10 +12,9 @@ from lstm_keras.plots.style import (
     LINEAR_RANGE,
     MARKERS,
     REFERENCE_LINE,
-    label_axes,
     legend_below,
     line_style,
-    new_figure,
+    new_panel,
     ticks_at,
 )
 
@@ -25,22 +24,26 @@ Curves = Mapping[str, tuple[ArrayLike, ArrayLike, ArrayLike]]
 def plot_longest_lag(
     longest: Mapping[str, Mapping[str, int | None]], lags: Sequence[int]
 ) -> Figure:
-    """Draw the longest lag that each layer solves, a group of bars for each task.
+    """Draw the longest lag that each layer solves, as a group of bars for each task.
 
     Args:
-        longest: by task and layer one of `lags`, or None if the layer solves none. The
+        longest: by task and layer one of `lags`, or None if the layer solves none. All
             tasks have the same layers.
-        lags: the lags that there are, at least one, drawn at equal distances.
+        lags: all lags, at least one, drawn at equal distances.
 
     Raises:
         ValueError: if there is no task or no layer, the tasks' layers differ, or a lag
-            is none of `lags`.
+            is not one of `lags`.
     """
     _check_longest(longest, lags)
     layers = list(next(iter(longest.values())))
-    figure = new_figure(6.0, 1.6 + 0.26 * len(layers) * len(longest))
-    axes = figure.subplots()
-    label_axes(axes, "The longest lag that each layer solves", "Lag (steps)", "Task")
+    figure, axes = new_panel(
+        6.0,
+        1.6 + 0.26 * len(layers) * len(longest),
+        "The longest lag that each layer solves",
+        "Lag (steps)",
+        "Task",
+    )
     height = 0.8 / len(layers)
     places = np.arange(len(longest))
     for index, layer in enumerate(layers):
@@ -72,8 +75,7 @@ def plot_error_by_lag(
 ) -> Figure:
     """Draw the error of each layer by the lag, with its deviation over the seeds.
 
-    The error is drawn by its logarithm if it spans more than `LINEAR_RANGE` and none is
-    0.
+    The error's axis is logarithmic if it spans more than `LINEAR_RANGE` without 0.
 
     Args:
         task: what is remembered, for the title.
@@ -86,13 +88,13 @@ def plot_error_by_lag(
         ValueError: for no curve, or a number that is below 0 or not finite.
     """
     _check_curves(curves)
-    figure = new_figure(6.0, 4.2)
-    axes = figure.subplots()
-    label_axes(axes, f"{task}: error by lag", "Lag (steps)", f"Test error:\n{measure}")
+    figure, axes = new_panel(
+        6.0, 4.2, f"{task}: error by lag", "Lag (steps)", f"Test error:\n{measure}"
+    )
     means = np.concatenate([np.asarray(mean, float) for _, mean, _ in curves.values()])
     errors = np.array([*means, *baseline.values(), *goal.values()])
     logarithmic = errors.max() > LINEAR_RANGE * errors.min() > 0
-    # How low a deviation can be drawn.
+    # The lowest value that can be drawn.
     floor = errors.min() / 1.5 if logarithmic else 0.0
     for index, (layer, (lags, mean, deviation)) in enumerate(curves.items()):
         mean, deviation = np.asarray(mean, float), np.asarray(deviation, float)
@@ -102,7 +104,7 @@ def plot_error_by_lag(
             mean,
             label=layer,
             marker=MARKERS[index % len(MARKERS)],
-            # Smaller and smaller, so that of equal curves each is seen.
+            # Decreasing, so that equal curves are all visible.
             markersize=max(9 - 1.5 * index, 3),
             **style,
         )

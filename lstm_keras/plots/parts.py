@@ -1,4 +1,4 @@
-"""What figures of classifiers and of language models are both made of."""
+"""Parts shared by the figures of classifiers and of language models."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -30,7 +30,7 @@ def draw_epochs(
     best_epoch: int | None,
 ) -> None:
     """Draw a metric's curves, and mark the best epoch."""
-    # Markers show single epochs, but would hide a long curve.
+    # Markers show a single epoch, but would hide a long curve.
     marker = "o" if epochs <= 30 else None
     for key, label, color, style in (
         (metric, "training", BLUE, "-"),
@@ -64,7 +64,7 @@ def draw_accuracy(
     counts: ArrayLike,
     label: str,
 ) -> None:
-    """Draw accuracies of groups with their 95% intervals, and that of all together."""
+    """Draw the accuracy of each group with its 95% interval, and that of all groups."""
     accuracy, counts = np.asarray(accuracy), np.asarray(counts)
     low, high = _wilson_interval(accuracy, counts)
     axes.plot(x, accuracy, color=BLUE, marker="o", markersize=4, label=label)
@@ -89,14 +89,14 @@ def _wilson_interval(
     """Return the 95% score interval of shares observed in `counts` trials."""
     z = 1.96
     center = (shares + z**2 / (2 * counts)) / (1 + z**2 / counts)
-    spread = np.sqrt(shares * (1 - shares) / counts + z**2 / (4 * counts**2))
-    half = z * spread / (1 + z**2 / counts)
-    # At a share of 0 or 1 rounding could leave the share a hair outside.
+    deviation = np.sqrt(shares * (1 - shares) / counts + z**2 / (4 * counts**2))
+    half = z * deviation / (1 + z**2 / counts)
+    # Rounding must not exclude a share of 0 or 1.
     return np.minimum(center - half, shares), np.maximum(center + half, shares)
 
 
 def calibration_figure(title: str, y_label: str, curves: Mapping[str, Bins]) -> Figure:
-    """Return a reliability diagram of each model's bins, their sizes below it."""
+    """Return a reliability diagram of each model's bins, with their sizes below."""
     figure = new_figure(5.2, 5.6)
     upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
     label_axes(upper, title, "", y_label)

@@ -1,4 +1,4 @@
-"""How the time of a step grows."""
+"""Figures of how the time of a step scales."""
 
 from collections.abc import Mapping
 from itertools import cycle
@@ -18,7 +18,7 @@ from lstm_keras.plots.style import (
     ticks_at,
 )
 
-# The sizes by which the time of a step grows.
+# The sizes that the time of a step depends on.
 SIZES = {"T": "Steps of a sequence (T)", "B": "Sequences (B)", "H": "Units (H)"}
 
 Curves = Mapping[str, tuple[ArrayLike, ArrayLike]]
@@ -30,8 +30,8 @@ def plot_growth(kind: str, panels: Mapping[str, Curves], limit: str) -> Figure:
     Args:
         kind: what is timed, for the titles.
         panels: for some of the sizes in `SIZES` the curves by name: sizes and seconds,
-            each of shape (n,). A name looks the same in every panel.
-        limit: the name that is no measurement but a bound, drawn as a dashed line.
+            each of shape (n,). A name has the same style in every panel.
+        limit: the name of a bound instead of a measurement, drawn as a dashed line.
 
     Raises:
         ValueError: if there is no panel or no curve, for an unknown size, or a number

@@ -1,4 +1,4 @@
-"""The look that all figures share: colors, axes, legend."""
+"""The shared style of all figures: colors, axes, legend."""
 
 import math
 import textwrap
@@ -16,7 +16,7 @@ from matplotlib.ticker import (
     StrMethodFormatter,
 )
 
-# The palette of Okabe and Ito (2008), told apart with every kind of color vision;
+# The palette of Okabe and Ito (2008), distinguishable with every kind of color vision;
 # without its yellow, which is too pale for a line on white.
 BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
 ORANGE, SKY, PURPLE = "#E69F00", "#56B4E9", "#CC79A7"
@@ -25,7 +25,7 @@ LINE_STYLES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 REFERENCE_LINE = {"color": "#555555", "linewidth": 0.9, "zorder": 1.5}
 
-UNIT = (-0.02, 1.02)  # the range from 0 to 1 with room for the marks at its ends
+UNIT = (-0.02, 1.02)  # the range from 0 to 1, with room for markers at its ends
 
 # A range wider than this factor is drawn on a logarithmic axis.
 LINEAR_RANGE = 10
@@ -38,8 +38,18 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def new_panel(
+    width: float, height: float, title: str, x_label: str, y_label: str
+) -> tuple[Figure, Axes]:
+    """Return a figure of one panel, and the panel."""
+    figure = new_figure(width, height)
+    axes = figure.subplots()
+    label_axes(axes, title, x_label, y_label)
+    return figure, axes
+
+
 def label_axes(axes: Axes, title: str, x_label: str, y_label: str) -> None:
-    """Give a panel its labels and the look that all panels share."""
+    """Set a panel's labels and the style that all panels share."""
     axes.set_title(title, fontsize=11)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
@@ -49,7 +59,7 @@ def label_axes(axes: Axes, title: str, x_label: str, y_label: str) -> None:
 
 
 def line_style(index: int) -> dict[str, str]:
-    """Return color and dashes: two cues, so that gray print can be read as well."""
+    """Return color and dashes, so that lines differ in gray print as well."""
     return {
         "color": COLORS[index % len(COLORS)],
         "linestyle": LINE_STYLES[index % len(LINE_STYLES)],
@@ -57,9 +67,9 @@ def line_style(index: int) -> dict[str, str]:
 
 
 def legend_below(figure: Figure, panels: Sequence[Axes], columns: int = 1) -> None:
-    """Put one legend for all panels under the figure, where it can hide no data.
+    """Put one legend for all panels under the figure, where it hides no data.
 
-    The figure grows by the height of the legend, so that its panels keep their size.
+    The figure grows by the legend's height, so that the size of its panels remains.
     """
     entries: dict[str, Artist] = {}
     for axes in panels:
@@ -78,7 +88,7 @@ def legend_below(figure: Figure, panels: Sequence[Axes], columns: int = 1) -> No
 
 
 def logarithmic_if_wide(axes: Axes, name: str, values: np.ndarray) -> None:
-    """Make the "x" or "y" axis logarithmic if `LINEAR_RANGE` asks for it."""
+    """Make the "x" or "y" axis logarithmic if its range exceeds `LINEAR_RANGE`."""
     ratio = values.max() / values.min() if len(values) else 1
     if ratio <= LINEAR_RANGE:
         return
@@ -90,7 +100,7 @@ def logarithmic_if_wide(axes: Axes, name: str, values: np.ndarray) -> None:
 
 
 def whole_ticks(axes: Axes) -> None:
-    """Put few ticks on the x axis, at whole numbers."""
+    """Put a few ticks on the x axis, at whole numbers."""
     axes.xaxis.set_major_locator(
         MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
     )
@@ -98,7 +108,7 @@ def whole_ticks(axes: Axes) -> None:
 
 
 def ticks_at(axes: Axes, values: np.ndarray, most: int = 5) -> None:
-    """Put ticks on the x axis at some of the values, the last one among them."""
+    """Put ticks on the x axis at some of the values, including the last."""
     chosen = values[:: -math.ceil(len(values) / most)]
     axes.set_xticks(chosen, [f"{value:,g}" for value in chosen])
     axes.xaxis.set_minor_locator(NullLocator())

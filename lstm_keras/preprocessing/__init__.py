@@ -1,11 +1,17 @@
-"""Text to padded word ids: tokenize, count, encode, pad, make examples.
+"""Turn text into padded word ids, examples and batches.
 
 Ids follow `keras.datasets.imdb` at `index_from=3`: 0 pads, 1 starts every text,
-2 stands for a word outside the vocabulary, and the words come from 4 on, the most
-frequent first. 3, which Keras leaves unused, ends a sentence or a line where the next
-word is predicted.
+2 stands for a word outside the vocabulary, and the words start at 4, the most frequent
+first. 3, which Keras leaves unused, ends a sentence or a line for language models.
 """
 
+from lstm_keras.preprocessing.batches import (
+    EpochBatches,
+    ExampleBatches,
+    PrefixBatches,
+    SentenceBatches,
+    StreamWindows,
+)
 from lstm_keras.preprocessing.next_word import (
     Streams,
     length_batches,
@@ -13,11 +19,7 @@ from lstm_keras.preprocessing.next_word import (
     sentences,
     shift,
 )
-from lstm_keras.preprocessing.tokenizers import (
-    TOKENIZERS,
-    join_tokens,
-    tokenize,
-)
+from lstm_keras.preprocessing.tokenizers import TOKENIZERS, join_tokens, tokenize
 from lstm_keras.preprocessing.vocabulary import (
     END,
     FIRST_WORD,
@@ -38,6 +40,11 @@ __all__ = [
     "PADDING",
     "START",
     "TOKENIZERS",
+    "EpochBatches",
+    "ExampleBatches",
+    "PrefixBatches",
+    "SentenceBatches",
+    "StreamWindows",
     "Streams",
     "Vocabulary",
     "check_whole",

@@ -1,22 +1,28 @@
-"""Batches in an order that seed and epoch decide, so that a training can be resumed.
-
-Imports Keras: scripts import this file inside functions.
-"""
+"""Batches whose order depends on seed and epoch alone, so that training can resume."""
 
 from collections.abc import Sequence
 
 import keras
 import numpy as np
 
-# TensorFlow takes the shapes of the first two batches for those of all, unless they
-# differ; so many batches of an epoch's beginning also begin a resumed one.
+from lstm_keras.preprocessing.next_word import Streams, length_batches, prefixes, shift
+from lstm_keras.preprocessing.vocabulary import pad
+
+# TensorFlow assumes the shapes of the first two batches for all, unless they differ: a
+# resumed epoch begins with the same two batches as a whole one.
 WARM_UP = 2
+
+# Lengths are rounded up to a multiple of this, so that few shapes are compiled.
+LENGTH_STEP = 8
+
+MAX_PREFIX_IDS = 500_000_000  # 2 GB
 
 
 class EpochBatches(keras.utils.PyDataset):
-    """Batches of which `order` gives an epoch's, and `batch` makes one.
+    """Batches that depend on the epoch; subclasses define `order` and `batch`.
 
-    `training.fit` enters each epoch. Before that, and for evaluation, it is epoch 0.
+    The training loop calls `enter` for each epoch. Before that, and for evaluation, it
+    is epoch 0.
     """
 
     def __init__(self):
@@ -24,18 +30,18 @@ class EpochBatches(keras.utils.PyDataset):
         self.enter(0)
 
     def order(self, epoch: int) -> Sequence:
-        """Return what `batch` is given, batch by batch, in an epoch."""
+        """Return the argument of `batch` for each batch of an epoch."""
         raise NotImplementedError
 
     def batch(self, chosen) -> tuple:
-        """Return inputs and targets of one batch."""
+        """Return the inputs and targets of one batch."""
         raise NotImplementedError
 
     def enter(self, epoch: int, step: int = 0) -> None:
-        """Begin an epoch, after so many of its steps.
+        """Begin an epoch, or continue it after `step` steps.
 
-        If these are not none, the epoch's first `WARM_UP` batches come once more before
-        the rest. Who trains on them must undo it.
+        To continue, the epoch's first `WARM_UP` batches come once more before the rest.
+        The caller must undo the training on them.
         """
         order = self.order(epoch)
         self._first = order[:WARM_UP] if step else order[:0]
@@ -50,13 +56,13 @@ class EpochBatches(keras.utils.PyDataset):
 
 
 class ExampleBatches(EpochBatches):
-    """Rows of arrays of examples.
+    """Batches of the rows of two arrays.
 
     Args:
         inputs: An array (n, …).
         targets: An array (n, …).
         batch_size: Rows in a batch; the last one may have fewer.
-        seed: Of the order, another in each epoch; `None` keeps that of the arrays.
+        seed: Seed of each epoch's order; `None` keeps that of the arrays.
     """
 
     def __init__(
@@ -79,13 +85,101 @@ class ExampleBatches(EpochBatches):
         return self._inputs[chosen], self._targets[chosen]
 
 
+class SentenceBatches(EpochBatches):
+    """Batches of whole sentences: inputs and targets `(batch, time)`, right-padded.
+
+    A word's loss depends only on the words before it, so one pass gives the losses of
+    all prefixes. Padding at the end needs no mask, only ignored targets.
+
+    Args:
+        texts: Sentences of ids, each with its `END`.
+        batch_size: Sentences per batch, of similar length.
+        seed: Seed of each epoch's batches; `None` keeps the same order.
+    """
+
+    def __init__(
+        self, texts: Sequence[np.ndarray], batch_size: int, seed: int | None = None
+    ):
+        self._pairs = [shift(text) for text in texts]
+        self._lengths = [len(text) for text in texts]
+        self._batch_size = batch_size
+        self._seed = seed
+        super().__init__()
+
+    def order(self, epoch):
+        """Return the sentences of each batch, those of extreme lengths first."""
+        rng = None if self._seed is None else np.random.default_rng([self._seed, epoch])
+        batches = length_batches(self._lengths, self._batch_size, rng)
+        # See `WARM_UP`.
+        longest = [max(self._lengths[i] for i in chosen) for chosen in batches]
+        ends = {int(np.argmin(longest)), int(np.argmax(longest))}
+        first = [batches.pop(i) for i in sorted(ends, reverse=True)]
+        return first + batches
+
+    def batch(self, chosen):
+        """Return the sentences of one batch, padded."""
+        longest = max(self._lengths[i] for i in chosen)
+        length = -(-longest // LENGTH_STEP) * LENGTH_STEP
+        inputs, targets = zip(*(self._pairs[i] for i in chosen), strict=True)
+        return tuple(pad(ids, length, padding="post") for ids in (inputs, targets))
+
+
+class PrefixBatches(EpochBatches):
+    """Batches of a tutorial's usual examples: left-padded prefixes and next tokens.
+
+    Args:
+        texts: Sentences of ids, each with its `END`.
+        batch_size: Prefixes per batch.
+        seed: Seed of each epoch's order.
+
+    Raises:
+        ValueError: The expansion would not fit into memory.
+    """
+
+    def __init__(self, texts: Sequence[np.ndarray], batch_size: int, seed: int):
+        size = sum(map(len, texts)) * max(map(len, texts))
+        if size > MAX_PREFIX_IDS:
+            raise ValueError(
+                f"expected at most {MAX_PREFIX_IDS:,} ids in the expansion into "
+                f"prefixes (one pass per sentence needs none); received {size:,}"
+            )
+        self._inputs, self._targets = prefixes(texts)
+        self._batch_size, self._seed = batch_size, seed
+        super().__init__()
+
+    def order(self, epoch):
+        """Return the prefixes of each batch."""
+        return shuffled_rows(len(self._targets), self._batch_size, self._seed, epoch)
+
+    def batch(self, chosen):
+        """Return the prefixes of one batch, and the token after each."""
+        return self._inputs[chosen], self._targets[chosen, None]
+
+
+class StreamWindows(EpochBatches):
+    """Batches of `Streams`, windows of continuous text for truncated BPTT.
+
+    Batch `w` is window `w` of every stream, `(batch, steps)`; a stateful model that
+    reads the batches in order reads every stream from beginning to end.
+    """
+
+    def __init__(self, ids: np.ndarray, batch_size: int, steps: int):
+        self._windows = Streams(ids, batch_size, steps)
+        super().__init__()
+
+    def order(self, epoch):
+        """Return the windows in order."""
+        return range(len(self._windows))
+
+    def batch(self, chosen):
+        """Return one window of every stream."""
+        return self._windows[chosen]
+
+
 def shuffled_rows(
     count: int, batch_size: int, seed: int | None, epoch: int
 ) -> list[np.ndarray]:
-    """Return the numbers below `count` in an epoch's order, cut into batches.
-
-    Without a seed they come in their own order.
-    """
+    """Return the row numbers of each batch in an epoch, shuffled if there is a seed."""
     rows = np.arange(count)
     if seed is not None:
         rows = np.random.default_rng([seed, epoch]).permutation(rows)

@@ -1,7 +1,7 @@
-"""Examples from which a model learns to predict the next word of a text.
+"""Examples for training a model to predict the next word of a text.
 
 A text is one int32 array `ids (tokens,)`: the words of each sentence (or line, or
-paragraph) and `END` after it. In all examples each token is a target once.
+paragraph), followed by `END`. Every token is a target exactly once.
 """
 
 from collections.abc import Sequence
@@ -13,16 +13,16 @@ from lstm_keras.preprocessing.vocabulary import END, PADDING, START, check_whole
 
 
 def sentences(ids: np.ndarray) -> list[np.ndarray]:
-    """Cuts a text (tokens,) after each `END`; the parts are views."""
+    """Split a text (tokens,) after each `END` into views."""
     parts = np.split(ids, np.flatnonzero(ids == END) + 1)
     return parts if len(parts[-1]) else parts[:-1]
 
 
 def shift(sentence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Gives inputs and targets of a sentence (time,), both (time,).
+    """Return inputs and targets of a sentence (time,), both (time,).
 
-    Each input is the token before its target, `START` the first: one pass over a
-    sentence learns from all its tokens, and sees the same as from all its `prefixes`.
+    Each input is the token before its target; the first is `START`. One pass over a
+    sentence trains on all its tokens, equivalently to all its `prefixes`.
     """
     return np.concatenate([[START], sentence])[:-1].astype(np.int32), sentence
 
@@ -30,19 +30,18 @@ def shift(sentence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def prefixes(
     sentences: Sequence[np.ndarray], maxlen: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Writes out each token with all that stands before it in its sentence.
+    """Return each token of all sentences as a target, with its prefix as inputs.
 
-    This is how n-gram examples for `Embedding -> LSTM -> Dense` are often made. It
-    takes memory and time with the square of a sentence's length; `shift` teaches the
-    same without.
+    Examples for `Embedding -> LSTM -> Dense` are often made like this. Memory and time
+    grow with the square of a sentence's length; `shift` avoids that.
 
     Args:
         sentences: n arrays (time,).
-        maxlen: Most inputs of a row; earlier ones are left out.
+        maxlen: Maximum number of inputs in a row; earlier ones are dropped.
 
     Returns:
-        Inputs int32 (tokens, longest), `PADDING` before and `START` first, and targets
-        int32 (tokens,), of all sentences.
+        Inputs int32 (tokens, longest), left-padded and beginning with `START`, and
+        targets int32 (tokens,).
     """
     if maxlen is not None:
         check_whole("maxlen", maxlen, 1)
@@ -61,13 +60,13 @@ def prefixes(
 def length_batches(
     lengths: Sequence[int], batch_size: int, rng: np.random.Generator | None = None
 ) -> list[np.ndarray]:
-    """Groups sequences of similar length, so that little padding fills a batch.
+    """Group sequences of similar length into batches, to save padding.
 
     Args:
         lengths: Length of each of n sequences.
         batch_size: Sequences in a batch; the last one may have fewer.
-        rng: Shuffles the batches, and which sequences of equal length meet in one.
-            Without it the shortest come first.
+        rng: Shuffles the batches and the sequences of equal length. Without it the
+            shortest sequences come first.
 
     Returns:
         The indices of each batch, int64 (batch_size,).
@@ -83,21 +82,20 @@ def length_batches(
 
 
 class Streams(Sequence):
-    """One continuous text in parallel streams, which are cut into windows.
+    """A continuous text as parallel streams, which are cut into windows.
 
     Window `w` is inputs and targets, int32 (batch_size, steps), with `PADDING` in both
-    where a stream has ended. It is cut out of the text when it is asked for.
+    after the end of a stream. It is computed on access.
 
-    Row k of window w goes on where row k of window w - 1 ended, so that a stateful
-    model reads `batch_size` parts of the text at once (Zaremba et al., "Recurrent
-    Neural Network Regularization", 2014). Each target's input is the token before it:
-    in the first window of a stream the last of the stream before, and `START` at the
-    beginning of the text.
+    Row k of window w continues row k of window w - 1, so that a stateful model reads
+    `batch_size` parts of the text in parallel (Zaremba et al., "Recurrent Neural
+    Network Regularization", 2014). The input of each target is the token before it in
+    the text, also across streams, and `START` for the first token.
 
     Args:
         ids: The text, (tokens,).
-        batch_size: Number of streams, all of ceil(tokens / batch_size) tokens but the
-            last ones, which are filled up.
+        batch_size: Number of streams of ceil(tokens / batch_size) tokens; the last ones
+            may be shorter.
         steps: Length of a window.
     """
 
@@ -115,7 +113,7 @@ class Streams(Sequence):
     def __getitem__(  # type: ignore[override]  # takes no slices
         self, window: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        window = range(len(self))[window]  # counts from the end; ends an iteration
+        window = range(len(self))[window]  # negative indices; raises IndexError
         steps = window * self._steps + np.arange(self._steps)
         places = self._starts + steps
         there = (steps < self._length) & (places < len(self._ids))

@@ -1,4 +1,4 @@
-"""Text to tokens, and back to text."""
+"""Split text into tokens, and join tokens to text."""
 
 import html
 import re
@@ -8,7 +8,7 @@ from itertools import pairwise
 
 
 def _combining_marks() -> str:
-    r"""All combining marks, as ranges for a character class (`\w` leaves them out)."""
+    r"""Return all combining marks, which `\w` lacks, as ranges of a character class."""
     spans: list[list[int]] = []
     for code in range(0x20000):  # beyond lie only the variation selectors
         if unicodedata.category(chr(code)).startswith("M"):
@@ -24,13 +24,13 @@ _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z0-9]{2,31});
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
 _APOSTROPHE = re.compile("[´‘’׳]")
 _INVISIBLE = re.compile("[\u00ad\ufe00-\ufe0f\U000e0100-\U000e01ef]")
-# Normalization takes time quadratic in a run of marks. Unicode's own bound for
-# real text is 30 (UAX #15, stream-safe format). Long runs of any signs are found
-# first: the marks are a slow class to search all text for.
+# Normalization takes quadratic time in a run of marks. Unicode's own bound for real
+# text is 30 (UAX #15, stream-safe format). Long runs of any signs are found first,
+# since the marks are a slow class to search for.
 _SIGNS = re.compile(r"[^\w\s]{31,}")
 _EXCESS_MARKS = re.compile(f"([{_MARKS}]{{30}})[{_MARKS}]+")
-# Signs that normalization turns into letters or digits and so would glue to the word
-# before ("7½", "film™"), and ideographs, which no space separates.
+# Signs that normalization would turn into letters or digits of the word before ("7½",
+# "film™"), and ideographs, which no space separates.
 _ALONE = re.compile("[\u00bc-\u00be\u2150-\u215f\u2120\u2122]")
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd]")
 
@@ -42,21 +42,21 @@ _EMOJI = f"{_PICTURE}[\U0001f3fb-\U0001f3ff]?"  # with its skin tone
 _PICTURES = rf"[\U0001f1e6-\U0001f1ff]{{2}}|{_EMOJI}(?:\u200d{_EMOJI})*"
 _TOKEN = re.compile(rf"{_NUMBER}|{_LETTERS}(?:'{_LETTERS})*|{_PICTURES}")
 
-# Controls, marks of writing direction, lone surrogates: nothing to predict.
+# Control characters, direction marks, lone surrogates: nothing to predict.
 _SILENT = (
     "\0-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
     "\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff"
 )
 _SIGN = rf"\.++|-++|!++|\?++|\*++|=++|~++|'++|`++|[^\w\s{_SILENT}]"
 _URL = rf"""(?i:https?://|www\.)[^\s<>"{_SILENT}]*[^\s<>"{_SILENT}.,;:!?)\]}}']"""
-# "e.g.", "U.S."; one letter, "İ", has two in lower case.
+# "e.g.", "U.S."; the lower case of one letter, "İ", has two characters.
 _ABBREVIATION = r"(?:[^\W\d_]\u0307?\.){2,}+(?!\w)"
 _CAPITAL = "A-ZÀ-ÖØ-ÞΑ-ΩЀ-Я"
 _DOT = rf"\.(?:(?![{_CAPITAL}])|(?<=[{_CAPITAL}]\.))"  # not that of "end.The"
 
 
 def _text_token(letters: str) -> str:
-    """The pattern of the tokens of "text", of the pattern of a run of letters."""
+    """Return the pattern of "text" tokens, given that of a run of letters."""
     part = rf"(?:{_NUMBER}(?:{letters})?+|{letters})"
     word = rf"{part}(?:(?:['-]|{_DOT}){part})*+(?:@{letters}(?:[.-]{letters})++)?+"
     return rf"{_URL}|{_ABBREVIATION}|{word}"
@@ -70,7 +70,7 @@ _KERAS_FILTER = str.maketrans(dict.fromkeys(_KERAS_SIGNS, " "))
 
 
 def _normalized(text: str) -> str:
-    """One spelling for each apostrophe, letter and digit."""
+    """Return the text with a single form of each apostrophe, letter and digit."""
     text = _APOSTROPHE.sub("'", _INVISIBLE.sub("", text))
     text = _SIGNS.sub(lambda run: _EXCESS_MARKS.sub(r"\1", run[0]), text)
     text = unicodedata.normalize("NFKC", _ALONE.sub(r" \g<0> ", text))
@@ -84,7 +84,7 @@ def _split_words(text: str) -> list[str]:
     text = _TAG.sub(" ", text)
     if text.isascii():
         return _ASCII_TOKEN.findall(_plain(text))
-    # Lower case takes some letters apart.
+    # NFC, since lower case decomposes some letters.
     return _TOKEN.findall(unicodedata.normalize("NFC", _plain(_normalized(text))))
 
 
@@ -99,7 +99,7 @@ def _split_cased(text: str) -> list[str]:
 
 
 def _split_text(text: str) -> list[str]:
-    # Cut before case is lost: capitals tell a sentence's end from an inner dot.
+    # Split before lower-casing: capitals tell a sentence's end from an inner dot.
     tokens = [token.lower() for token in _split_cased(text)]
     if text.isascii():
         return tokens
@@ -120,50 +120,50 @@ TOKENIZERS: dict[str, Callable[[str], list[str]]] = {
 }
 
 
-SIGN_KEEPERS = ("text", "text_cased", "whitespace")  # for predicting the next word
-UNKNOWN = "[UNK]"  # stands in a text for a word that the vocabulary lacks
+SIGN_KEEPERS = ("text", "text_cased", "whitespace")  # for language models
+UNKNOWN = "[UNK]"  # replaces a word that is not in the vocabulary
 _CLOSING = frozenset(", . ; : ! ? … ) ] } ’ ” »".split())
 _OPENING = frozenset("( [ { ‘ “ « ¿ ¡".split())
-_AROUND = frozenset("\"'()[]{}‘’“”«»")  # may stand before a sentence's first word
-_LINKS = {"@-@": "-", "@,@": ",", "@.@": "."}  # of WikiText
+_AROUND = frozenset("\"'()[]{}‘’“”«»")  # may precede a sentence's first word
+_LINKS = {"@-@": "-", "@,@": ",", "@.@": "."}  # in WikiText
 _ENDING = re.compile(r"'[^\W\d_]+|n't")  # as white space tokens: "it 's", "do n't"
-_STARTING = re.compile(r"[^\W\d_](?:[^\W_]|['-])*")  # what a capital suits
+_STARTING = re.compile(r"[^\W\d_](?:[^\W_]|['-])*")  # can be capitalized
 
 
 def check_tokenizer(tokenizer: str) -> None:
-    """Raises a `ValueError` for what is no name of `TOKENIZERS`."""
-    if tokenizer not in [*TOKENIZERS]:  # of what can't be hashed, too
+    """Raise a `ValueError` unless `tokenizer` is a name in `TOKENIZERS`."""
+    if tokenizer not in [*TOKENIZERS]:  # a list, for values that can't be hashed
         raise ValueError(
             f"expected a tokenizer of {sorted(TOKENIZERS)}; received {tokenizer!r}"
         )
 
 
 def tokenize(text: str, tokenizer: str = "words") -> list[str]:
-    """Splits a text into its tokens.
+    """Split a text into its tokens.
 
-    "words" takes any script. HTML entities are resolved and tags dropped; text is
+    "words" supports any script. HTML entities are resolved and tags dropped; text is
     NFKC-normalized and lower-cased. A token is a word with its combining marks and
     inner apostrophes ("don't", whichever apostrophe was typed), a number with its
     inner signs ("10/10", "3.5"), one Han character, or one emoji. Other signs
-    separate. Scripts without spaces other than Han (kana, Thai) stay in runs.
+    separate. Other scripts without spaces (kana, Thai) are not split.
 
-    "keras" is the filter with which `keras.datasets.imdb` was made: lower case,
-    ASCII punctuation but for the apostrophe becomes spaces, as do tab and newline,
-    and spaces split. A line break `<br />` gives the token "br".
+    "keras" is the filter that `keras.datasets.imdb` was made with: text is lower-cased,
+    ASCII punctuation except the apostrophe becomes spaces, as do tab and newline, and
+    spaces split. A line break `<br />` gives the token "br".
 
-    "text" is for predicting the next word: no sign is lost but controls. Text is
-    NFKC-normalized and lower-cased, as in "words", but HTML is text like any other. A
+    "text" is for language models: it preserves all signs but control characters. Text
+    is NFKC-normalized and lower-cased, as in "words", but HTML is not interpreted. A
     token is a word with its inner apostrophes, hyphens and dots ("don't",
     "state-of-the-art", "sys.stdout"), an abbreviation ("e.g."), a number with its inner
     signs, a URL or an e-mail address, one Han character, one emoji, any other sign, or
     a run of one of ``.-!?*=~'` `` ("...").
 
-    "text_cased" is "text" with its capitals. "whitespace" splits at white space and
-    changes nothing: for text that is tokenized already, such as WikiText.
+    "text_cased" is "text" without lower-casing. "whitespace" only splits at white
+    space, for text that is tokenized already, such as WikiText.
 
     Raises:
         TypeError: `text` is not a string.
-        ValueError: Not a name of `TOKENIZERS`.
+        ValueError: `tokenizer` is not a name in `TOKENIZERS`.
     """
     check_tokenizer(tokenizer)
     if not isinstance(text, str):
@@ -172,16 +172,16 @@ def tokenize(text: str, tokenizer: str = "words") -> list[str]:
 
 
 def join_tokens(tokens: Iterable[str], tokenizer: str = "text") -> str:
-    """Joins tokens to text as people write it.
+    """Join tokens to text as people write it.
 
-    For "text", "text_cased" and "whitespace", punctuation stands beside its word,
-    straight quotes close and open in turn, and the "@-@" of WikiText becomes "-". For
-    "text", which lost them, sentences get their capitals. What "text" or "text_cased"
-    would then not split into the same tokens keeps its spaces. The tokens of "words"
-    and "keras" are joined by spaces.
+    For "text", "text_cased" and "whitespace", punctuation is attached to its word,
+    straight quotes open and close in turn, and the "@-@" of WikiText becomes "-". For
+    "text", sentences are capitalized again. Where "text" or "text_cased" would not
+    split the result into the same tokens, the spaces remain. The tokens of "words" and
+    "keras" are joined by spaces.
 
     Raises:
-        ValueError: Not a name of `TOKENIZERS`.
+        ValueError: `tokenizer` is not a name in `TOKENIZERS`.
     """
     check_tokenizer(tokenizer)
     if tokenizer not in SIGN_KEEPERS:
@@ -200,7 +200,7 @@ def join_tokens(tokens: Iterable[str], tokenizer: str = "text") -> str:
 
 
 def _spaced(tokens: list[str]) -> list[bool]:
-    """Whether a space stands before each token; true for the first."""
+    """Return whether a space precedes each token; True for the first."""
     spaced, before = [], ""
     is_open = {'"': False, "'": False}
     for token in tokens:

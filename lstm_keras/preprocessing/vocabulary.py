@@ -1,10 +1,4 @@
-"""Text to padded word ids: tokenize, count, encode, pad.
-
-Ids follow `keras.datasets.imdb` at `index_from=3`: 0 pads, 1 starts every text,
-2 stands for a word outside the vocabulary, and the words come from 4 on, the most
-frequent first. 3, which Keras leaves unused, ends a sentence or a line where the next
-word is predicted.
-"""
+"""Turn text into padded word ids: count words, encode, pad; see the package for ids."""
 
 import json
 import numbers
@@ -31,7 +25,7 @@ _FORMAT, _VERSION = "lstm_keras.vocabulary", 1
 
 
 def _strings(texts: Iterable[str]) -> Iterator[str]:
-    """The texts, each one checked."""
+    """Yield the texts, checking each."""
     if isinstance(texts, str):
         raise TypeError("expected a sequence of texts; received one string")
     for index, text in enumerate(texts):
@@ -41,7 +35,7 @@ def _strings(texts: Iterable[str]) -> Iterator[str]:
 
 
 def check_whole(name: str, value: int, least: int) -> None:
-    """Raises a `ValueError` for what is no whole number of at least `least`."""
+    """Raise a `ValueError` unless `value` is a whole number of at least `least`."""
     if (
         isinstance(value, bool)
         or not isinstance(value, numbers.Integral)
@@ -62,17 +56,17 @@ def _as_ids(ids: Sequence[int] | np.ndarray) -> np.ndarray:
 
 
 class Vocabulary:
-    """Words and their ids, with the tokenizer that finds the words in a text.
+    """Words and their ids, with the tokenizer that splits a text into words.
 
-    Word `k` (from 0) has the id `k + FIRST_WORD`. `len(vocabulary)` counts all ids,
-    the special ones included: the `input_dim` of an embedding.
+    Word `k` (from 0) has the id `k + FIRST_WORD`. `len(vocabulary)` is the number of
+    ids, including the special ones: the `input_dim` of an embedding.
 
     Args:
         words: Distinct, non-empty words, the most frequent first.
-        tokenizer: A name of `tokenizers.TOKENIZERS`.
+        tokenizer: A name in `tokenizers.TOKENIZERS`.
 
     Raises:
-        ValueError: No words, or a word that is empty, repeated or not a string.
+        ValueError: There are no words, or one is empty, repeated or not a string.
     """
 
     def __init__(self, words: Iterable[str], tokenizer: str = "words"):
@@ -98,21 +92,21 @@ class Vocabulary:
         min_count: int = 1,
         tokenizer: str = "words",
     ) -> "Vocabulary":
-        """Counts the words of `texts` and ranks them by frequency.
+        """Count the words of `texts` and rank them by frequency.
 
-        Words of equal count keep the order in which they first occur, which is the
-        rule of the Keras tokenizer: the same texts in the same order give the same
-        ids, and on the IMDB reviews they are the ids of Keras.
+        Words of equal count keep the order of their first occurrence, as in the Keras
+        tokenizer: the same texts in the same order give the same ids, and the IMDB
+        reviews give those of Keras.
 
         Args:
             texts: The training texts.
-            max_size: Most ids, the `FIRST_WORD` special ones included.
-            min_count: Least count of a word.
-            tokenizer: A name of `tokenizers.TOKENIZERS`.
+            max_size: Maximum number of ids, including the `FIRST_WORD` special ones.
+            min_count: Minimum count of a word.
+            tokenizer: A name in `tokenizers.TOKENIZERS`.
 
         Raises:
             TypeError: A text is not a string.
-            ValueError: A bad argument, or no word is left.
+            ValueError: An argument is invalid, or no word is left.
         """
         check_tokenizer(tokenizer)
         check_whole("min_count", min_count, 1)
@@ -131,33 +125,33 @@ class Vocabulary:
         return word in self._ids
 
     def id_of(self, word: str) -> int:
-        """The id of a word, `OOV` for one that is not in the vocabulary."""
+        """Return the id of a word, `OOV` if it is not in the vocabulary."""
         return self._ids.get(word, OOV)
 
     def limit(self, num_words: int) -> "Vocabulary":
-        """The vocabulary of the ids below `num_words`, as Keras's `num_words`."""
+        """Return the vocabulary of the ids below `num_words`, as Keras's argument."""
         check_whole("num_words", num_words, FIRST_WORD + 1)
         return Vocabulary(self.words[: num_words - FIRST_WORD], self.tokenizer)
 
     def encode(self, text: str) -> np.ndarray:
-        """Ids of a text: int32 (1 + tokens,), `START` first."""
+        """Return the ids of a text, int32 (1 + tokens,), `START` first."""
         tokens = tokenize(text, self.tokenizer)
         ids = map(self._ids.get, tokens, repeat(OOV))
         return np.fromiter(chain((START,), ids), np.int32, len(tokens) + 1)
 
     def encode_all(self, texts: Iterable[str]) -> list[np.ndarray]:
-        """`encode` of every text."""
+        """Encode every text."""
         return [self.encode(text) for text in _strings(texts)]
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-        """Text of ids (time,); padding and start are left out.
+        """Return the text of ids (time,), without padding and start.
 
         Words are joined by `tokenizers.join_tokens`. An id without a word becomes
-        "[UNK]", and `END` a line break where the tokenizer is one for predicting the
-        next word ("text", "text_cased", "whitespace").
+        "[UNK]", and `END` a line break with the tokenizers for language models ("text",
+        "text_cased", "whitespace").
 
         Raises:
-            ValueError: `ids` is not 1-D of whole numbers in [0, len(self)).
+            ValueError: `ids` are not 1-D whole numbers in [0, len(self)).
         """
         lines: list[list[str]] = [[]]
         for i in _as_ids(ids).tolist():
@@ -172,7 +166,7 @@ class Vocabulary:
         return "\n".join(join_tokens(line, self.tokenizer) for line in lines)
 
     def save(self, path: str | Path) -> None:
-        """Writes JSON, beside `path` first, so that no half file is ever left."""
+        """Write the vocabulary as JSON, atomically."""
         path = Path(path)
         content = {
             "format": _FORMAT,
@@ -189,7 +183,7 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: str | Path) -> "Vocabulary":
-        """Reads what `save` wrote.
+        """Read a vocabulary that `save` wrote.
 
         Raises:
             FileNotFoundError: There is no such file.
@@ -208,13 +202,13 @@ class Vocabulary:
             return cls(content["words"], content["tokenizer"])
         except KeyError as error:
             raise ValueError(f"{path} is not a vocabulary: it lacks {error}") from error
-        # RecursionError: JSON nested beyond what the parser takes.
+        # RecursionError: JSON that is nested too deeply.
         except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"{path} is not a vocabulary: {error}") from error
 
 
 def limit_ids(ids: np.ndarray, num_words: int) -> np.ndarray:
-    """Replaces every id from `num_words` on by `OOV`; shape and type stay."""
+    """Replace every id from `num_words` on by `OOV`, preserving shape and dtype."""
     check_whole("num_words", num_words, FIRST_WORD + 1)
     ids = np.asarray(ids)
     return np.where(ids < num_words, ids, ids.dtype.type(OOV))
@@ -227,19 +221,19 @@ def pad(
     padding: str = "pre",
     truncating: str = "pre",
 ) -> np.ndarray:
-    """Cuts and pads id sequences to one length.
+    """Truncate and pad id sequences to one length.
 
     Args:
         sequences: n arrays (time,) of ids.
         maxlen: Length of every row.
         padding: "pre" or "post": where `PADDING` is added.
-        truncating: "pre" or "post": where ids beyond `maxlen` are taken away.
+        truncating: "pre" or "post": where ids beyond `maxlen` are removed.
 
     Returns:
         int32 (n, maxlen).
 
     Raises:
-        ValueError: A bad argument, or a sequence that is not 1-D of whole numbers.
+        ValueError: An argument is invalid, or a sequence is not 1-D whole numbers.
     """
     check_whole("maxlen", maxlen, 1)
     for name, value in {"padding": padding, "truncating": truncating}.items():
@@ -262,24 +256,23 @@ def length_mask(
     *,
     padding: str = "post",
 ) -> np.ndarray:
-    """Marks which steps of padded sequences are no padding, given their lengths.
+    """Return the mask of padded sequences, given their lengths.
 
-    It is what a layer takes as its mask, for instance of a ragged tensor:
+    It is the mask of a layer's call, for instance with a ragged tensor:
 
         layer(x.to_tensor(), mask=length_mask(x.row_lengths()))
 
     Args:
-        lengths: n whole numbers, how many steps each sequence has; 0 masks all of it.
-        maxlen: Number of columns; the greatest length if None.
-        padding: "post" or "pre": where the padding is. `pad` adds it in front unless
-            told otherwise; so `padding="pre"` is for its results.
+        lengths: Number of steps of each of n sequences; 0 masks a whole sequence.
+        maxlen: Number of columns; by default the greatest length.
+        padding: "post" or "pre": where the padding is. The default of `pad` is "pre".
 
     Returns:
-        bool (n, maxlen), True at the steps that count.
+        bool (n, maxlen), False at padding.
 
     Raises:
-        ValueError: A bad argument, or lengths that are not 1-D of whole numbers from 0
-            to `maxlen`.
+        ValueError: An argument is invalid, or the lengths are not 1-D whole numbers
+            from 0 to `maxlen`.
     """
     if padding not in ("pre", "post"):
         raise ValueError(f'expected padding "pre" or "post"; received {padding!r}')
