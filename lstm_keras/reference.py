@@ -319,14 +319,14 @@ class LayerCall(NamedTuple):
         shown: Where the layer's output is h, (batch, time, 1), bool; elsewhere it is
             zero.
         order: Selects the steps of the input in the order in which the layer reads.
-        return_sequences: Whether it returns its output at every step.
+        returned: Selects the steps whose outputs it returns: all or the last.
         return_cell_states: Whether it returns c as well as h.
     """
 
     forward: Forward
     shown: NDArray[np.bool_]
     order: slice
-    return_sequences: bool
+    returned: slice | int
     return_cell_states: bool
 
     @property
@@ -336,10 +336,9 @@ class LayerCall(NamedTuple):
         The first two are (batch, time, units) in the order in which the layer reads, or
         (batch, units) without `return_sequences`; the last states are (batch, units).
         """
-        steps = slice(None) if self.return_sequences else -1
         states = [self.forward.h, self.forward.c][: 1 + self.return_cell_states]
         return [
-            *((one * self.shown)[:, steps] for one in states),
+            *((one * self.shown)[:, self.returned] for one in states),
             self.forward.h_last,
             self.forward.c_last,
         ]
@@ -351,16 +350,14 @@ class LayerCall(NamedTuple):
             loss_weights: A w for each of `outputs`, in its shape.
         """
         *of_outputs, dh_last, dc_last = loss_weights
-        dh, *dc = (self._at_every_step(one) * self.shown for one in of_outputs)
+        dh, *dc = map(self._at_every_step, of_outputs)
         found = lstm_backward(self.forward, dh, dh_last, dc_last, *dc)
         return found._replace(x=found.x[:, self.order])
 
     def _at_every_step(self, loss_weights: ArrayLike) -> Array:
-        if self.return_sequences:
-            return np.asarray(loss_weights, np.float64)
         every = np.zeros(self.forward.h.shape)
-        every[:, -1] = loss_weights
-        return every
+        every[:, self.returned] = loss_weights
+        return every * self.shown
 
 
 def lstm_layer(
@@ -411,7 +408,8 @@ def lstm_layer(
     shown = forward.output_mask(zero_output_for_mask)
     if shows_initial_state:
         shown = np.ones_like(shown)
-    return LayerCall(forward, shown, order, return_sequences, return_cell_states)
+    returned = slice(None) if return_sequences else -1
+    return LayerCall(forward, shown, order, returned, return_cell_states)
 
 
 def _step_backward(

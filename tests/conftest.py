@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import examples
+
 # Linux lets a process map 65,530 pieces of memory, and each program that JAX compiles
 # takes some: past the limit it dies.
 MOST_MAPPINGS = 15_000
@@ -14,7 +16,11 @@ MOST_MAPPINGS = 15_000
 
 @pytest.hookimpl(tryfirst=True)  # before Hypothesis's own, which reads the option
 def pytest_configure(config):
-    """Choose the seed of all random examples here, to be able to name it."""
+    """Choose the number of random examples, and their seed, to be able to name it."""
+    config.addinivalue_line(
+        "markers", "thorough: covers what quicker tests cover, too (make test-all)"
+    )
+    examples.load_profile(config.getoption("--hypothesis-profile"))
     if config.getoption("--hypothesis-seed") is None:
         given = getattr(config, "workerinput", {}).get("seed")
         config.option.hypothesis_seed = given or random.getrandbits(32)
@@ -27,7 +33,7 @@ def pytest_configure_node(node):
 
 
 def pytest_report_header(config):
-    """Say how a failure can be repeated."""
+    """Say how to repeat a failure."""
     return f"random examples: --hypothesis-seed={config.option.hypothesis_seed}"
 
 

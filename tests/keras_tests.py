@@ -1,13 +1,12 @@
 """Runs Keras's own tests of its LSTM on ours.
 
-    python tests/keras_tests.py
+    python -m tests.keras_tests
 
 on the backend that `KERAS_BACKEND` names, or on TensorFlow. The installed Keras holds
 its tests. They run in copies that name `lstm_keras.LSTM` and `lstm_keras.LSTMCell`
 where the originals name `layers.LSTM` and `layers.LSTMCell`, and once more with Keras's
 classes in the same place. The exit status is 1 if a test passes with Keras's classes
-and not with ours, except for those in `EXCEPTIONS`, or if one of these passes after
-all.
+and not with ours, unless it is one of `EXCEPTIONS`, or if one of these passes.
 """
 
 import ast
@@ -26,9 +25,6 @@ import pytest
 from tests.helpers import patterns
 from tests.helpers.forks import in_a_fork
 
-# Not an installed one.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 FILES = (
     "lstm_test.py",
     "bidirectional_test.py",
@@ -36,7 +32,7 @@ FILES = (
     "time_distributed_test.py",  # does not name an LSTM in 3.15.1; newer ones may
 )
 NAMES = ("LSTM", "LSTMCell")
-PROXY = "under_test"  # what the copied tests take them from
+PROXY = "under_test"  # the name from which the copied tests take them
 KERAS, OURS = "keras.layers", "lstm_keras"  # the modules that hold the two classes
 LONGEST = 900  # seconds; a run that hangs ends here
 
@@ -50,7 +46,7 @@ EXCEPTIONS = {
 
 @dataclass
 class Outcomes:
-    """What pytest said of one run; also its plugin.
+    """How the tests of one run ended; a plugin of pytest that records it.
 
     Attributes:
         of: How each test ended: "passed", "failed", "skipped" or "xfailed".
@@ -63,7 +59,7 @@ class Outcomes:
     used: set[str] = field(default_factory=set)
 
     def pytest_runtest_logreport(self, report):
-        """Take down how a test ended."""
+        """Record how a test ended."""
         test = report.nodeid.replace(".py", "")
         if report.when == "call" or report.outcome != "passed":
             xfailed = report.skipped and hasattr(report, "wasxfail")
@@ -74,7 +70,7 @@ class Outcomes:
 
 
 class UnderTest:
-    """What the copied tests take the classes from, and what notes that they do."""
+    """What the copied tests take the classes from; records which tests do."""
 
     def __init__(self, module, outcomes):
         self._module = importlib.import_module(module)
@@ -103,7 +99,7 @@ def main(module=OURS, files=FILES, exceptions=EXCEPTIONS):
 
     Raises:
         FileNotFoundError: The installed Keras has no tests.
-        RuntimeError: A run came to no end.
+        RuntimeError: A run did not end.
     """
     sources = {name: rewired(name) for name in files}
     start = time.monotonic()
@@ -128,7 +124,7 @@ def main(module=OURS, files=FILES, exceptions=EXCEPTIONS):
     seconds = time.monotonic() - start
     print(
         f"{backend}: {compared} tests of an LSTM pass with Keras's, "
-        f"{alike} without one end alike; {wrong} rows not as they should be; "
+        f"{alike} without one agree; {wrong} rows not as they should be; "
         f"{seconds:.0f} seconds"
     )
     return int(wrong > 0 or not compared)
@@ -139,7 +135,7 @@ def rewired(name):
 
     Raises:
         FileNotFoundError: The installed Keras does not have it.
-        ValueError: It names the classes in a manner not known here.
+        ValueError: It names the classes in another way than `layers.LSTM`.
     """
     path = keras_folder() / "src" / "layers" / "rnn" / name
     if not path.exists():
@@ -172,7 +168,7 @@ def _run(sources, module):
         folder = Path(folder).resolve()
         for name, source in sources.items():
             (folder / name).write_text(source, "utf-8")
-        (folder / "pytest.ini").write_text("[pytest]\n")  # the checkout's is not meant
+        (folder / "pytest.ini").write_text("[pytest]\n")  # not the one of the checkout
         outcomes = in_a_fork(_run_pytest, folder, module, longest=LONGEST)
         if outcomes is None:
             log = (folder / "log").read_text("utf-8", "replace")

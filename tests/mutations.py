@@ -1,11 +1,11 @@
 """Changes the equations, one at a time, and shows that the tests notice each.
 
-    python tests/mutations.py
+    python -m tests.mutations
 
 on the backend that `KERAS_BACKEND` names, or on TensorFlow. Every mutation is made in a
 copy of the package, where the tests that fit it run until one fails: that one killed
-it. The exit status is 1 if a mutation
-survives, or if the tests fail in a copy without any.
+it. The exit status is 1 if a mutation survives, or if the tests fail in a copy without
+any.
 """
 
 import ast
@@ -24,10 +24,10 @@ from tests.helpers import patterns
 from tests.helpers.forks import in_a_fork
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-COPIED = ("lstm_keras", "experiments", "tests", "setup.cfg")
+COPIED = ("lstm_keras", "tests", "setup.cfg")
 AT_A_TIME = 2
-OK, TESTS_FAILED = 0, 1  # what pytest ends with
-# The tests of one mutation take less than a minute. One that hangs ends here.
+OK, TESTS_FAILED = 0, 1  # exit statuses of pytest
+# Seconds: the tests of one mutation take less than a minute. One that hangs ends here.
 LONGEST = 600
 
 # Arguments of pytest: the smallest parts of the suite that kill. Without a mutation
@@ -87,10 +87,10 @@ class Mutation:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the tests said.
+    """The result of the tests.
 
     Attributes:
-        status: Of pytest: `OK` or `TESTS_FAILED`, or that there was no test to run.
+        status: The exit status of pytest: `OK`, `TESTS_FAILED`, or that of no tests.
         killer: The test that failed, or "".
         seconds: How long it took.
     """
@@ -456,7 +456,7 @@ def main(mutations):
         The exit status.
 
     Raises:
-        ValueError: A mutation does not fit its file any more.
+        ValueError: A mutation does not fit its file anymore.
     """
     for mutation in mutations:
         mutated(mutation)  # an error before the first test runs
@@ -514,7 +514,7 @@ def judge(mutation, tests):
         A `Verdict`.
 
     Raises:
-        RuntimeError: The tests came to no end.
+        RuntimeError: The tests did not end.
     """
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
@@ -522,11 +522,11 @@ def judge(mutation, tests):
         _copy_to(copy)
         if mutation:
             (copy / "lstm_keras" / mutation.path).write_text(mutated(mutation), "utf-8")
-        said = in_a_fork(_run_tests, copy, tests, longest=LONGEST)
-        if said is None:
+        result = in_a_fork(_run_tests, copy, tests, longest=LONGEST)
+        if result is None:
             log = (copy / "log").read_text("utf-8", "replace")
             raise RuntimeError(f"expected the tests to end; {mutation}:\n{log}")
-    return Verdict(*said, time.monotonic() - start)
+    return Verdict(*result, time.monotonic() - start)
 
 
 def _copy_to(copy):
@@ -540,15 +540,17 @@ def _copy_to(copy):
 
 
 def _run_tests(copy, tests, sender):
-    """Run pytest in the copy, in a process of its own, and send what it said."""
+    """Run pytest in the copy, in a process of its own, and send its result."""
     os.chdir(copy)
-    of_checkout = {"", str(CHECKOUT), str(CHECKOUT / "tests")}
-    sys.path[:] = [str(copy), *(p for p in sys.path if p not in of_checkout)]
+    sys.path[:] = [str(copy), *(p for p in sys.path if p not in ("", str(CHECKOUT)))]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
+        del sys.modules[name]  # this module's package: the copy has its own
     log = os.open("log", os.O_WRONLY | os.O_CREAT)
     os.dup2(log, 1)
     os.dup2(log, 2)
     plugin = _FirstFailure()
-    status = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests], [plugin])
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow and not real"]
+    status = pytest.main([*options, *tests], [plugin])
     modules = [m for n, m in sys.modules.items() if n.partition(".")[0] == "lstm_keras"]
     files = [module.__file__ for module in modules]
     assert files and all(Path(file).is_relative_to(copy) for file in files), files

@@ -45,7 +45,9 @@ def test_wrong_numbers_are_a_failure(capfd, monkeypatch):
     assert "6 rows not as they should be" in summary
 
 
-def test_no_lstm_and_a_needless_exception_are_failures(keras_with, capfd, monkeypatch):
+def test_a_run_without_an_lstm_and_a_needless_exception_are_failures(
+    keras_with, capfd, monkeypatch
+):
     monkeypatch.setenv("KERAS_BACKEND", keras.backend.backend())
     keras_with("def test_one():\n    pass\n\ndef test_two():\n    pass\n")
     assert keras_tests.main(files=["lstm_test.py"]) == 1
@@ -55,7 +57,7 @@ def test_no_lstm_and_a_needless_exception_are_failures(keras_with, capfd, monkey
     _, row, summary = capfd.readouterr().out.splitlines()
     assert row.split()[:3] == ["lstm_test::test_one", "passed", "passed"]
     assert row.endswith("<-- need not be excepted")
-    assert "1 without one end alike; 1 rows" in summary
+    assert "1 without one agree; 1 rows" in summary
 
 
 @pytest.mark.parametrize("name", keras_tests.FILES)
@@ -67,7 +69,7 @@ def test_the_copies_do_not_name_keras_classes(name):
 
 
 @pytest.mark.parametrize("text", ["from keras.layers import LSTM", "recurrent.LSTM(3)"])
-def test_another_way_to_name_the_classes_is_refused(keras_with, text):
+def test_other_names_for_the_classes_are_refused(keras_with, text):
     keras_with(text)
     with pytest.raises(ValueError, match=r"expected .*as layers\.LSTM .*in line 1"):
         keras_tests.rewired("lstm_test.py")

@@ -8,7 +8,7 @@ import pytest
 from tests import mutations
 from tests.helpers import patterns
 
-ONE_TEST = ("tests/test_cell.py", "-k", "textbook")
+ONE_TEST = ("tests/lstm_keras/test_cell.py", "-k", "textbook")
 HIDDEN = "H = O * TANH(C)"
 HARMLESS = mutations.Mutation(
     "the same", ONE_TEST, "equations.py", "states", HIDDEN, "H = TANH(C) * O"
@@ -83,29 +83,31 @@ def test_names_and_layout_do_not_matter(source):
         ("range(2.0)", 0),
     ],
 )
-def test_what_matches_is_counted(pattern, count):
+def test_matches_are_counted(pattern, count):
     assert patterns.replace(ast.parse(LAID_OUT), pattern, "None") == count
 
 
-def test_a_name_that_the_pattern_lacks_is_refused():
+def test_a_placeholder_that_the_pattern_lacks_is_refused():
     with pytest.raises(ValueError, match=r"expected the pattern to have C,.*'A', 'B'"):
         patterns.replace(ast.parse(LAID_OUT), "A + B", "A + C")
 
 
-def test_a_star_stands_for_whatever_comes_then():
+def test_a_star_stands_for_the_remaining_arguments():
     tree = ast.parse("f(a, b, *c)")
     assert patterns.replace(tree, "f(X, *REST)", "g(*REST, X, *x)") == 1
     assert ast.unparse(tree) == "g(b, *c, a, *x)"
 
 
 @pytest.mark.parametrize("name", ["Layer", "Cell.build", "call.Cell"])
-def test_a_definition_that_is_not_there_is_refused(name):
+def test_a_missing_definition_is_refused(name):
     with pytest.raises(ValueError, match=f"expected one definition .*of '{name}'"):
         patterns.definition(ast.parse(LAID_OUT), name)
 
 
 @pytest.mark.parametrize(("pattern", "count"), [("A * B", 3), ("A - B", 0)])
-def test_what_is_not_there_once_is_refused_before_the_first_test(pattern, count):
+def test_a_pattern_that_does_not_occur_once_is_refused_before_the_first_test(
+    pattern, count
+):
     mutation = dataclasses.replace(HARMFUL, pattern=pattern, instead="A")
     with pytest.raises(
         ValueError, match=f"equations.py to contain once .* received it {count} times"
@@ -116,7 +118,7 @@ def test_what_is_not_there_once_is_refused_before_the_first_test(pattern, count)
 def test_a_mutation_that_no_test_notices_is_a_failure(capsys):
     assert mutations.main([HARMFUL, HARMLESS]) == 1
     _, unchanged, killed, survived, summary = capsys.readouterr().out.splitlines()
-    assert unchanged.startswith("none (tests/test_cell.py -k textbook)")
+    assert unchanged.startswith("none (tests/lstm_keras/test_cell.py -k textbook)")
     assert unchanged.endswith("no test")
     assert killed.startswith("half of h")
     assert killed.endswith("test_cell.py::test_a_step_gives_the_textbook_numbers")

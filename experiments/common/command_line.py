@@ -36,6 +36,7 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> None:
             getattr(importlib.import_module(module), function)(argv[1:])
         return
     settings = experiment.parse(argv)
+    status = 1  # unless it comes to an end: nobody may read what it prints any more
     with sigterm_as_ctrl_c(), readable_errors():
         lifecycle = importlib.import_module("experiments.common.lifecycle")
         status = lifecycle.execute(experiment, settings, argv)

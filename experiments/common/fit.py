@@ -32,7 +32,8 @@ class Fit:
 
     Attributes:
         history: The values after each epoch, by Keras's names (`loss`, `val_loss`, …).
-        best_epoch: The epoch whose weights the model has now, counted from 1.
+        best_epoch: The epoch whose weights the model has now, counted from 1; 0 if
+            none had a finite value (see `stop_if_diverged`).
         interrupted: Whether Ctrl-C or SIGTERM came, even if the last epoch was over.
         seconds: Its duration, validation included.
     """
@@ -77,6 +78,7 @@ def fit(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     to: Checkpoint | None = None,
     verbose: int | None = None,
+    stop_if_diverged: bool = False,
 ) -> Fit:
     """Train a compiled model and leave it with the weights of its best epoch.
 
@@ -93,6 +95,8 @@ def fit(
         to: Where to write the checkpoint. A training run that finds one there continues
             to the end that it would have had without a stop.
         verbose: Keras's; by default a bar on a terminal, else a line per epoch.
+        stop_if_diverged: Whether a loss that becomes NaN or infinite is no error, but
+            stops the training as the last epoch does.
 
     Raises:
         DivergedError: The loss became NaN or infinite, or `monitor` was never finite.
@@ -109,8 +113,8 @@ def fit(
     )
     followed = [*callbacks, best]
     with stop_on_interrupt() as interrupt:
-        progress = _Progress(model, train, followed, interrupt, to)
-        while progress.epoch < epochs and not (progress.ended or interrupt.interrupted):
+        progress = _Progress(model, train, followed, interrupt, to, stop_if_diverged)
+        while progress.epoch < epochs and not (progress.ended or interrupt.asked):
             train.enter(progress.epoch, progress.step)
             model.fit(
                 train,
@@ -125,12 +129,14 @@ def fit(
             )
         progress.finish()
     values = progress.history[monitor]
-    if not np.any(np.isfinite(values)):
+    finite = bool(np.any(np.isfinite(values)))
+    if not finite and not stop_if_diverged:
         raise DivergedError(
             f"expected a finite {monitor} in training; received {values[-1]} in epoch "
             f"{len(values)} (try a lower learning rate)"
         )
-    return Fit(progress.history, best.best_epoch + 1, interrupt.asked, progress.seconds)
+    best_epoch = best.best_epoch + 1 if finite else 0
+    return Fit(progress.history, best_epoch, interrupt.asked, progress.seconds)
 
 
 @contextlib.contextmanager
@@ -154,11 +160,10 @@ class StopOnInterrupt(keras.callbacks.Callback):
 
     Attributes:
         asked: Whether Ctrl-C came.
-        interrupted: Whether it ended the training.
         held: Whether steps do not count at present.
     """
 
-    asked = interrupted = held = False
+    asked = held = False
 
     def on_signal(self, signum, frame):
         """Note the first Ctrl-C; give up at the second."""
@@ -168,17 +173,14 @@ class StopOnInterrupt(keras.callbacks.Callback):
         print("\nInterrupted: stopping after this step; again to give up at once.")
 
     def on_train_batch_end(self, batch, logs=None):
-        """Stop, unless the step does not count."""
-        if self.asked and not self.held:
-            self._stop()
+        """Stop, unless the step does not count or is the last one of the epoch."""
+        if self.asked and not self.held and batch + 1 < self.params["steps"]:
+            self.model.stop_training = True
 
     def on_epoch_end(self, epoch, logs=None):
-        """Stop if Ctrl-C came during validation, unless this was the last epoch."""
-        if self.asked and epoch + 1 < self.params["epochs"]:
-            self._stop()
-
-    def _stop(self):
-        self.interrupted = self.model.stop_training = True
+        """Stop, after the callbacks that may have ended the training in this epoch."""
+        if self.asked:
+            self.model.stop_training = True
 
 
 class _Progress(keras.callbacks.Callback):
@@ -193,11 +195,12 @@ class _Progress(keras.callbacks.Callback):
             the `EarlyStopping` that remembers the best epoch.
         interrupt: What stops it.
         to: Where the checkpoint goes, or None.
+        stop_if_diverged: See `fit`.
 
     Attributes:
         epoch: Number of complete epochs.
         step: Number of steps done in the epoch after these.
-        ended: Whether a callback has ended the training.
+        ended: Whether a callback, or a loss that is not finite, has ended the training.
         history: See `Fit`.
 
     Raises:
@@ -205,12 +208,19 @@ class _Progress(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, model, train: EpochBatches, callbacks, interrupt, to: Checkpoint | None
+        self,
+        model,
+        train: EpochBatches,
+        callbacks,
+        interrupt,
+        to: Checkpoint | None,
+        stop_if_diverged: bool,
     ):
         super().__init__()
         self._trained, self._train = model, train
         self._callbacks, self._best = callbacks, callbacks[-1]
         self._interrupt, self._to = interrupt, to
+        self._stop_if_diverged = stop_if_diverged
         self.epoch = self.step = self._steps = 0
         self.ended, self.history = False, {}
         self._begun = self._written = time.perf_counter()
@@ -270,7 +280,7 @@ class _Progress(keras.callbacks.Callback):
             return
         resumed_within = self.params["epochs"] == self.epoch + 1
         self.epoch, self.step = epoch + 1, 0
-        self.ended = self.model.stop_training and not self._interrupt.interrupted
+        self.ended = self.model.stop_training
         if self._to:
             state = self._write(metrics=False)
             # The `fit` of a single epoch ends with the best weights; the next one must
@@ -279,6 +289,9 @@ class _Progress(keras.callbacks.Callback):
 
     def _check(self, loss: float) -> None:
         if math.isfinite(loss):
+            return
+        if self._stop_if_diverged:
+            self.ended = self.model.stop_training = True
             return
         rate = keras.ops.convert_to_tensor(self.model.optimizer.learning_rate)
         raise DivergedError(

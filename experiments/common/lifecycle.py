@@ -75,7 +75,8 @@ def execute(experiment: Experiment, chosen, argv: Sequence[str]) -> int:
     settings = settings.named().checked()
     path, metrics, status = make(experiment, settings, command)
     if status == signals.INTERRUPTED:
-        print(f"Continue with: {resume.command_for(metrics, path)}")
+        if hasattr(settings, "resume"):
+            print(f"Continue with: {resume.command_for(metrics, path)}")
         return status
     earlier = getattr(settings, "repeat", None)
     if earlier is not None and not repeat.equal_results(experiment, earlier, path):

@@ -1,26 +1,32 @@
-"""Commands as processes of their own, several at a time; none takes others along."""
+"""Run commands in processes of their own, several at a time, here or on a cluster."""
 
+import concurrent.futures
 import contextlib
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.common.signals import INTERRUPTED
 
-# Of what a job wrote on standard error the end is shown if it failed.
-SHOWN = 2000
+SHOWN = 2000  # characters of a failed job's standard error that are kept
 
-IS_JOB = "LSTM_KERAS_JOB"  # says so in a job's environment
+POLL = 0.05  # seconds
+
+IS_JOB = "LSTM_KERAS_JOB"  # set in the environment of a job
+
+RETRIES = 3  # on a cluster, after a job or its machine died
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job ended: its exit status, and the end of what it wrote as errors."""
+    """How a job ended: its exit status, and the end of its standard error."""
 
     name: str
     status: int
@@ -43,11 +49,11 @@ def end_with_starter() -> None:
     """End this process, if it is a job, as SIGTERM does once its starter is gone."""
     if IS_JOB not in os.environ:
         return
-    # What a job starts in turn is none.
+    # What a job starts in turn is not one.
     del os.environ[IS_JOB]
 
     def wait():
-        # Not sys.stdin, which Python wants to itself when it ends.
+        # Not sys.stdin, which Python locks when it exits.
         with contextlib.suppress(OSError):
             while os.read(0, 1):
                 pass
@@ -57,114 +63,226 @@ def end_with_starter() -> None:
 
 
 def run_all(
-    commands: Mapping[str, Sequence[str]], jobs: int, ray: str | None = None
+    commands: Mapping[str, Sequence[str]], count: int, ray: str | None = None
 ) -> Iterator[Ended]:
-    """Run commands, and yield each as it ends; Ray's all at the end.
-
-    They have this process's environment and working folder. Ctrl-C asks those that run
-    to end, as SIGTERM does; a second one kills them.
+    """Run commands, and yield each as it ends; see `Jobs`.
 
     Args:
         commands: By name, what follows `python -m`.
-        jobs: So many at a time.
+        count: Number of jobs at a time.
         ray: The address of a Ray cluster to run them on.
-
-    Raises:
-        KeyboardInterrupt: After Ctrl-C, when all have ended.
-        ValueError: Ray is asked for and not installed.
     """
-    from joblib import Parallel, delayed, parallel_config
-
-    # Those of a Ray worker are its own.
-    surroundings = {"env": {**os.environ, IS_JOB: "1"}, "cwd": Path.cwd()}
-    jobs_of = [(name, tuple(command)) for name, command in commands.items()]
-    if ray is not None:
-        _connect(ray)
-        with parallel_config(backend="ray", n_jobs=jobs):  # which has no generators
-            yield from Parallel()(delayed(_run)(*job, surroundings) for job in jobs_of)
-        return
-    running = _Running()
-    with running.ended_by_ctrl_c(), parallel_config(backend="threading", n_jobs=jobs):
-        ended = Parallel(return_as="generator_unordered")(
-            delayed(running.run)(*job, surroundings) for job in jobs_of
-        )
-        yield from filter(None, ended)
-    if running.asked:
-        raise KeyboardInterrupt
+    with Jobs(count, ray) as jobs:
+        for name, command in commands.items():
+            jobs.start(name, command)
+        yield from jobs
 
 
-def _run(
+def run(
     name: str,
     command: Sequence[str],
-    surroundings: Mapping,
-    begun=lambda process: None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    on_line: Callable[[str], object] | None = None,
+    started: Callable[[subprocess.Popen], object] = lambda process: None,
 ) -> Ended:
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *command],
-            stdin=subprocess.PIPE,  # open as long as we live
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            start_new_session=True,  # Ctrl-C reaches it through us alone
-            **surroundings,
-        )
-    except OSError as error:  # no memory for one more process
-        return Ended(name, 1, str(error))
-    begun(process)
-    with process:
-        errors = process.stderr.read()
-        status = process.wait()
-    return Ended(name, status, errors[-SHOWN:])
+    """Run a command, and return how it ended.
 
+    An exception, such as Ctrl-C, asks it to end, as SIGTERM does, and waits for that.
 
-@dataclass
-class _Running:
-    """The processes of this machine that run now."""
-
-    asked: bool = False
-    processes: dict[str, subprocess.Popen] = field(default_factory=dict)
-
-    def run(
-        self, name: str, command: Sequence[str], surroundings: Mapping
-    ) -> Ended | None:
-        if self.asked:
-            return None
-
-        def begun(process: subprocess.Popen) -> None:
-            self.processes[name] = process
-            if self.asked:  # while it was starting
+    Args:
+        name: What to call it.
+        command: What follows `python -m`.
+        environment: Its environment variables; by default those of this process.
+        folder: Its working folder; by default that of this process.
+        on_line: Called with each line that it prints, as it comes.
+        started: Called with the process once it runs.
+    """
+    environment = os.environ if environment is None else environment
+    with tempfile.TemporaryFile() as errors:
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *command],
+                env={**environment, IS_JOB: "1", "PYTHONIOENCODING": "utf-8"},
+                cwd=folder,
+                stdin=subprocess.PIPE,  # open as long as this process lives
+                stdout=subprocess.PIPE if on_line else subprocess.DEVNULL,
+                stderr=errors,
+                encoding="utf-8",
+                errors="replace",
+                start_new_session=True,  # Ctrl-C reaches it through this process alone
+            )
+        except OSError as error:  # no memory for one more process
+            return Ended(name, 1, str(error))
+        started(process)
+        with process:
+            try:
+                for line in process.stdout or ():
+                    on_line(line)
+                while process.poll() is None:  # Ray can't interrupt a longer wait
+                    time.sleep(POLL)
+            except BaseException:
                 process.terminate()
+                process.wait()
+                raise
+        errors.seek(max(0, errors.seek(0, os.SEEK_END) - SHOWN))
+        said = errors.read().decode("utf-8", "replace")
+    return Ended(name, process.returncode, said)
 
+
+class Jobs:
+    """Commands in processes of their own, of which none takes others along.
+
+    Start them inside of `with`, and iterate to get each `Ended` as it ends; more can be
+    started meanwhile. They have this process's environment and working folder. Ctrl-C
+    asks those that run to end, as SIGTERM does; a second one kills them. When all have
+    ended, the iteration then raises `KeyboardInterrupt`.
+
+    Args:
+        count: Number of jobs at a time.
+        ray: The address of a Ray cluster to run them on, or "local" to start one. There
+            a job that is killed, or whose machine dies, is tried again.
+
+    Raises:
+        ValueError: Ray is asked for and not installed, or not there.
+    """
+
+    def __init__(self, count: int, ray: str | None = None):
+        self._start = _Process if ray is None else connect(ray)
+        self._threads = concurrent.futures.ThreadPoolExecutor(count)
+        self._waiting: set[concurrent.futures.Future] = set()
+        self._running: dict[str, _Process | _Task] = {}
+        self._interrupted = False
+
+    def __enter__(self) -> "Jobs":
+        """Take Ctrl-C."""
+        self._previous = signal.signal(signal.SIGINT, self._on_ctrl_c)
+        return self
+
+    def __exit__(self, kind, error, traceback) -> None:
+        """Ask jobs that still run to end, and wait for them."""
+        self._stop(kill=False)
+        self._threads.shutdown()
+        signal.signal(signal.SIGINT, self._previous)
+
+    def __iter__(self) -> Iterator[Ended]:
+        """Yield jobs as they end."""
+        while self._waiting:
+            done, self._waiting = concurrent.futures.wait(
+                self._waiting, return_when=concurrent.futures.FIRST_COMPLETED
+            )
+            yield from (one.result() for one in done if not one.cancelled())
+        if self._interrupted:
+            raise KeyboardInterrupt
+
+    def start(self, name: str, command: Sequence[str]) -> None:
+        """Run a command as soon as there are fewer than `count` jobs.
+
+        Args:
+            name: Of the job, unlike that of any other.
+            command: What follows `python -m`.
+        """
+        if not self._interrupted:
+            self._waiting.add(self._threads.submit(self._run, name, command))
+
+    def _run(self, name: str, command: Sequence[str]) -> Ended:
+        job = self._running[name] = self._start()
         try:
-            return _run(name, command, surroundings, begun)
+            return job.run(name, command)
         finally:
-            self.processes.pop(name, None)
+            del self._running[name]
 
-    @contextlib.contextmanager
-    def ended_by_ctrl_c(self) -> Iterator[None]:
-        previous = signal.signal(signal.SIGINT, self._end)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, previous)
-
-    def _end(self, signum, frame) -> None:
-        if not self.asked:
+    def _on_ctrl_c(self, signum, frame) -> None:
+        if not self._interrupted:
             print("\nInterrupted: the jobs end after their step; again to kill them.")
-        for process in list(self.processes.values()):
-            process.kill() if self.asked else process.terminate()
-        self.asked = True
+        self._stop(kill=self._interrupted)
+        self._interrupted = True
+
+    def _stop(self, kill: bool) -> None:
+        for one in self._waiting:
+            one.cancel()
+        for job in list(self._running.values()):
+            job.stop(kill)
 
 
-def _connect(address: str) -> None:
+class _Process:
+    """A job on this machine."""
+
+    def __init__(self):
+        self._process, self._stopped = None, False
+
+    def run(self, name: str, command: Sequence[str]) -> Ended:
+        return run(name, command, started=self._note)
+
+    def stop(self, kill: bool) -> None:
+        self._stopped = True
+        if self._process is not None:
+            self._process.kill() if kill else self._process.terminate()
+
+    def _note(self, process: subprocess.Popen) -> None:
+        self._process = process
+        if self._stopped:  # while it was starting
+            process.terminate()
+
+
+class _Task:
+    """A job on a cluster, where Ray starts it again if its machine dies."""
+
+    def __init__(self):
+        self._task, self._stopped = None, False
+
+    def run(self, name: str, command: Sequence[str]) -> Ended:
+        import ray
+
+        # Those of a Ray worker are its own.
+        environment, folder = dict(os.environ), Path.cwd()
+        task = ray.remote(_on_worker).options(
+            name=name, max_retries=RETRIES, retry_exceptions=[_KilledError]
+        )
+        self._task = task.remote(name, command, environment, folder)
+        if self._stopped:
+            ray.cancel(self._task)
+        try:
+            return ray.get(self._task)
+        except ray.exceptions.TaskCancelledError:
+            return Ended(name, INTERRUPTED, "")
+        except _KilledError as error:  # each time; Ray has wrapped it
+            return error.cause.args[0]
+        except ray.exceptions.RayError as error:
+            return Ended(name, 1, str(error))
+
+    def stop(self, kill: bool) -> None:
+        import ray
+
+        self._stopped = True
+        if self._task is not None:
+            ray.cancel(self._task, force=kill)
+
+
+class _KilledError(Exception):
+    """A job was killed by a signal; the argument is its `Ended`."""
+
+
+def _on_worker(
+    name: str, command: Sequence[str], environment: Mapping[str, str], folder: Path
+) -> Ended:
+    ended = run(name, command, environment=environment, folder=folder)
+    if ended.status < 0:
+        raise _KilledError(ended)
+    return ended
+
+
+def connect(address: str) -> type[_Task]:
+    """Connect to a Ray cluster, and return what runs a job on it."""
     try:
         import ray
-        from ray.util.joblib import register_ray
     except ImportError as error:
         raise ValueError(
-            f"expected Ray for --ray (pip install ray); received {error}"
+            f"--ray needs Ray (pip install 'lstm_keras[ray]'); received {error}"
         ) from error
-    ray.init(address=None if address == "local" else address, ignore_reinit_error=True)
-    register_ray()
+    if not ray.is_initialized():
+        previous = signal.getsignal(signal.SIGTERM)
+        ray.init(address, log_to_driver=False)
+        signal.signal(signal.SIGTERM, previous)  # Ray has set its own
+    return _Task

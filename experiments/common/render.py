@@ -24,8 +24,8 @@ from experiments.common.result import (
     Table,
 )
 
-# Of output that is not a terminal, which has no width of its own.
-PIPE_WIDTH = 160
+# Output that is not a terminal has no width: no line of a table is folded or cut there.
+PIPE_WIDTH = 10_000
 
 TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -71,7 +71,7 @@ def show(sections: Sequence[Section]) -> None:
     for section in sections:
         shown = [part for part in map(_shown, section.parts) if part is not None]
         if shown and section.title:
-            console.print(f"\n{section.title}", style="bold", markup=False)
+            console.print(rich.text.Text(f"\n{section.title}", style="bold"))
         for part in shown:
             console.print(part)
 
@@ -112,10 +112,14 @@ def _shown(part):
 
 
 def _table(part: Table) -> rich.table.Table:
-    table = rich.table.Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table = rich.table.Table(
+        box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold"
+    )
     for name, numeric in zip(part.header, part.numeric, strict=True):
         table.add_column(
-            rich.text.Text(str(name)), justify="right" if numeric else "left"
+            rich.text.Text(str(name)),
+            justify="right" if numeric else "left",
+            overflow="fold",
         )
     for row in part.rows:
         table.add_row(*(rich.text.Text(str(value)) for value in row))

@@ -13,6 +13,9 @@ from experiments.common.result import metrics_type, varying_names
 # The options that two runs of one command may differ in.
 ALLOWED = ("name", "output", "overwrite")
 
+# Of `layers.engine_facts`: prose, which another version words differently.
+REASONS = {"passed over in training", "passed over in prediction"}
+
 
 def repeated(experiment: Experiment, chosen, argv: Sequence[str]) -> tuple:
     """Return the settings and the command that make a finished run again.
@@ -66,7 +69,7 @@ def equal_results(experiment: Experiment, earlier: str, path: Path) -> bool:
             f"error: expected {earlier} to compare with {path}, which is finished; "
             f"received {error}"
         )
-    varying = varying_names(metrics_type(experiment.run_function()))
+    varying = varying_names(metrics_type(experiment.run_function())) | REASONS
     lines = compared(before, read_json(path / "metrics.json"), varying)
     print(f"\nCompared with {earlier}:", *lines, sep="\n")
     return len(lines) == 1

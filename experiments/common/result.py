@@ -13,12 +13,22 @@ from matplotlib import figure
 
 from experiments.common.signals import INTERRUPTED
 
-# The decorator of what goes into `metrics.json`: a dataclass that checks its values'
-# types, and whose fields' docstrings are the descriptions in the JSON schema.
-metrics = pydantic.dataclasses.dataclass(
-    kw_only=True,
-    config=pydantic.ConfigDict(use_attribute_docstrings=True, extra="forbid"),
-)
+_CONFIG = pydantic.ConfigDict(use_attribute_docstrings=True, extra="forbid")
+
+
+@typing.dataclass_transform(kw_only_default=True)
+def metrics(cls: type) -> type:
+    """Make a class one of what goes into `metrics.json`.
+
+    It is a dataclass that checks its values' types, and whose fields' docstrings are
+    the descriptions in the JSON schema.
+    """
+    made = pydantic.dataclasses.dataclass(cls, kw_only=True, config=_CONFIG)
+    for one in dataclasses.fields(made):
+        # Where pydantic looks for the descriptions of fields that a subclass inherits.
+        about = made.__pydantic_fields__[one.name].description
+        one.metadata = {**one.metadata, "description": about}
+    return made
 
 
 def varying(default: Any = dataclasses.MISSING) -> Any:
@@ -70,7 +80,7 @@ class RunMetrics:
     """Name of the run and of its folder."""
     command: str = varying("")
     """The command, with the environment variables that matter, ready for a shell."""
-    interrupted: bool = False
+    interrupted: bool = varying(False)  # no run that can be compared was
     """Whether the run ended early, so that something is missing."""
     ending: str = varying("")
     """How it ended early or what failed, in a sentence; empty if nothing did."""

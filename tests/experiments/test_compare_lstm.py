@@ -2,7 +2,6 @@
 
 import csv
 import json
-from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -11,17 +10,16 @@ from keras import ops
 from scipy.stats import ttest_1samp
 
 import lstm_keras
-from experiments import (
-    compare_costs,
-    compare_equality,
-    compare_lstm,
-    compare_report,
-    compare_training,
-    sentiment,
-    speed_backends,
-)
-from experiments.compare_equality import KERAS, LOOP, QUANTITIES, REFERENCE, Case
+from experiments.common.fit import Fit
+from experiments.compare_lstm import costs, equality, report, training
+from experiments.compare_lstm.equality import KERAS, LOOP, QUANTITIES, REFERENCE, Case
+from experiments.compare_lstm.settings import Settings
+from experiments.imdb_sentiment.train import Trained
+from experiments.speed.backends import Workers
 from lstm_keras import engines
+from lstm_keras.evaluation import evaluate_classification
+from tests.helpers import runs
+from tests.helpers.runs import metrics_of
 
 BACKEND = keras.backend.backend()
 ENGINES = [
@@ -37,18 +35,17 @@ PATHS = ("keras", "loop", "<b>")
 
 
 def compare(output, *options):
-    """Run the experiment; give its folder."""
-    compare_lstm.main([*SMALL, *options, "--output", str(output), "--name", "one"])
-    return output / "compare_lstm" / "one"
-
-
-def metrics_of(folder):
-    return json.loads((folder / "metrics.json").read_text("utf-8"))
+    """Run the experiment, and return its folder."""
+    return runs.make("compare_lstm", output, *SMALL, *options)
 
 
 def rows_of(folder, name):
     with (folder / name).open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def page_of(folder):
+    return (folder / "report.html").read_text("utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +57,11 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def one_mask(monkeypatch):
     """Compare no more than a run needs to fail."""
-    monkeypatch.setattr(compare_equality, "MASKS", ("left",))
+    monkeypatch.setattr(equality, "MASKS", ("left",))
 
 
 def a_row(**changes):
-    """A case that passed, as `equality` returns it."""
+    """A case that passed, as `equality.compare_all` returns it."""
     return {
         **{"layer": "lstm_keras.LSTM, loop", "against": KERAS, "dtype": "float32"},
         **{"mask": "left", "go_backwards": True, "return_sequences": False},
@@ -74,19 +71,19 @@ def a_row(**changes):
     }
 
 
-def test_a_run_leaves_every_file_and_nothing_beside_them(folder):
+def test_a_run_leaves_its_files_and_nothing_beside_them(folder):
     files = "config.json metrics.json report.html equality.csv history.csv figures"
     assert {path.name for path in folder.iterdir()} == set(files.split())
     assert [path.name for path in folder.parent.iterdir()] == ["one"]
     assert len(list((folder / "figures").glob("*.png"))) == 2
 
 
-def test_the_report_begins_with_the_verdict(folder, capsys):
+def test_the_report_begins_with_the_verdict(folder):
     verdict = metrics_of(folder)["equality"]["verdict"]
-    cases = 4 * (1 + len(ENGINES))  # masks, ways
+    cases = 4 * (1 + len(ENGINES))  # masks, loop and engines
     assert verdict.startswith(f"Equal within tolerance in all {cases} cases, on ")
-    page = (folder / "report.html").read_text("utf-8")
-    assert f"</h1>\n<p>{verdict}</p>" in page
+    page = page_of(folder)
+    assert page.partition("</h1>")[2].lstrip().startswith(f"<p>{verdict}</p>")
     assert "generated reviews, not of IMDB" in page
     assert page.count("<img ") == 2
 
@@ -135,11 +132,11 @@ def test_sizes_are_those_of_the_same_model(folder):
     assert builtin["file"] > 4 * parameters < ours["file"]
 
 
-# A layer that is wrong.
+# A layer that is wrong: the code itself is broken.
 
 
 def swapped(z):
-    """Gates with the first two the wrong way round."""
+    """Swap the first two gates."""
     i, f, g, o = ops.split(z, 4, axis=-1)
     return ops.concatenate([f, i, g, o], axis=-1)
 
@@ -174,9 +171,8 @@ def test_a_layer_with_two_gates_swapped_ends_in_status_1_with_a_report(
     break_it, tmp_path, monkeypatch, capsys
 ):
     broken = f"lstm_keras.LSTM, {break_it(monkeypatch)}"
-    with pytest.raises(SystemExit) as end:
+    with pytest.raises(SystemExit, match="1"):
         compare(tmp_path, "--parts", "equality")
-    assert end.value.code == 1
     folder = tmp_path / "compare_lstm" / "one"
     wrong = [r for r in rows_of(folder, "equality.csv") if r["passed"] == "False"]
     assert [row["layer"] for row in wrong] == [broken]
@@ -185,61 +181,69 @@ def test_a_layer_with_two_gates_swapped_ends_in_status_1_with_a_report(
     beginning = f"NOT equal, on {BACKEND}: 1 of {found['cases']} cases exceed"
     assert found["verdict"].startswith(beginning)
     assert f"{broken} against {KERAS} (float32, mask left" in found["verdict"]
-    page = (folder / "report.html").read_text("utf-8")
-    assert f'</h1>\n<p class="note" role="note">{beginning}' in page
-    assert "FAIL: 1 of 1" in page
+    first = page_of(folder).partition("</h1>")[2].lstrip()
+    assert first.startswith(f'<p class="note" role="note">{beginning}')
+    assert "FAIL: 1 of 1" in first
     assert beginning in capsys.readouterr().out
     with pytest.raises(SystemExit, match="1"):
-        compare_lstm.main(["--repeat", str(folder)])
+        runs.main("compare_lstm", "--repeat", folder)
     assert "results are equal, to the last digit" in capsys.readouterr().out
 
 
-def test_a_difference_that_is_no_number_fails_and_is_written():
+def test_a_difference_that_is_not_finite_fails_and_is_written():
     case = Case("float32", "none", False, False)
     right = dict.fromkeys(QUANTITIES, np.ones(2))
     wrong = right | {"d bias": np.array([1, np.nan])}
-    row = compare_equality.row(case, LOOP, KERAS, wrong, right)
+    row = equality.row(case, LOOP, KERAS, wrong, right)
     assert row["passed"] is False and np.isnan(row["largest"])
-    metrics = {"equality": [row], "environment": {"backend": "b"}}
-    assert "d bias nan > 1.0e-05" in compare_report.verdict(metrics)
-    (shown,) = compare_report.for_json(metrics)["equality"]["table"]
+    found = equality.summary([row])
+    assert "d bias nan > 1.0e-05" in found.verdict
+    (shown,) = found.table
     assert shown["d bias"] is shown["largest"] is None
     assert json.dumps(shown, allow_nan=False)
+    assert report.equality_rows([row])[0][3:] == [
+        "not finite",
+        "1.0e-05",
+        "FAIL: 1 of 1",
+    ]
 
 
 # What is compared.
 
 
 @pytest.mark.usefixtures("one_mask")
-def test_in_float64_both_layers_are_held_against_the_reference():
-    rows = compare_equality.equality(["float64"], seed=3, quick=True)
+@pytest.mark.parametrize(
+    "quick", [True, pytest.param(False, marks=pytest.mark.thorough)]
+)
+def test_in_float64_both_layers_are_judged_by_the_reference(quick):
+    rows = equality.compare_all(["float64"], seed=3, quick=quick)
     assert all(row["passed"] for row in rows)
     judged = {row["layer"] for row in rows if row["against"] == REFERENCE}
-    ours = {f"lstm_keras.LSTM, {way}" for way in (LOOP, *ENGINES)}
+    ours = {f"lstm_keras.LSTM, {name}" for name in (LOOP, *ENGINES)}
     assert judged == {KERAS, *ours}
     exact = [row for row in rows if ENGINES[0] in row["layer"]]
     assert min(row["tolerance"] for row in exact) == 1e-12
 
 
 def test_unless_quick_both_directions_and_both_kinds_of_output_are_compared():
-    cases = compare_equality.cases("float32", quick=False)
+    cases = equality.cases("float32", quick=False)
     assert len(set(cases)) == len(cases) == 4 * 2 * 2
-    assert set(compare_equality.cases("float32", quick=True)) < set(cases)
+    assert set(equality.cases("float32", quick=True)) < set(cases)
 
 
-def test_no_tolerance_is_wider_than_that_of_its_dtype_but_where_it_says_so():
-    for dtype, allowed in compare_equality.TOLERANCES.items():
-        found = compare_equality.tolerance(dtype, ENGINES[0], KERAS)
+def test_a_tolerance_is_that_of_its_dtype_or_wider_where_the_report_says_so():
+    for dtype, allowed in equality.TOLERANCES.items():
+        found = equality.tolerance(dtype, ENGINES[0], KERAS)
         wider = dtype.startswith("mixed") or (
             dtype == "float64" and BACKEND != "tensorflow"
         )
         assert (found > allowed) == wider
-        assert compare_equality.tolerance(dtype, ENGINES[0], REFERENCE) == allowed
+        assert equality.tolerance(dtype, ENGINES[0], REFERENCE) == allowed
 
 
 def test_masks_leave_a_step_in_every_sequence_and_the_padding_where_it_belongs():
-    assert compare_equality.step_mask("none") is None
-    right, left, holes = map(compare_equality.step_mask, ("right", "left", "holes"))
+    assert equality.step_mask("none") is None
+    right, left, holes = map(equality.step_mask, ("right", "left", "holes"))
     for mask in (right, left, holes):
         assert mask.any(axis=1).all() and not mask.all()
     assert (np.diff(right.astype(int), axis=1) <= 0).all()
@@ -248,13 +252,13 @@ def test_masks_leave_a_step_in_every_sequence_and_the_padding_where_it_belongs()
 
 
 def test_a_difference_is_relative_to_the_largest_element_or_absolute_beside_zeros():
-    assert compare_equality.difference(np.array([1, -4.5]), np.array([1, -5])) == 0.1
-    assert compare_equality.difference(np.array([0, 0.5]), np.zeros(2)) == 0.5
+    assert equality.difference(np.array([1, -4.5]), np.array([1, -5])) == 0.1
+    assert equality.difference(np.array([0, 0.5]), np.zeros(2)) == 0.5
 
 
 def test_tables_hold_the_largest_difference_of_their_rows():
     rows = [a_row(), a_row(h=2e-5, largest=2e-5, passed=False), a_row(mask="none")]
-    left, none = compare_equality.table(rows, ("dtype", "layer", "against", "mask"))
+    left, none = equality.table(rows, "mask")
     assert (left["mask"], left["h"], left["largest"]) == ("left", 2e-5, 2e-5)
     assert (left["cases"], left["failed"]) == (2, 1)
     assert (none["cases"], none["failed"]) == (1, 0)
@@ -262,8 +266,7 @@ def test_tables_hold_the_largest_difference_of_their_rows():
 
 def test_a_verdict_names_the_first_failures_and_counts_the_rest():
     wrong = a_row(**{"d h0": 0.5, "largest": 0.5, "passed": False})
-    metrics = {"equality": [wrong] * 7, "environment": {"backend": "b"}}
-    verdict = compare_report.verdict(metrics)
+    verdict = equality.summary([wrong] * 7).verdict
     one = f"lstm_keras.LSTM, loop against {KERAS} (float32, mask left, go_backwards)"
     assert verdict.count(f"{one}: d h0 5.0e-01 > 1.0e-05") == 5
     assert verdict.endswith("; and 2 more.")
@@ -274,37 +277,46 @@ def test_a_verdict_names_the_first_failures_and_counts_the_rest():
 
 def test_the_interval_is_that_of_students_t():
     ours, builtin = [0.9, 0.8, 0.85, 0.7], [0.88, 0.81, 0.8, 0.7]
-    found = compare_training.paired_difference(ours, builtin)
+    found = training.paired_difference(ours, builtin)
     oracle = ttest_1samp(np.subtract(ours, builtin), 0).confidence_interval(0.95)
-    np.testing.assert_allclose(found["interval"], oracle)
-    assert found["mean"] == pytest.approx(np.mean(ours) - np.mean(builtin))
-    assert compare_training.paired_difference([1.0], [0.5])["interval"] is None
+    np.testing.assert_allclose(found.interval, oracle)
+    assert found.mean == pytest.approx(np.mean(ours) - np.mean(builtin))
+    assert training.paired_difference([1.0], [0.5]).interval is None
 
 
-def test_ctrl_c_leaves_out_the_seed_that_was_training(monkeypatch):
+def test_ctrl_c_leaves_out_the_seed_that_was_training(tmp_path, monkeypatch, capsys):
+    """The training is a made-up one, which is interrupted at the right moment."""
+    result = evaluate_classification([0, 1], [0.1, 0.8], name="made up")
+
     def train_one(settings, train, test, input_dim, seed):
         interrupted = seed == 1 and settings.layer == "custom"
-        fit = SimpleNamespace(interrupted=interrupted, history={"val_loss": [1.0]})
-        return SimpleNamespace(
-            fit=fit,
-            validation=SimpleNamespace(accuracy=0.5, log_loss=1.0, size=12),
-            test=SimpleNamespace(accuracy=0.5, log_loss=1.0),
-            to_dict=dict,
-        )
+        history = {name: [1.0] for name in ("loss", "val_loss", "val_accuracy")}
+        fit = Fit(history, 1, interrupted, 0.1)
+        return Trained(seed, None, fit, result, result, np.array([0.1, 0.8]))
 
-    monkeypatch.setattr(sentiment, "train_one", train_one)
-    settings = compare_lstm.Settings(limit=60, seeds=3)
-    found = compare_training.parity(settings)
-    assert found["ending"] == "Interrupted: seed 1 and any after it are left out."
-    assert len(found["runs"]) == 2
-    assert {one["seeds"] for one in found["differences"].values()} == {1}
+    monkeypatch.setattr(training, "train_one", train_one)
+    with pytest.raises(SystemExit, match="130"):
+        runs.make("compare_lstm", tmp_path, "--parts=training", "--limit=60")
+    folder = tmp_path / "compare_lstm" / "one"
+    metrics, ending = metrics_of(folder), "seed 1 and later ones are left out."
+    assert metrics["interrupted"] is True
+    assert (
+        metrics["training"]["ending"] == metrics["ending"] == f"Interrupted: {ending}"
+    )
+    assert len(metrics["training"]["runs"]) == 2
+    differences = metrics["training"]["differences"].values()
+    assert {one["seeds"] for one in differences} == {1}
+    said = capsys.readouterr().out
+    assert ending in said and "--resume" not in said
+    assert ending in page_of(folder)
 
 
-# Speed and memory: the workers are those of `experiments.speed`, tested there.
+# Speed and memory. The workers are those of `experiments.speed`, tested there; here
+# their answers are made up.
 
 
 def answering(monkeypatch, failing=False):
-    """Let made-up workers answer; give what they were asked."""
+    """Let made-up workers answer, and return what they are asked."""
     asked = []
 
     def ask(self, backend, task, **arguments):
@@ -317,53 +329,50 @@ def answering(monkeypatch, failing=False):
         step = {"low": 0.01, "median": 0.02, "high": 0.03, "first": 1.0, "ratio": 1.5}
         kinds = {"training": step, "prediction": step}
         results = [
-            {"shape": shape, "paths": dict.fromkeys(PATHS, kinds)}
+            {
+                "shape": shape,
+                "operations": {"training": 3, "prediction": 1},
+                "paths": dict.fromkeys(PATHS, kinds),
+            }
             for shape in arguments["shapes"]
         ]
         environment = {"backend": BACKEND}
         return {"environment": environment, "engine": "an engine", "results": results}
 
-    monkeypatch.setattr(speed_backends.Workers, "ask", ask)
+    monkeypatch.setattr(Workers, "ask", ask)
     return asked
 
 
-def test_speed_asks_for_times_in_turn_and_then_for_the_memory_of_both_kinds(
-    monkeypatch,
-):
+def test_speed_asks_for_times_and_then_for_the_memory_of_both_kinds(monkeypatch):
     asked = answering(monkeypatch)
-    found = compare_costs.speed(compare_lstm.Settings(shape="2,5,3,4"))
+    found = costs.speed(Settings(shape="2,5,3,4 2,6,3,4"))
     assert asked[0] == (None, "times", None)
     assert asked[1:] == [
         (BACKEND, "memory", kind) for kind in ("training", "prediction") for _ in PATHS
     ]
-    assert found["memory"]["prediction"] == dict(
-        zip(PATHS, (50, 125, 125), strict=True)
-    )
-
-
-def test_times_and_memory_stand_in_the_report_with_their_ratios(
-    tmp_path, monkeypatch, capsys
-):
-    answering(monkeypatch)
-    monkeypatch.setattr(compare_lstm, "quicker", lambda settings: settings)
-    shapes = ("--shape", "2,5,3,4 2,6,3,4")
-    folder = compare(tmp_path, "--parts", "speed", *shapes)
-    page = (folder / "report.html").read_text("utf-8")
-    assert "<b>" not in page and "2,5,3,4; &lt;b&gt;" in page
-    rows = compare_report.speed_rows(metrics_of(folder))
+    memory = dict(zip(PATHS, (50, 125, 125), strict=True))
+    assert found.memory == {"training": memory, "prediction": memory}
+    rows = report.speed_rows(found)
     assert rows[0][:2] == ["2,5,3,4; keras", "training"]
     assert [row[5:7] for row in rows[:2]] == [["50", "1.00"], ["125", "2.50"]]
     assert {tuple(row[5:7]) for row in rows if "2,6" in row[0]} == {("–", "–")}
-    shown = capsys.readouterr().out
-    assert "loop 1.50 in training, 1.50 in prediction" in shown
-    assert "Equality was not examined (--parts)" in shown
+
+
+def test_times_stand_in_the_report_with_their_ratios(tmp_path, monkeypatch, capsys):
+    answering(monkeypatch)
+    folder = compare(tmp_path, "--parts", "speed", "--shape", "2,5,3,4")
+    assert metrics_of(folder)["speed"]["backend"] == BACKEND
+    page = page_of(folder)
+    assert "<b>" not in page and "2,5,3,4; &lt;b&gt;" in page
+    said = capsys.readouterr().out
+    assert "loop 1.50 in training, 1.50 in prediction" in said
+    assert "Equality was not examined (--parts)" in said
 
 
 def test_a_worker_that_fails_is_reported(tmp_path, monkeypatch, capsys):
     answering(monkeypatch, failing=True)
     folder = compare(tmp_path, "--parts", "speed")
-    page = (folder / "report.html").read_text("utf-8")
-    assert "&lt;no&gt; such thing" in page
+    assert "&lt;no&gt; such thing" in page_of(folder)
     assert "<no> such thing" in capsys.readouterr().out
 
 
@@ -373,8 +382,8 @@ def test_a_worker_that_fails_is_reported(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--parts", "equality,colour"), "expected some of equality,.*'equality,col"),
-        (("--dtypes", ""), "expected some of float32,.*received ''"),
+        (("--parts", "equality,colour"), "expected --parts .*'equality,colour'"),
+        (("--dtypes", ""), "expected --dtypes .* float32,.*received ''"),
         (("--shape", "1,2,3"), "expected a shape"),
         (("--data", "nowhere.csv"), r"expected --data as one of .*'nowhere\.csv'"),
         (("--name", "../up"), "expected a plain folder name"),
@@ -382,16 +391,17 @@ def test_a_worker_that_fails_is_reported(tmp_path, monkeypatch, capsys):
 )
 def test_bad_options_end_the_program_and_leave_nothing(tmp_path, options, message):
     with pytest.raises(SystemExit, match=message):
-        compare_lstm.main(["--output", str(tmp_path), *options])
+        runs.main("compare_lstm", "--output", tmp_path, *options)
     assert not list(tmp_path.iterdir())
 
 
-def test_quick_asks_for_less_and_keeps_what_is_less():
-    quick = compare_lstm.quicker(compare_lstm.Settings(epochs=1, limit=None))
+def test_quick_lowers_what_is_larger():
+    quick = Settings(epochs=1, limit=None, quick=True).checked()
     assert (quick.epochs, quick.seeds, quick.limit, quick.rounds) == (1, 2, 1000, 5)
     assert quick.dtypes == "float32,float64,mixed_bfloat16"
     assert not quick.memory
-    only = compare_lstm.quicker(compare_lstm.Settings(dtypes="mixed_float16"))
+    assert quick.checked() == quick  # as it is repeated
+    only = Settings(dtypes="mixed_float16", quick=True).checked()
     assert only.dtypes == "mixed_float16"
 
 
@@ -399,4 +409,4 @@ def test_quick_asks_for_less_and_keeps_what_is_less():
     ("value", "text"), [(0.0, "0"), (-0.0123, "-0.0123"), (3e-7, "+3.0e-07")]
 )
 def test_only_a_difference_of_zero_looks_like_zero(value, text):
-    assert compare_report.signed(value) == text
+    assert report.signed(value) == text

@@ -1,26 +1,31 @@
 """The sentiment experiment, from the command line to the files it leaves."""
 
 import csv
-import html
-import json
 import os
 import re
 import signal
 import sys
 
 import keras
+import markupsafe
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
-from experiments import imdb_sentiment, sentiment
-from experiments.sentiment import RECIPES, Settings, build_model
+from experiments.common import lifecycle
+from experiments.common.errors import DivergedError
+from experiments.imdb_sentiment import run, train
+from experiments.imdb_sentiment.settings import EXPERIMENT, RECIPES, Settings
+from experiments.imdb_sentiment.train import build_model
 from lstm_keras import LSTM, load_run
-from lstm_keras.datasets import reviews as datasets
-from lstm_keras.evaluation import classification as evaluation
+from lstm_keras.datasets import load_reviews
+from tests.helpers import runs
+from tests.helpers.runs import metrics_of
 
-SMALL = (
-    *("--data", "embedded", "--limit", "80", "--maxlen", "30", "--units", "6"),
-    *("--epochs", "2", "--no-baselines"),
+# The loop is compiled sooner than an engine.
+TINY = (
+    *("--data", "embedded", "--limit", "40", "--maxlen", "8", "--units", "3"),
+    *("--epochs", "2", "--engine", "loop", "--no-baselines"),
 )
 FILES = {
     *("config.json", "metrics.json", "history.csv", "model.keras"),
@@ -28,45 +33,51 @@ FILES = {
 }
 
 
-def train(output, *options):
-    imdb_sentiment.main([*SMALL, "--output", str(output), "--name", "one", *options])
+@pytest.fixture(autouse=True)
+def _no_drawing(monkeypatch):
+    """Save time: the figures of `sentiment_run`, which is made before, are drawn."""
+
+    def write_nothing(figure, path, **options):
+        path.write_bytes(b"")
+
+    monkeypatch.setattr(Figure, "savefig", write_nothing)
+
+
+def make(output, *options):
+    return runs.make("imdb_sentiment", output, *TINY, *options)
+
+
+def make_unfinished(output, *options, status="130"):
+    """Make a run that ends with another exit status than 0."""
+    with pytest.raises(SystemExit, match=status):
+        make(output, *options)
     return output / "imdb_sentiment" / "one"
 
 
-def train_in_vain(output, *options):
-    """The same for a run that does not come to its end."""
-    with pytest.raises(SystemExit, match="130"):
-        train(output, *options)
-    return output / "imdb_sentiment" / "one"
+def history_of(folder):
+    with (folder / "history.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
-def metrics_of(folder):
-    return json.loads((folder / "metrics.json").read_text("utf-8"))
+def page_of(folder):
+    return (folder / "report.html").read_text("utf-8")
 
 
-def assert_ended_early(folder, sentence, terminal):
-    """The sentence, a regular expression, stands wherever a reader may look."""
-    metrics = metrics_of(folder)
-    assert metrics["interrupted"] is True
-    assert re.fullmatch(sentence, metrics["ending"])
-    assert metrics["ending"] in terminal
-    page = (folder / "report.html").read_text("utf-8")
-    assert html.escape(metrics["ending"]) in page
+def assert_told(folder, ending, terminal):
+    """How the run ended stands wherever a reader may look."""
+    assert metrics_of(folder)["ending"] == ending
+    assert ending in terminal
+    assert markupsafe.escape(ending) in page_of(folder)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return train(tmp_path_factory.mktemp("runs"))
+def test_a_run_leaves_its_files_and_nothing_beside_them(sentiment_run):
+    assert {path.name for path in sentiment_run.iterdir()} == FILES
+    assert [path.name for path in sentiment_run.parent.iterdir()] == ["one"]
+    assert len(list((sentiment_run / "figures").glob("*.png"))) == 5
 
 
-def test_a_run_leaves_every_file_and_nothing_beside_them(folder):
-    assert {path.name for path in folder.iterdir()} == FILES
-    assert [path.name for path in folder.parent.iterdir()] == ["one"]
-    assert len(list((folder / "figures").glob("*.png"))) == 5
-
-
-def test_metrics_name_data_engine_versions_seed_and_time(folder):
-    metrics = metrics_of(folder)
+def test_metrics_name_data_engine_versions_seed_and_time(sentiment_run):
+    metrics = metrics_of(sentiment_run)
     assert metrics["data"]["real"] is False
     assert "embedded" in metrics["data"]["name"]
     sizes = {key: metrics["data"][key] for key in ("train", "validation", "test")}
@@ -79,58 +90,53 @@ def test_metrics_name_data_engine_versions_seed_and_time(folder):
     assert (metrics["interrupted"], metrics["ending"]) == (False, "")
 
 
-def test_the_history_has_a_row_for_each_epoch(folder):
-    with (folder / "history.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+def test_the_history_has_a_row_for_each_epoch(sentiment_run):
+    rows = history_of(sentiment_run)
     assert [row["epoch"] for row in rows] == ["1", "2"]
     best = min(rows, key=lambda row: float(row["val_loss"]))
-    assert int(best["epoch"]) == metrics_of(folder)["runs"][0]["best_epoch"]
+    assert int(best["epoch"]) == metrics_of(sentiment_run)["runs"][0]["best_epoch"]
 
 
-def test_the_saved_model_gives_the_reported_accuracy(folder):
-    from lstm_keras.datasets.reviews import load_reviews
-
+def test_the_saved_model_has_the_reported_accuracy(sentiment_run):
     test = load_reviews("embedded", limit=80).test
-    predictions = load_run(folder).predict(list(test.texts))
+    predictions = load_run(sentiment_run).predict(list(test.texts))
     right = [
         (one.label == "positive") == label
         for one, label in zip(predictions, test.labels, strict=True)
     ]
     assert np.mean(right) == pytest.approx(
-        metrics_of(folder)["runs"][0]["test"]["accuracy"]
+        metrics_of(sentiment_run)["runs"][0]["test"]["accuracy"]
     )
 
 
-def test_the_report_says_that_the_reviews_are_generated(folder):
-    page = (folder / "report.html").read_text("utf-8")
+def test_the_report_says_that_the_reviews_are_generated(sentiment_run):
+    page = page_of(sentiment_run)
     assert "generated reviews, not of IMDB" in page
     assert page.count("<img ") == 5
-    assert html.escape(metrics_of(folder)["command"]) in page
+    assert markupsafe.escape(metrics_of(sentiment_run)["command"]) in page
 
 
-def test_the_same_command_gives_the_same_numbers(folder, tmp_path):
-    again = train(tmp_path)
-    for name in ("runs", "summary"):
-        ours, theirs = metrics_of(again)[name], metrics_of(folder)[name]
-        for runs in (ours, theirs):
-            for run in runs if name == "runs" else ():
-                del run["training_seconds"]
-        assert ours == theirs
+def test_baselines_stand_beside_the_network(sentiment_run):
+    names = [result["name"] for result in metrics_of(sentiment_run)["baselines"]]
+    assert names[0] == "Majority class"
+    assert [name.startswith("TF-IDF") for name in names[1:]] == [True] * 3
+    assert "last 30 only" in names[2]
 
 
-def test_our_layer_and_keras_own_learn_the_same(folder, tmp_path):
-    builtin = train(tmp_path, "--layer", "builtin")
+@pytest.mark.thorough
+def test_the_same_command_gives_the_same_numbers_whatever_the_layer(tmp_path):
+    first, again = make(tmp_path / "a"), make(tmp_path / "b")
+    assert history_of(first) == history_of(again)
+    builtin = make(tmp_path / "c", "--layer", "builtin")
     assert metrics_of(builtin)["engine"]["layer"] == "keras.layers.LSTM"
-
-    def losses(run):
-        with (run / "history.csv").open(newline="") as file:
-            return [float(row["val_loss"]) for row in csv.DictReader(file)]
-
-    np.testing.assert_allclose(losses(folder), losses(builtin), rtol=1e-4)
+    losses = [
+        [float(row["val_loss"]) for row in history_of(one)] for one in (first, builtin)
+    ]
+    np.testing.assert_allclose(*losses, rtol=1e-4)
 
 
 def test_several_seeds_give_mean_and_deviation(tmp_path):
-    metrics = metrics_of(train(tmp_path, "--seeds", "2", "--seed", "5"))
+    metrics = metrics_of(make(tmp_path, "--seeds", "2", "--seed", "5"))
     assert [run["seed"] for run in metrics["runs"]] == [5, 6]
     accuracies = [run["test"]["accuracy"] for run in metrics["runs"]]
     assert metrics["summary"]["test_accuracy"] == {
@@ -141,22 +147,15 @@ def test_several_seeds_give_mean_and_deviation(tmp_path):
     assert metrics["saved_seed"] == min(losses, key=losses.get)
 
 
-def test_baselines_stand_beside_the_network(tmp_path):
-    metrics = metrics_of(train(tmp_path, "--baselines", "--epochs", "1"))
-    names = [result["name"] for result in metrics["baselines"]]
-    assert names[0] == "Majority class"
-    assert [name.startswith("TF-IDF") for name in names[1:]] == [True] * 3
-    assert "last 30 only" in names[2]
-
-
 @pytest.fixture
-def dtype_policy_put_back():
+def restored_dtype_policy():
     policy = keras.config.dtype_policy()
     yield
     keras.config.set_dtype_policy(policy)
 
 
-@pytest.mark.usefixtures("dtype_policy_put_back")
+@pytest.mark.thorough
+@pytest.mark.usefixtures("restored_dtype_policy")
 @pytest.mark.parametrize(
     "options",
     [
@@ -170,7 +169,7 @@ def dtype_policy_put_back():
     ids=" ".join,
 )
 def test_every_kind_of_model_trains_and_is_read_back(tmp_path, options):
-    folder = train(tmp_path, *options)
+    folder = make(tmp_path, *options)
     (prediction,) = load_run(folder).predict(["the film was wonderful"])
     assert 0 <= prediction.probability <= 1
 
@@ -198,7 +197,7 @@ def test_the_plain_model_is_the_one_of_the_textbook():
         ("learning_rate", 0.25, lambda model: float(model.optimizer.learning_rate)),
     ],
 )
-def test_the_model_is_built_as_it_was_asked_for(setting, value, read):
+def test_the_model_is_built_as_the_settings_say(setting, value, read):
     model = build_model(Settings(**{setting: value}), 50, steps=1)
     assert read(model) == value
 
@@ -244,29 +243,28 @@ def test_the_learning_rate_follows_the_schedule(schedule, rates):
         assert float(optimizer.learning_rate) == pytest.approx(rate)
 
 
-@pytest.mark.usefixtures("dtype_policy_put_back")
-def test_the_dtype_reaches_every_layer_but_the_probability(tmp_path):
-    folder = train(tmp_path, "--dtype", "float64", "--epochs", "1")
-    model = keras.models.load_model(folder / "model.keras")
-    policies = [layer.dtype_policy.name for layer in model.layers]
+@pytest.mark.usefixtures("restored_dtype_policy")
+def test_the_dtype_reaches_every_layer_but_the_probability():
+    lifecycle.load(EXPERIMENT, Settings(dtype="float64"))
+    policies = [
+        layer.dtype_policy.name for layer in build_model(Settings(), 50, 1).layers
+    ]
     assert policies == ["float64", "float64", "float32"]
 
 
 def test_the_options_of_the_training_reach_it(tmp_path, monkeypatch):
-    fit, seen = imdb_sentiment.training.fit, {}
+    fit, seen = train.fit, {}
 
     def spy(model, *arguments, **options):
         seen.update(options, optimizer=model.optimizer)
         return fit(model, *arguments, **options)
 
-    monkeypatch.setattr(imdb_sentiment.training, "fit", spy)
-    options = "--epochs 3 --batch-size 10 --patience 7 --schedule cosine"
-    train(tmp_path, *options.split())
-    optimizer = seen.pop("optimizer")
-    kept = seen.pop("kept")
-    assert (kept.path.name, kept.seconds) == ("seed-0.npz", 60)
+    monkeypatch.setattr(train, "fit", spy)
+    make(tmp_path, *"--epochs 3 --batch-size 5 --patience 7 --schedule cosine".split())
+    optimizer, checkpoint = seen.pop("optimizer"), seen.pop("to")
+    assert (checkpoint.path.name, checkpoint.seconds) == ("seed-0.npz", 60)
     assert seen == {"epochs": 3, "patience": 7}
-    # 64 reviews are 7 batches; the decay ends with the training.
+    # 32 reviews are 7 batches; the decay ends with the training.
     assert int(optimizer.iterations) == 3 * 7
     assert float(optimizer.learning_rate) == pytest.approx(0, abs=1e-9)
 
@@ -276,11 +274,12 @@ def test_recipes_only_name_settings():
         Settings(**recipe)
 
 
-def test_an_existing_run_is_refused_and_unchanged(folder):
-    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+def test_an_existing_run_is_refused_and_unchanged(sentiment_run):
+    before = {path: path.stat().st_mtime_ns for path in sentiment_run.rglob("*")}
     with pytest.raises(SystemExit, match=r"one exists already.*--overwrite"):
-        train(folder.parent.parent)
-    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+        make(sentiment_run.parent.parent)
+    after = {path: path.stat().st_mtime_ns for path in sentiment_run.rglob("*")}
+    assert after == before
 
 
 @pytest.mark.parametrize(
@@ -294,17 +293,20 @@ def test_an_existing_run_is_refused_and_unchanged(folder):
 )
 def test_bad_options_end_the_program_and_leave_nothing(tmp_path, options, message):
     with pytest.raises(SystemExit, match=message):
-        train(tmp_path, *options)
+        runs.main("imdb_sentiment", *TINY, "--output", tmp_path, *options)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+# Predictions.
+
+
 def predict(capsys, *arguments):
-    imdb_sentiment.main(["predict", *map(str, arguments)])
+    runs.main("imdb_sentiment", "predict", *arguments)
     return capsys.readouterr().out.splitlines()
 
 
-def test_predict_prints_label_probability_and_unknown_words(folder, capsys):
-    (line,) = predict(capsys, folder, "The film was xyzzy")
+def test_predict_prints_label_probability_and_unknown_words(sentiment_run, capsys):
+    (line,) = predict(capsys, sentiment_run, "The film was xyzzy")
     assert re.fullmatch(
         r"(positive|negative)  0\.[5-9]\d\d  The film was xyzzy  "
         r"\(1 of 4 words unknown\)",
@@ -312,30 +314,33 @@ def test_predict_prints_label_probability_and_unknown_words(folder, capsys):
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "remarks"),
+    [
+        ("the film\n\n" + "film " * 31, ["unknown", "says nothing", "last 30 read"]),
+        # Characters at which str.splitlines would split.
+        ("good\x85film\x0cthe\u2028end", ["unknown"]),
+    ],
+    ids=["three reviews", "odd characters"],
+)
 def test_predict_reads_a_review_a_line_from_standard_input(
-    folder, capsys, monkeypatch, tmp_path
+    text, remarks, sentiment_run, capsys, monkeypatch, tmp_path
 ):
-    (tmp_path / "reviews").write_text("the film\n\n" + "film " * 31 + "\n")
-    with (tmp_path / "reviews").open() as file:
-        monkeypatch.setattr(sys, "stdin", file)
-        lines = predict(capsys, folder, "-")
-    assert len(lines) == 3
-    assert "says nothing about the text" in lines[1]
-    assert "the last 30 read" in lines[2]
-
-
-def test_a_review_is_not_split_at_its_own_odd_characters(
-    folder, capsys, monkeypatch, tmp_path
-):
-    (tmp_path / "reviews").write_text("good\x85film\x0cthe\u2028end\n", "utf-8")
+    (tmp_path / "reviews").write_text(text + "\n", "utf-8")
     with (tmp_path / "reviews").open(encoding="utf-8") as file:
         monkeypatch.setattr(sys, "stdin", file)
-        assert len(predict(capsys, folder, "-")) == 1
+        lines = predict(capsys, sentiment_run, "-")
+    for line, remark in zip(lines, remarks, strict=True):
+        assert remark in line
 
 
 def test_predict_without_a_run_is_an_error(tmp_path):
     with pytest.raises(SystemExit, match="expected a run folder"):
-        imdb_sentiment.main(["predict", str(tmp_path / "nowhere"), "text"])
+        runs.main("imdb_sentiment", "predict", tmp_path / "nowhere", "text")
+
+
+# Interruptions and failures: functions that end at a certain call, as a key press or a
+# divergence would make them.
 
 
 def fail_at_the_second(monkeypatch, module, name, error=KeyboardInterrupt):
@@ -352,17 +357,18 @@ def fail_at_the_second(monkeypatch, module, name, error=KeyboardInterrupt):
 
 
 def test_ctrl_c_between_seeds_keeps_the_seeds_before(tmp_path, monkeypatch, capsys):
-    fail_at_the_second(monkeypatch, sentiment, "build_model")
-    folder = train_in_vain(tmp_path, "--seeds", "3")
+    fail_at_the_second(monkeypatch, train, "build_model")
+    folder = make_unfinished(tmp_path, "--seeds", "3")
     assert [run["seed"] for run in metrics_of(folder)["runs"]] == [0]
-    sentence = "Seed 1 was interrupted; it and any after it are left out."
-    assert_ended_early(folder, re.escape(sentence), capsys.readouterr().out)
+    assert metrics_of(folder)["interrupted"] is True
+    ending = "Seed 1 was interrupted; it and later ones are left out."
+    assert_told(folder, ending, capsys.readouterr().out)
 
 
 def test_ctrl_c_in_a_seed_keeps_it_and_leaves_out_the_later_ones(
     tmp_path, monkeypatch, capsys
 ):
-    fit = imdb_sentiment.training.fit
+    fit = train.fit
 
     class PressCtrlC(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -372,58 +378,56 @@ def test_ctrl_c_in_a_seed_keeps_it_and_leaves_out_the_later_ones(
     def pressed(*arguments, **options):
         return fit(*arguments, **options, callbacks=[PressCtrlC()])
 
-    monkeypatch.setattr(imdb_sentiment.training, "fit", pressed)
-    folder = train_in_vain(tmp_path, "--seeds", "3", "--seed", "4", "--epochs", "5")
-    runs = metrics_of(folder)["runs"]
-    assert [(run["seed"], run["epochs"]) for run in runs] == [(4, 2)]
-    sentence = (
+    monkeypatch.setattr(train, "fit", pressed)
+    folder = make_unfinished(tmp_path, "--seeds", "3", "--seed", "4", "--epochs", "5")
+    assert metrics_of(folder)["interrupted"] is True
+    found = [(run["seed"], run["epochs"]) for run in metrics_of(folder)["runs"]]
+    assert found == [(4, 2)]
+    ending = (
         "The training of seed 4 was interrupted in epoch 2; later seeds are left out."
     )
-    assert_ended_early(folder, re.escape(sentence), capsys.readouterr().out)
+    said = capsys.readouterr().out
+    assert_told(folder, ending, said)
+    command = f"python -m experiments.imdb_sentiment --resume {folder}"
+    assert said.endswith(f"{command}\n")
 
 
-def test_a_seed_that_diverges_does_not_take_the_others_along(
-    tmp_path, monkeypatch, capsys
-):
-    error = imdb_sentiment.training.DivergedError("no <finite> loss")
-    fail_at_the_second(monkeypatch, imdb_sentiment.training, "fit", error)
-    with pytest.raises(SystemExit, match="1"):
-        train(tmp_path, "--seeds", "3")
-    folder = tmp_path / "imdb_sentiment" / "one"
+def test_a_seed_that_diverges_leaves_the_others_alone(tmp_path, monkeypatch, capsys):
+    error = DivergedError("no <finite> loss")
+    fail_at_the_second(monkeypatch, train, "fit", error)
+    folder = make_unfinished(tmp_path, "--seeds", "3", status="1")
     metrics = metrics_of(folder)
     assert [run["seed"] for run in metrics["runs"]] == [0, 2]
-    assert metrics["interrupted"] is False  # to go on would change nothing
-    assert metrics["ending"] == "Seed 1 diverged: no <finite> loss; it is left out."
-    assert metrics["ending"] in capsys.readouterr().out
-    page = (folder / "report.html").read_text("utf-8")
-    assert html.escape(metrics["ending"]) in page
+    assert metrics["interrupted"] is False  # to resume would change nothing
+    ending = "Seed 1 diverged: no <finite> loss; it is left out."
+    assert_told(folder, ending, capsys.readouterr().out)
     assert not (folder / "checkpoint").exists()
 
 
 def test_a_mistake_in_a_later_seed_is_not_taken_for_a_divergence(tmp_path, monkeypatch):
-    error = ValueError("a mistake")
-    fail_at_the_second(monkeypatch, imdb_sentiment.training, "fit", error)
-    with pytest.raises(SystemExit, match="a mistake"):
-        train(tmp_path, "--seeds", "3")
+    fail_at_the_second(monkeypatch, train, "fit", ValueError("a mistake"))
+    make_unfinished(tmp_path, "--seeds", "3", status="a mistake")
 
 
 def test_ctrl_c_during_the_baselines_keeps_the_training(tmp_path, monkeypatch, capsys):
-    fail_at_the_second(monkeypatch, evaluation, "tfidf_baseline")
-    folder = train_in_vain(tmp_path, "--baselines")
+    fail_at_the_second(monkeypatch, run, "tfidf_baseline")
+    folder = make_unfinished(tmp_path, "--baselines")
+    assert metrics_of(folder)["interrupted"] is True
     assert len(metrics_of(folder)["baselines"]) == 2
-    sentence = "The baselines were interrupted; the rest is left out."
-    assert_ended_early(folder, re.escape(sentence), capsys.readouterr().out)
+    ending = "The baselines were interrupted; the rest is left out."
+    assert_told(folder, ending, capsys.readouterr().out)
 
 
+@pytest.mark.thorough
 def test_ctrl_c_while_writing_is_ignored(tmp_path, monkeypatch):
-    write_csv = imdb_sentiment.write_csv
+    write_csv = lifecycle.write_csv
 
     def pressed(*arguments):
         os.kill(os.getpid(), signal.SIGINT)
         write_csv(*arguments)
 
-    monkeypatch.setattr(imdb_sentiment, "write_csv", pressed)
-    folder = train(tmp_path)
+    monkeypatch.setattr(lifecycle, "write_csv", pressed)
+    folder = make(tmp_path)
     assert {path.name for path in folder.iterdir()} == FILES
     assert metrics_of(folder)["interrupted"] is False
 
@@ -432,9 +436,8 @@ def test_ctrl_c_while_loading_leaves_nothing(tmp_path, monkeypatch):
     def pressed(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(datasets, "load_reviews", pressed)
-    with pytest.raises(SystemExit, match="130"):
-        train(tmp_path)
+    monkeypatch.setattr(run, "load_reviews", pressed)
+    make_unfinished(tmp_path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
@@ -443,12 +446,7 @@ def test_two_epochs_on_some_thousand_real_reviews_learn_the_sentiment(
     data_folder, tmp_path
 ):
     """The line is 0.78: seeds 0, 1 and 2 gave 0.823, 0.819 and 0.817."""
-    imdb_sentiment.main(
-        [
-            *("--limit", "8000", "--epochs", "2", "--no-baselines"),
-            *("--output", str(tmp_path), "--name", "real"),
-        ]
-    )
-    metrics = metrics_of(tmp_path / "imdb_sentiment" / "real")
+    options = "--limit 8000 --epochs 2 --no-baselines".split()
+    metrics = metrics_of(runs.make("imdb_sentiment", tmp_path, *options))
     assert metrics["data"]["real"] is True
     assert metrics["summary"]["test_accuracy"]["mean"] > 0.78

@@ -1,37 +1,33 @@
-"""The grid: equal sizes, what is trained, what is kept, and what is said of it."""
+"""The grid: equal sizes, what is trained, what is resumed, and what is reported."""
 
 import csv
 import dataclasses
 import json
 import signal
-import subprocess
 import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from experiments import (
-    checkpoint,
-    memory,
-    memory_grid,
-    memory_report,
-    memory_training,
-    memory_worker,
-    runner,
-)
-from experiments.memory_grid import Grid
-from experiments.memory_tasks import TASKS
-from experiments.memory_training import Job, Outcome, Trainer
-from experiments.run_folder import RunFolder, begin
-from experiments.runner import configuration
-from experiments.training import Kept
+from experiments.common import checkpoint
+from experiments.common.environment import environment
+from experiments.common.fit import Checkpoint
+from experiments.common.run_folder import RunFolder, begin
+from experiments.memory import progress, results, settings, train, worker
+from experiments.memory.grid import Grid, Job, Outcome
+from experiments.memory.progress import Progress
+from experiments.memory.settings import Settings
+from experiments.memory.tasks import TASKS
+from experiments.memory.train import Trainer
+from tests.helpers import runs
+from tests.helpers.runs import metrics_of
 
 LAYERS = ("simple_rnn", "gru", "builtin", "custom")
-SETTINGS = memory.Settings(
+SETTINGS = Settings(
     units=4, steps=6, check_every=2, batch_size=4, test_size=8, name="run"
 )
-# Small trainings: two layers, two lags, two seeds.
+# Small training runs: two layers, two lags, two seeds.
 SMALL = """--tasks adding --lags 4,6 --layers simple_rnn,custom --seeds 2 --units 3
     --steps 4 --check-every 2 --batch-size 4 --test-size 8 --learning-rates 0.01
     --name run""".split()
@@ -64,21 +60,25 @@ def job(lag, rate=0.01, seed=0, layer="gru"):
 
 @pytest.fixture
 def start(tmp_path):
-    """Runs the program; gives its folder."""
+    """Return a function that makes a run, and returns its folder."""
+    return lambda *options: runs.make("memory", tmp_path, *SMALL, *options, run="run")
 
-    def run(*options):
-        memory.main([*SMALL, *options, "--output", str(tmp_path)])
-        return tmp_path / "memory" / "run"
 
-    return run
+def resume(folder):
+    runs.main("memory", "--resume", folder)
+
+
+@pytest.fixture
+def to(tmp_path):
+    return Checkpoint(tmp_path / "checkpoint.npz", seconds=60)
 
 
 @pytest.fixture
 def made_up(monkeypatch):
-    """Replaces trainings by outcomes; `jobs` are made until Ctrl-C comes after `at`."""
+    """Replace training runs by outcomes; Ctrl-C comes after `at` of the `jobs`."""
     found = SimpleNamespace(jobs=[], at=None)
 
-    def train(self, job, kept, stop):
+    def train(self, job, to):
         if len(found.jobs) == found.at:
             raise KeyboardInterrupt
         found.jobs.append(job)
@@ -89,8 +89,8 @@ def made_up(monkeypatch):
 
 
 def numbers(folder):
-    """The results but for what the clock says."""
-    metrics = json.loads((folder / "metrics.json").read_text())
+    """Return the results but for times."""
+    metrics = metrics_of(folder)
     with (folder / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
     for row in rows:
@@ -104,9 +104,9 @@ def numbers(folder):
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("layer", LAYERS)
 def test_parameters_are_those_that_keras_counts(task, layer):
-    model = memory_training.build(SETTINGS, Job(task, 6, layer, 0.01, 0))
-    units = memory_training.equal_units(layer, SETTINGS.units, TASKS[task])
-    counted = memory_training.parameters(layer, units, TASKS[task])
+    model = train.build(SETTINGS, Job(task, 6, layer, 0.01, 0))
+    units = train.equal_units(layer, SETTINGS.units, TASKS[task])
+    counted = train.parameters(layer, units, TASKS[task])
     assert model.count_params() == counted
 
 
@@ -114,11 +114,11 @@ def test_parameters_are_those_that_keras_counts(task, layer):
 @pytest.mark.parametrize("lstm_units", [1, 8, 32, 100])
 def test_no_other_number_of_units_is_nearer_to_the_lstm(layer, lstm_units):
     task = TASKS[TASK]
-    wanted = memory_training.parameters("builtin", lstm_units, task)
-    units = memory_training.equal_units(layer, lstm_units, task)
+    wanted = train.parameters("builtin", lstm_units, task)
+    units = train.equal_units(layer, lstm_units, task)
 
     def distance(number):
-        return abs(memory_training.parameters(layer, number, task) - wanted)
+        return abs(train.parameters(layer, number, task) - wanted)
 
     assert all(distance(units) <= distance(n) for n in (units - 1, units + 1) if n)
     if lstm_units >= 8:
@@ -128,17 +128,31 @@ def test_no_other_number_of_units_is_nearer_to_the_lstm(layer, lstm_units):
 # Training.
 
 
-def test_our_lstm_solves_a_short_lag():
+def test_our_lstm_solves_a_short_lag(to):
     settings = dataclasses.replace(
         SETTINGS, units=16, steps=1000, check_every=50, batch_size=32, test_size=300
     )
-    found = Trainer(settings).train(Job("order", 10, "custom", 0.01, 0))
+    found = Trainer(settings).train(Job("order", 10, "custom", 0.01, 0), to)
     assert found.solved and found.learned
     assert found.steps < 1000
 
 
-@pytest.mark.parametrize("layer", ["simple_rnn", "custom"])
-def test_a_training_does_not_depend_on_those_before(layer):
+def fresh(to):
+    """Return where a training run starts from its beginning."""
+    to.path.unlink(missing_ok=True)
+    return to
+
+
+def assert_equal(found, expected):
+    assert dataclasses.replace(found, seconds=0) == dataclasses.replace(
+        expected, seconds=0
+    )
+
+
+@pytest.mark.parametrize(
+    "layer", ["simple_rnn", pytest.param("custom", marks=pytest.mark.thorough)]
+)
+def test_a_training_run_does_not_depend_on_those_before(layer, to):
     trainer = Trainer(SETTINGS)
     first = Job("adding", 6, layer, 0.05, 1)
     for other in (
@@ -146,62 +160,79 @@ def test_a_training_does_not_depend_on_those_before(layer):
         first,
         Job("order", 8, layer, 0.01, 0),  # does not
     ):
-        trainer.train(other)
-    again, alone = trainer.train(first), Trainer(SETTINGS).train(first)
-    assert dataclasses.replace(again, seconds=0) == dataclasses.replace(
-        alone, seconds=0
-    )
+        trainer.train(other, fresh(to))
+    again = trainer.train(first, fresh(to))
+    assert_equal(again, Trainer(SETTINGS).train(first, fresh(to)))
 
 
-def checks(monkeypatch, errors, **settings):
-    """Let the checks find these errors, then the test 0.5; gives the outcome."""
-    found = iter([*errors, 0.5])
-    weights = []
+def test_it_ends_after_two_good_checks_in_a_row_with_its_best_weights(monkeypatch, to):
+    checks, weights = [0.001, 0.3, 0.002, 0.003], []
+    found = iter([*checks, 0.001, 0.5])  # then validation and test
 
-    def error(self, job, examples):
-        weights.append(self._model.get_weights())
+    def error_of(model, *_):
+        weights.append(model.get_weights())
         return next(found)
 
-    monkeypatch.setattr(Trainer, "_error", error)
-    settings = dataclasses.replace(SETTINGS, **settings)
-    return Trainer(settings).train(job(6, layer="simple_rnn")), weights
-
-
-def test_a_training_ends_after_two_good_checks_in_a_row(monkeypatch):
-    found, weights = checks(monkeypatch, [0.5, 0.001, 0.3, 0.002, 0.003], steps=100)
-    assert found.steps == 8
-    # Tested are the weights of the best check.
-    for tested, best in zip(weights[-1], weights[1], strict=True):
+    monkeypatch.setattr(train, "error_of", error_of)
+    settings = dataclasses.replace(SETTINGS, steps=100)
+    ended = Trainer(settings).train(job(6, layer="simple_rnn"), to)
+    assert ended.steps == len(checks) * settings.check_every
+    for tested, best in zip(weights[-1], weights[0], strict=True):
         np.testing.assert_array_equal(tested, best)
-    assert (found.validation, found.test) == (0.001, 0.5)
-    assert found.learned and not found.solved
+    assert (ended.validation, ended.test) == (0.001, 0.5)
+    assert ended.learned and not ended.solved
 
 
-@pytest.mark.parametrize(("steps", "made"), [(4, 3), (5, 4)])
-def test_a_training_ends_at_its_last_step(monkeypatch, steps, made):
-    found, _ = checks(monkeypatch, [0.5] * made, steps=steps)
-    assert found.steps == steps
+@pytest.mark.parametrize(("steps", "made"), [(1, 1), (2, 2), (4, 4)])
+def test_a_training_run_ends_at_its_last_step(steps, made, to):
+    settings = dataclasses.replace(SETTINGS, steps=steps)
+    assert Trainer(settings).train(job(6, layer="simple_rnn"), to).steps == made
 
 
-def test_a_training_that_diverges_ends_with_its_best_weights(monkeypatch):
-    found, weights = checks(monkeypatch, [0.5, 0.4, np.nan], steps=100)
-    assert (found.steps, found.validation) == (4, 0.4)
-    for tested, best in zip(weights[-1], weights[1], strict=True):
-        np.testing.assert_array_equal(tested, best)
+@pytest.mark.parametrize("first", [0, 3])
+def test_a_training_run_that_diverges_ends_with_its_best_weights(
+    first, monkeypatch, to
+):
+    """They are the initial ones, or those of the check before the loss became NaN."""
+    one, batch = job(6, layer="simple_rnn"), train.Sequences.batch
+    if first:
+        steps = dataclasses.replace(SETTINGS, steps=2)
+        expected = Trainer(steps).train(one, fresh(to)).test
+    else:
+        train.keras.utils.set_random_seed(one.seed)
+        sequences = train.sample(one, 8, train.generator(one, train.TEST))
+        expected = train.error_of(train.build(SETTINGS, one), one, sequences)
+
+    def broken(self, step):
+        inputs, targets = batch(self, step)
+        return inputs * (np.nan if step >= first else 1), targets
+
+    monkeypatch.setattr(train.Sequences, "batch", broken)
+    found = Trainer(SETTINGS).train(one, fresh(to))
+    assert found.diverged and found.test == expected
+    assert found.steps == (4 if first else 2)
 
 
 def test_sequences_of_training_validation_test_seeds_and_lags_are_disjoint():
     drawn = {
-        memory_training.generator(job(lag, seed=seed), purpose).random()
+        train.generator(job(lag, seed=seed), purpose).random()
         for lag in (10, 20)
         for seed in (0, 1)
         for purpose in range(3)
     }
     assert len(drawn) == 12
-    layers = {
-        memory_training.generator(job(10, layer=layer), 0).random() for layer in LAYERS
-    }
+    layers = {train.generator(job(10, layer=layer), 0).random() for layer in LAYERS}
     assert len(layers) == 1
+
+
+def test_each_step_has_the_next_sequences_of_one_generator():
+    one, rng = job(6), train.generator(job(6), train.TRAINING)
+    expected = [train.sample(one, SETTINGS.batch_size, rng) for _ in range(6)]
+    batches = train.Sequences(SETTINGS, one)
+    for step in (3, 0, 1, 5, 4, 5, 2):  # as Keras and a resumed run may ask
+        for found, wanted in zip(batches.batch(step), expected[step], strict=True):
+            np.testing.assert_array_equal(found, wanted)
+    assert [list(batches.order(epoch)) for epoch in range(2)] == [[0, 1], [2, 3]]
 
 
 # What is left of the grid.
@@ -230,7 +261,7 @@ def failed(*lags):
     }
 
 
-def test_a_layer_is_given_up_after_so_many_lags_in_a_row():
+def test_a_layer_is_given_up_after_enough_failed_lags_in_a_row():
     two = grid(layers=("gru", "builtin"))
     assert {job.lag for job in two.remaining(failed(10)) if job.layer == "gru"} == {
         20,
@@ -267,90 +298,108 @@ def test_the_longest_lag_is_solved_by_more_than_half_the_seeds():
         for lag, solved in ((10, 2), (20, 2), (40, 1), (80, 0))
         for seed in (0, 1)
     }
-    found = memory_report.cells(grid(), outcomes)
-    assert [cell["solved"] for cell in found] == [2, 2, 1, 0]
-    assert memory_report.longest(grid(), found) == {TASK: {"gru": 20}}
-    assert found[2]["error"]["mean"] == pytest.approx((0.002 + 0.2) / 2)
+    found = results.cells(grid(), outcomes)
+    assert [cell.solved for cell in found] == [2, 2, 1, 0]
+    assert results.longest(grid(), found) == {TASK: {"gru": 20}}
+    assert found[2].error.mean == pytest.approx((0.002 + 0.2) / 2)
     deviation = np.std([0.002, 0.2], ddof=1)
-    assert found[2]["error"]["standard_deviation"] == pytest.approx(deviation)
-    none = memory_report.longest(grid(), found[3:])
+    assert found[2].error.standard_deviation == pytest.approx(deviation)
+    none = results.longest(grid(), found[3:])
     assert none == {TASK: {"gru": None}}
 
 
-# Interrupted, and gone on with.
+# Interrupted, and resumed.
 
 
 def test_an_interrupted_grid_reports_what_is_done_and_resumes_to_the_same_results(
     start, tmp_path, monkeypatch, capsys
 ):
-    one_lag = ("--lags", "4", "--learning-rates", "0.01,0.003")
-    whole = numbers(start(*one_lag))
+    few = ("--layers", "gru", "--lags", "4", "--learning-rates", "0.01,0.003")
+    whole = numbers(start(*few))
     capsys.readouterr()
-    train, made = Trainer.train, []
+    original, made = Trainer.train, []
 
-    def interrupted(self, job, kept, stop):
+    def interrupted(self, job, to):
         if len(made) == 3:
             signal.raise_signal(signal.SIGINT)
         made.append(job)
-        return train(self, job, kept, stop)
+        return original(self, job, to)
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "train", interrupted)
-        with pytest.raises(SystemExit) as ended:
-            start(*one_lag, "--overwrite")
-    assert ended.value.code == 130
+        with pytest.raises(SystemExit, match="130"):
+            start(*few, "--overwrite")
     folder = tmp_path / "memory" / "run"
-    said = "Interrupted: up to 5 of the trainings are missing."
+    said = "Interrupted: up to 1 of the training runs are missing."
     out = capsys.readouterr().out
     assert said in out and f"python -m experiments.memory --resume {folder}" in out
     assert said in (folder / "report.html").read_text()
-    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics = metrics_of(folder)
     assert metrics["interrupted"] and metrics["trainings"] == 3
-    memory.main(["--resume", str(folder)])
+    resume(folder)
     assert numbers(folder) == whole
     assert [path.name for path in (tmp_path / "memory").iterdir()] == ["run"]
-    assert (
-        "--resume" not in json.loads((folder / "metrics.json").read_text())["command"]
-    )
+    assert "--resume" not in metrics_of(folder)["command"]
     assert not (folder / "checkpoint").exists()
 
 
-def test_a_training_that_is_stopped_at_some_steps_ends_as_if_it_was_not(tmp_path):
-    one, kept = job(6, layer="custom"), Kept(tmp_path / "training.npz", seconds=60)
-    whole = Trainer(SETTINGS).train(one)
-    for steps, done in ((1, 1), (2, 3), (1, 4)):
-        more = iter([False] * (steps - 1))
-        with pytest.raises(KeyboardInterrupt):
-            Trainer(SETTINGS).train(one, kept, lambda more=more: next(more, True))
-        assert checkpoint.read(kept.path).facts["step"] == done
-    found = Trainer(SETTINGS).train(one, kept)
-    assert dataclasses.replace(found, seconds=whole.seconds) == whole
+def test_a_training_run_that_is_interrupted_ends_as_if_it_was_not(monkeypatch, to):
+    one = job(6, layer="custom")
+    settings = dataclasses.replace(SETTINGS, steps=12, check_every=4)
+    whole = Trainer(settings).train(one, fresh(to))
+    fresh(to)
+    for steps, done in ((1, (0, 1)), (4, (0, 3)), (5, (1, 2))):
+        left = [None] * steps
+
+        def press(self, batch, logs=None, left=left):
+            left.pop()
+            if not left:
+                signal.raise_signal(signal.SIGINT)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(train.Check, "on_train_batch_end", press)
+            with pytest.raises(KeyboardInterrupt):
+                Trainer(settings).train(one, to)
+        facts = checkpoint.read(to.path).facts
+        assert (facts["epoch"], facts["step"]) == done
+    assert_equal(Trainer(settings).train(one, to), whole)
 
 
+@pytest.mark.thorough
 def test_processes_give_the_same_results(start, tmp_path):
     one_lag = ("--lags", "4")
     alone = numbers(start(*one_lag))
     assert numbers(start(*one_lag, "--jobs", "2", "--overwrite")) == alone
 
 
-def test_a_process_that_dies_is_reported_and_does_not_take_the_others_along(
-    start, monkeypatch, capsys
+DIES = "import os; os.kill(os.getpid(), 9)"
+
+
+@pytest.fixture
+def workers(monkeypatch):
+    """Let workers write made-up outcomes, and then do what `after` says of a layer."""
+    after = {}
+
+    def command(progress, group):
+        lines = ["from pathlib import Path"]
+        for job in group if after.get(group[0].layer) != "dies at once" else ():
+            content = {"job": dataclasses.asdict(job), **dataclasses.asdict(outcome())}
+            path = str(progress.path(job, "json"))
+            lines.append(f"Path({path!r}).write_text({json.dumps(content)!r})")
+        if group[0].layer in after:
+            lines.append(DIES)
+        return ("timeit", "-n1", "-r1", "-s", "\n".join(lines), "pass")
+
+    monkeypatch.setattr(progress, "worker_command", command)
+    return after
+
+
+def test_a_process_that_dies_is_reported_and_does_not_affect_the_others(
+    start, workers, tmp_path, capsys
 ):
-    command = memory_worker.command
-
-    def one_dies(progress):
-        def of(group):
-            if group[0].layer == "custom":
-                return ("timeit", "-s", "import os", "os.kill(os.getpid(), 9)")
-            return command(progress)(group)
-
-        return of
-
-    with monkeypatch.context() as patch:
-        patch.setattr(memory_worker, "command", one_dies)
-        with pytest.raises(SystemExit) as ended:
-            start("--lags", "4,6", "--jobs", "2")
-    assert ended.value.code == 130
+    workers["custom"] = "dies at once"
+    with pytest.raises(SystemExit, match="130"):
+        start("--lags", "4,6", "--jobs", "2")
     printed = capsys.readouterr()
     # The second seed is tried, too: it was not begun.
     said = [
@@ -358,65 +407,53 @@ def test_a_process_that_dies_is_reported_and_does_not_take_the_others_along(
         for seeds in ("0, 1", "1")
     ]
     assert said[0] in printed.err and said[1] in printed.err
-    assert f"Some trainings are missing: {'; '.join(said)}." in printed.out
+    assert f"Some training runs are missing: {'; '.join(said)}." in printed.out
     assert "4/8" in printed.out  # both lags of the other layer
+    metrics = metrics_of(tmp_path / "memory" / "run")
+    assert metrics["interrupted"] and metrics["trainings"] == 4
 
 
-def test_a_process_that_dies_after_its_trainings_leaves_nothing_missing(
-    start, monkeypatch, capsys
+def test_a_process_that_dies_after_its_jobs_leaves_nothing_missing(
+    start, workers, capsys
 ):
-    command, code = memory_worker.command, "from experiments import memory_worker as m"
-
-    def all_die_late(progress):
-        def of(group):
-            argv = list(command(progress)(group))[1:]
-            end = f"{code}; m.main({argv!r}); import os; os.kill(os.getpid(), 9)"
-            return ("timeit", "-n1", "-r1", end)
-
-        return of
-
-    monkeypatch.setattr(memory_worker, "command", all_die_late)
-    folder = start("--lags", "4", "--jobs", "2")
+    workers.update(dict.fromkeys(LAYERS, "dies at the end"))
+    metrics = metrics_of(start("--lags", "4", "--jobs", "2"))
     assert "SIGKILL" in capsys.readouterr().err
-    metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["interrupted"] is False and metrics["trainings"] == 4
+
+
+def test_processes_that_all_die_are_an_error(start, workers):
+    workers.update(dict.fromkeys(LAYERS, "dies at once"))
+    with pytest.raises(SystemExit, match=r"all training runs failed: .*by SIGKILL"):
+        start("--jobs", "2")
 
 
 @pytest.mark.parametrize(
     ("count", "seeds"),
     [(1, [[0, 1, 2, 3, 4]]), (2, [[0, 1], [2, 3, 4]]), (9, [[0], [1], [2], [3], [4]])],
 )
-def test_seeds_are_trained_at_a_time_where_there_are_no_other_trainings(count, seeds):
+def test_seeds_share_a_process_unless_there_are_too_few_jobs(count, seeds):
     groups = grid(seeds=range(5)).ready({})
-    parts = memory_grid.spread(groups, count)
+    parts = progress.split(groups, count)
     assert sorted([job.seed for job in part] for part in parts) == seeds
 
 
-def test_of_trainings_that_are_lost_the_longer_lags_alone_are_left_out():
-    lost = {job(10)}
-    assert grid().ready({}, lost) == [[job(10, seed=1)]]
-    assert grid().ready({job(10, seed=1): outcome()}, lost) == []
+def test_what_depends_on_a_job_that_failed_or_runs_is_left_out():
+    failed = {job(10)}
+    assert grid().ready({}, failed) == [[job(10, seed=1)]]
+    assert grid().ready({job(10, seed=1): outcome()}, failed) == []
 
 
 def test_a_worker_leaves_what_another_one_has_done(tmp_path):
     done, missing = job(4, layer="custom"), job(4, layer="custom", seed=1)
     with RunFolder(tmp_path / "memory" / "run") as folder:
-        config = configuration("memory", SETTINGS)
-        progress = memory_grid.Progress(
-            begin(folder, config, "", runner.environment(), {})
-        )
-        progress.keep(done, outcome(steps=12345))
-        memory_worker.main(memory_worker.command(progress)([done, missing])[1:])
-        found = progress.outcomes()
+        config = {"experiment": "memory", **dataclasses.asdict(SETTINGS)}
+        of_run = Progress(begin(folder, config, "", environment(), {}))
+        of_run.write(done, outcome(steps=12345))
+        worker.main(progress.worker_command(of_run, [done, missing])[1:])
+        found = of_run.outcomes()
     assert found[done] == outcome(steps=12345)
     assert found[missing].steps <= SETTINGS.steps
-
-
-def test_processes_that_all_die_are_an_error(start, monkeypatch):
-    dies = ("timeit", "-s", "import os", "os.kill(os.getpid(), 9)")
-    monkeypatch.setattr(memory_worker, "command", lambda progress: lambda group: dies)
-    with pytest.raises(SystemExit, match=r"no training could be made: .*by SIGKILL"):
-        start("--jobs", "2")
 
 
 def test_only_what_is_missing_is_made(start, made_up, tmp_path):
@@ -427,7 +464,7 @@ def test_only_what_is_missing_is_made(start, made_up, tmp_path):
     with pytest.raises(SystemExit, match="exists already"):
         start()
     assert len(made_up.jobs) == 3
-    memory.main(["--resume", str(tmp_path / "memory" / "run")])
+    resume(tmp_path / "memory" / "run")
     assert len(made_up.jobs) == len(set(made_up.jobs)) == 8
 
 
@@ -436,7 +473,7 @@ def test_overwrite_begins_anew(start, made_up):
     with pytest.raises(SystemExit):
         start()
     made_up.at = None
-    start("--overwrite", "--steps", "5")
+    start("--overwrite", "--steps", "6")
     assert len(made_up.jobs) == 3 + 8
 
 
@@ -450,17 +487,18 @@ def test_a_finished_run_is_not_replaced_unless_asked_to(start, made_up):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--tasks", "adding,nonsense"], "expected tasks of adding, copying, order"),
-        (["--layers", ""], "expected layers of .*custom"),
-        (["--lags", "3"], "expected lags of at least 4, .*received '3'"),
-        (["--lags", "10,x"], "expected lags"),
-        (["--learning-rates", "0"], "expected learning rates"),
-        (["--learning-rates", "nan"], "expected learning rates"),
-        (["--learning-rates", "inf"], "expected learning rates"),
+        (["--tasks", "adding,nonsense"], "expected --tasks .* adding, copying, order"),
+        (["--layers", ""], "expected --layers .*custom"),
+        (["--lags", "3"], "expected --lags .*at least 4; received '3'"),
+        (["--lags", "10,x"], "expected --lags"),
+        (["--learning-rates", "0"], "expected --learning-rates"),
+        (["--learning-rates", "nan"], "expected --learning-rates"),
+        (["--learning-rates", "inf"], "expected --learning-rates"),
+        (["--steps", "5"], "expected --steps as a multiple of --check-every"),
         (["--engine", "scan"], "engine='scan' cannot run this layer"),
     ],
 )
-def test_what_can_not_be_is_refused_before_any_work(
+def test_bad_options_are_refused_before_any_work(
     options, message, start, made_up, tmp_path
 ):
     with pytest.raises(SystemExit, match=message):
@@ -468,13 +506,13 @@ def test_what_can_not_be_is_refused_before_any_work(
     assert not made_up.jobs and not list(tmp_path.glob("memory/*"))
 
 
-# What is said.
+# What is reported.
 
 
-def test_a_run_holds_tables_figures_and_what_computed_them(start, made_up, capsys):
+def test_a_run_has_tables_figures_and_what_computed_them(start, made_up, capsys):
     folder = start("--tasks", "all", "--lags", "10,20")
-    metrics = json.loads((folder / "metrics.json").read_text())
-    assert metrics["experiment"] == "memory"
+    metrics = metrics_of(folder)
+    assert metrics["experiment"] == "memory" and not runs.schema_errors(folder)
     assert {"data", "engine", "environment", "seconds", "command"} <= set(metrics)
     assert metrics["longest"]["copying"] == {"simple_rnn": None, "custom": 20}
     assert {path.name for path in (folder / "figures").iterdir()} == {
@@ -494,25 +532,26 @@ def test_a_run_holds_tables_figures_and_what_computed_them(start, made_up, capsy
     assert "<script" not in page and "http" not in page
 
 
-def test_quick_asks_for_less_and_keeps_what_was_chosen(start, made_up):
+def test_quick_asks_for_less_but_for_what_was_chosen(start, made_up):
     folder = start("--quick", "--lags", "4", "--steps", "3000", "--give-up-after", "2")
     config = json.loads((folder / "config.json").read_text())
     # 3000 steps and 2 are the defaults without --quick.
     assert (config["steps"], config["give_up_after"]) == (3000, 2)
-    memory.main(["--quick", "--output", str(folder.parent.parent), "--name", "quick"])
-    quick = json.loads((folder.parent / "quick" / "config.json").read_text())
-    assert quick.items() >= memory.QUICK.items()
+    quick = runs.make("memory", folder.parent.parent, "--quick")
+    config = json.loads((quick / "config.json").read_text())
+    assert config.items() >= settings.QUICK.items()
 
 
 def test_a_terminal_gets_a_bar_that_moves(monkeypatch, capsys):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     outcomes = {job(10): outcome()}
-    memory_grid.show("one", outcomes, [job(20), job(20, seed=1)])
-    memory_grid.show("all", outcomes, [])
+    progress.show(job(10), outcomes, [job(20), job(20, seed=1)])
+    progress.show(job(10), outcomes, [])
     first, second, last, _ = capsys.readouterr().out.split("\n")
-    assert first == "\r\x1b[Kone"
+    said = f"{job(10)}: error 0.00200, solved, 100 steps, 1.0 s"
+    assert first == f"\r\x1b[K{said}"
     bar, _, end = second.partition("\r\x1b[K")
-    assert (bar.count("█"), bar.count("░"), end) == (10, 20, "all")
+    assert (bar.count("█"), bar.count("░"), end) == (10, 20, said)
     assert "1/3, about 2 s left" in bar
     assert last.startswith("█" * 30) and last.endswith("1/1, done")
 
@@ -521,7 +560,7 @@ def test_the_time_left_grows_with_the_lags_that_are_left():
     outcomes = {job(10): outcome(seconds=6), job(10, seed=1): outcome(seconds=6)}
     left = [job(10, rate=0.001), job(70)]
     # A lag of 10 costs as much as 60, one of 70 as much as 120.
-    assert memory_grid.seconds_left(outcomes, left) == pytest.approx(6 + 12)
+    assert progress.seconds_left(outcomes, left) == pytest.approx(6 + 12)
 
 
 @pytest.mark.parametrize(
@@ -529,7 +568,7 @@ def test_the_time_left_grows_with_the_lags_that_are_left():
     [(0, "0 s"), (89, "89 s"), (90, "2 min"), (3600, "60 min"), (9000, "2.5 h")],
 )
 def test_durations_have_the_unit_in_which_they_are_read_best(seconds, text):
-    assert memory_grid.duration(seconds) == text
+    assert progress.duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -537,9 +576,4 @@ def test_durations_have_the_unit_in_which_they_are_read_best(seconds, text):
     [(0, "0"), (1 / 6, "0.167"), (0.01, "0.0100"), (12.345, "12.3"), (3e-9, "0.00000")],
 )
 def test_numbers_have_three_digits(value, text):
-    assert memory_report.significant(value) == text
-
-
-def test_the_script_is_there_before_keras_is_loaded():
-    code = "import sys, experiments.memory; sys.exit('keras' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert progress.significant(value) == text

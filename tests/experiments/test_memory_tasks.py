@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from experiments.memory_tasks import TASKS, cross_entropy, share_wrong, squared_error
+from experiments.memory.tasks import TASKS, cross_entropy, share_wrong, squared_error
 
 LAGS = [4, 5, 7, 10, 25, 100]
 

@@ -2,27 +2,32 @@
 
 import csv
 import html
-import json
 import re
-from types import SimpleNamespace
+import signal
 
 import keras
 import numpy as np
 import pytest
 
-from experiments import next_word
-from experiments.next_word import RECIPES, Settings, build
+from experiments.next_word import train as training
+from experiments.next_word.run import data_facts, load
+from experiments.next_word.settings import RECIPES, Settings
 from lstm_keras import LSTM, load_run
-from lstm_keras.language_model.model import TiedEmbedding
+from lstm_keras.datasets import load_text
+from lstm_keras.language_model import TiedEmbedding
+from lstm_keras.preprocessing import sentences, shift
+from tests.helpers import runs
+from tests.helpers.runs import metrics_of
 
 SENTENCES = (
-    *("the cat sat on the mat .", "the dog sat on the rug .", "a cat ran home !"),
-    *("a dog ran home !", "the bird sang a song .", "a bird sat on the mat ."),
+    *("The cat sat on the mat .", "The dog sat on the rug .", "A cat ran home !"),
+    *("A dog ran home !", "The bird sang a song .", "A bird sat on the mat ."),
 )
 SMALL = (
     *("--embedding", "8", "--units", "10", "--epochs", "3", "--min-count", "1"),
     *("--batch-size", "4", "--dropout", "0", "--recurrent-dropout", "0"),
 )
+STREAM = ("--split", "stream", "--steps", "6", "--layers", "2", "--tied")
 FILES = {
     *("config.json", "metrics.json", "history.csv", "model.keras"),
     *("vocabulary.json", "report.html", "figures"),
@@ -31,23 +36,14 @@ FILES = {
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory):
+    """Five paragraphs of six sentences."""
     path = tmp_path_factory.mktemp("text") / "pets.txt"
-    path.write_text("\n".join(SENTENCES * 5) + "\n", encoding="utf-8")
+    path.write_text(("\n".join(SENTENCES) + "\n\n") * 5, encoding="utf-8")
     return path
 
 
 def train(output, text, *options):
-    next_word.main(
-        [
-            *("--text", str(text), *SMALL),
-            *("--output", str(output), "--name", "one", *options),
-        ]
-    )
-    return output / "next_word" / "one"
-
-
-def metrics_of(folder):
-    return json.loads((folder / "metrics.json").read_text("utf-8"))
+    return runs.make("next_word", output, "--text", text, *SMALL, *options)
 
 
 def history_of(folder):
@@ -62,8 +58,7 @@ def folder(tmp_path_factory, text):
 
 @pytest.fixture(scope="module")
 def stream(tmp_path_factory, text):
-    options = ("--split", "stream", "--steps", "6", "--layers", "2", "--tied")
-    return train(tmp_path_factory.mktemp("runs"), text, *options)
+    return train(tmp_path_factory.mktemp("runs"), text, *STREAM)
 
 
 def test_a_run_leaves_every_file_and_nothing_beside_them(folder):
@@ -107,9 +102,6 @@ def test_the_best_epoch_is_the_one_of_the_lowest_held_out_perplexity(folder):
 @pytest.mark.parametrize("run", ["folder", "stream"])
 def test_the_saved_model_gives_the_reported_perplexity(run, text, request):
     """Each sentence, or the whole stream, in one pass: no batches, windows, scorer."""
-    from lstm_keras.datasets.corpora import load_text
-    from lstm_keras.preprocessing.next_word import sentences, shift
-
     folder = request.getfixturevalue(run)
     loaded = load_run(folder)
     corpus = load_text(text, split=loaded.config["split"], min_count=1)
@@ -133,16 +125,20 @@ def test_the_report_shows_results_figures_and_command(folder):
     assert "held out" in page
 
 
+@pytest.mark.thorough
 def test_the_same_command_gives_the_same_numbers(folder, tmp_path, text):
     again = train(tmp_path, text)
     assert history_of(again) == history_of(folder)
     assert metrics_of(again)["results"] == metrics_of(folder)["results"]
 
 
-@pytest.mark.parametrize("options", [(), ("--split", "stream", "--steps", "6")])
-def test_our_layer_and_keras_own_learn_the_same(tmp_path, text, options):
-    ours = train(tmp_path / "ours", text, *options)
-    theirs = train(tmp_path / "theirs", text, "--layer", "builtin", *options)
+@pytest.mark.parametrize(
+    ("run", "options"),
+    [("folder", ()), pytest.param("stream", STREAM, marks=pytest.mark.thorough)],
+)
+def test_our_layer_and_keras_own_learn_the_same(request, tmp_path, text, run, options):
+    ours = request.getfixturevalue(run)
+    theirs = train(tmp_path, text, "--layer", "builtin", *options)
     assert metrics_of(theirs)["engine"]["layer"] == "keras.layers.LSTM"
     for one, other in zip(history_of(ours), history_of(theirs), strict=True):
         for name in ("perplexity", "val_perplexity"):
@@ -161,15 +157,20 @@ def test_nothing_held_out_is_said_and_the_text_is_learned(tmp_path, text):
 @pytest.mark.parametrize(
     "options",
     [
-        ("--layer", "gru"),
-        ("--layer", "simple_rnn", "--split", "stream"),
-        ("--tied", "--layers", "2", "--dropout", "0.3", "--recurrent-dropout", "0.2"),
-        ("--examples", "prefixes"),
-        ("--sampled-softmax", "6", "--jit"),
-        ("--schedule", "plateau", "--patience", "1", "--weight-decay", "0.1"),
-        ("--dtype", "mixed_bfloat16"),
-        ("--split", "paragraphs", "--held-out", "0"),
-        ("--max-vocab", "8", "--limit", "60", "--tokens", "text_cased"),
+        (
+            *("--layer", "gru", "--examples", "prefixes", "--schedule", "plateau"),
+            *("--patience", "1", "--weight-decay", "0.1", "--max-vocab", "8"),
+            *("--limit", "60", "--tokens", "text_cased"),
+        ),
+        *(
+            pytest.param(options.split(), marks=pytest.mark.thorough)
+            for options in (
+                "--layer simple_rnn --split stream",
+                "--tied --layers 2 --dropout 0.3 --recurrent-dropout 0.2",
+                "--sampled-softmax 6 --jit --split paragraphs --held-out 0",
+                "--dtype mixed_bfloat16",
+            )
+        ),
     ],
     ids=" ".join,
 )
@@ -185,16 +186,16 @@ def test_every_kind_of_model_trains_and_writes(tmp_path, text, options):
 
 
 def test_a_text_of_its_own_may_be_held_out(tmp_path, text):
-    (tmp_path / "other.txt").write_text("the cat sang .\na zebra sang .\n", "utf-8")
-    other = str(tmp_path / "other.txt")
-    metrics = metrics_of(train(tmp_path, text, "--held-out-text", other))
-    assert metrics["data"]["train"]["segments"] == 30
-    assert metrics["data"]["held_out"]["segments"] == 2
-    assert metrics["results"][0]["held_out"]["oov_rate"] == pytest.approx(1 / 10)
+    other = tmp_path / "other.txt"
+    other.write_text("the cat sang .\na zebra sang .\n", "utf-8")
+    facts = load(Settings(text=str(text), held_out_text=str(other))).facts
+    assert facts["train"]["segments"] == 30
+    assert facts["held_out"]["segments"] == 2
+    assert facts["held_out"]["oov_rate"] == pytest.approx(1 / 10)
 
 
 def test_the_plain_model_is_the_one_of_the_tutorial():
-    model = build(Settings(dropout=0.0), 500).model
+    model = training.build(Settings(dropout=0.0), 500).model
     kinds = [type(layer) for layer in model.layers[1:]]
     assert kinds == [keras.layers.Embedding, LSTM, keras.layers.Dense]
     assert model.count_params() == (
@@ -203,7 +204,7 @@ def test_the_plain_model_is_the_one_of_the_tutorial():
 
 
 def layers_of(kind, **settings):
-    model = build(Settings(**settings), 500).model
+    model = training.build(Settings(**settings), 500).model
     return [layer for layer in model.layers if isinstance(layer, kind)]
 
 
@@ -224,115 +225,127 @@ def test_the_optimizer_heeds_rate_decay_and_clipping():
     settings = Settings(
         schedule="constant", learning_rate=0.03, weight_decay=0.2, clip=0.7
     )
-    optimizer = next_word.optimizer(settings, range(10))
+    optimizer = training.optimizer(settings, 30)
     assert float(optimizer.learning_rate) == pytest.approx(0.03)
     assert optimizer.weight_decay == 0.2
     assert optimizer.global_clipnorm == 0.7
     assert isinstance(optimizer, keras.optimizers.AdamW)
-    falling = next_word.optimizer(Settings(epochs=3, learning_rate=0.1), range(10))
+    falling = training.optimizer(Settings(learning_rate=0.1), 30)
     falling.iterations.assign(15)
     assert float(falling.learning_rate) == pytest.approx(0.05)
     falling.iterations.assign(30)
     assert float(falling.learning_rate) == pytest.approx(0, abs=1e-8)
 
 
-class CapturedError(Exception):
-    """What a function was called with, instead of what it does."""
+@pytest.fixture
+def fit_arguments(monkeypatch, text):
+    """Return what `fit` is given for some settings; nothing is trained."""
 
-    def __init__(self, *arguments, **options):
-        super().__init__()
-        self.arguments, self.options = arguments, options
+    class CapturedError(Exception):
+        pass
+
+    def arguments(**settings):
+        def fit(*given, **options):
+            raise CapturedError(given, options)
+
+        monkeypatch.setattr(training, "fit", fit)
+        chosen = Settings(text=str(text), min_count=1, **settings)
+        with pytest.raises(CapturedError) as stopped:
+            training.train(chosen, load(chosen))
+        return stopped.value.args
+
+    return arguments
 
 
-def captured(monkeypatch, target, text, *options):
-    """What `target` is called with in a training with these options."""
-
-    def capture(*arguments, **options):
-        raise CapturedError(*arguments, **options)
-
-    monkeypatch.setattr(target, capture)
-    settings = next_word.runner.parse(
-        Settings,
-        ["--text", str(text), "--name", "one", *SMALL, *options],
-        program="test",
-        description="",
-        recipes=RECIPES,
+def test_every_option_of_the_training_is_heeded(fit_arguments):
+    (trainer, batches, held_out), options = fit_arguments(
+        split="stream",
+        batch_size=3,
+        steps=4,
+        sampled_softmax=6,
+        jit=True,
+        patience=2,
+        epochs=7,
+        schedule="plateau",
     )
-    with pytest.raises(CapturedError) as call:
-        next_word.run(settings, "test")
-    return call.value
-
-
-def test_every_option_of_the_training_is_heeded(monkeypatch, text, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    call = captured(
-        *(monkeypatch, "experiments.training.fit", text),
-        *("--split", "stream", "--batch-size", "3", "--steps", "4"),
-        *("--sampled-softmax", "6", "--jit", "--patience", "2", "--epochs", "7"),
-        *("--schedule", "plateau"),
-    )
-    trainer, batches, held_out = call.arguments
     assert trainer.samples == 6
     assert trainer.jit_compile is True
     assert batches[0][0].shape == held_out[0][0].shape == (3, 4)
-    assert call.options["epochs"] == 7
-    assert call.options["patience"] == 2
-    assert call.options["monitor"] == "val_perplexity"
-    kinds = [type(one).__name__ for one in call.options["callbacks"]]
+    assert options["epochs"] == 7
+    assert options["patience"] == 2
+    assert options["monitor"] == "val_perplexity"
+    kinds = [type(one).__name__ for one in options["callbacks"]]
     assert kinds == ["ResetStates", "ReduceLROnPlateau"]
 
 
 @pytest.mark.parametrize(
-    ("options", "kind"),
-    [((), "SentenceBatches"), (("--examples", "prefixes"), "PrefixBatches")],
+    ("examples", "kind"), [("passes", "SentenceBatches"), ("prefixes", "PrefixBatches")]
 )
-def test_sentences_are_learned_in_passes_or_prefixes(
-    monkeypatch, text, tmp_path, options, kind
-):
-    monkeypatch.chdir(tmp_path)
-    call = captured(
-        *(monkeypatch, "experiments.training.fit", text, "--held-out", "0"),
-        *("--schedule", "constant", *options),
-    )
-    _, batches, held_out = call.arguments
+def test_sentences_are_learned_in_passes_or_prefixes(fit_arguments, examples, kind):
+    (_, batches, held_out), options = fit_arguments(examples=examples, held_out=0.0)
     assert type(batches).__name__ == kind
     assert held_out is None
-    assert call.options["monitor"] == "perplexity"
+    assert options["monitor"] == "perplexity"
 
 
-def test_every_option_of_the_text_is_heeded(monkeypatch, text, tmp_path, capsys):
-    monkeypatch.chdir(tmp_path)
-    call = captured(
-        *(monkeypatch, "lstm_keras.datasets.corpora.load_text", text),
-        *("--split", "paragraphs", "--tokens", "whitespace", "--min-count", "3"),
-        *("--max-vocab", "9", "--limit", "50", "--held-out", "0.2", "--seed", "8"),
-        *("--held-out-text", str(text)),
-    )
-    assert call.arguments == (str(text),)
-    call.options.pop("progress")(20_000_000)
-    assert "20,000,000 … " in capsys.readouterr().out
-    assert call.options == {
-        "split": "paragraphs",
-        "tokenizer": "whitespace",
-        "min_count": 3,
-        "max_vocab": 9,
-        "limit": 50,
-        "held_out": 0.2,
-        "seed": 8,
-        "held_out_source": str(text),
-    }
+@pytest.mark.parametrize(
+    ("name", "keyword", "value"),
+    [
+        ("split", "split", "paragraphs"),
+        ("tokens", "tokenizer", "whitespace"),
+        ("min_count", "min_count", 12),
+        ("max_vocab", "max_vocab", 9),
+        ("limit", "limit", 50),
+        ("held_out", "held_out", 0.2),
+        ("held_out_text", "held_out_source", "{text}"),
+        ("seed", "seed", 8),
+    ],
+)
+def test_every_option_of_the_text_is_heeded(text, name, keyword, value):
+    if value == "{text}":
+        value = str(text)
+    settings = Settings(text=str(text), **{"held_out": 0.4, name: value})
+
+    def facts(**options):
+        corpus = load_text(text, **{"held_out": 0.4, **options})
+        return data_facts(settings, corpus), corpus.vocabulary.words
+
+    corpus = load(settings)
+    found = data_facts(settings, corpus), corpus.vocabulary.words
+    assert found == facts(**{keyword: value})
+    assert found != facts()
+
+
+def test_loading_a_long_text_shows_its_progress(text, monkeypatch, capsys):
+    monkeypatch.setattr("lstm_keras.datasets.corpora.PROGRESS_STEP", 100)
+    load(Settings(text=str(text)))
+    assert re.search(r"… 10\d … 20\d … done", capsys.readouterr().out)
+
+
+def test_an_interrupted_run_reports_and_leaves_the_n_grams_out(
+    tmp_path, text, monkeypatch, capsys
+):
+    class CtrlC(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(training, "callbacks", lambda *_: [CtrlC()])
+    with pytest.raises(SystemExit, match="130"):
+        train(tmp_path, text)
+    folder = tmp_path / "next_word" / "one"
+    metrics = metrics_of(folder)
+    assert metrics["interrupted"] is True
+    assert metrics["ending"] == "The training was interrupted in epoch 1."
+    assert len(metrics["results"]) == 1
+    assert metrics["ending"] in (folder / "report.html").read_text("utf-8")
+    out = capsys.readouterr().out
+    assert metrics["ending"] in out
+    assert f"python -m experiments.next_word --resume {folder}" in out
 
 
 def test_recipes_only_name_settings():
     for recipe in RECIPES.values():
         Settings(**recipe)
-
-
-def test_an_existing_run_is_refused_and_unchanged(folder, text):
-    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    with pytest.raises(SystemExit, match=r"one exists already.*--overwrite"):
-        train(folder.parent.parent, text)
-    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
 @pytest.mark.parametrize(
@@ -342,7 +355,6 @@ def test_an_existing_run_is_refused_and_unchanged(folder, text):
         (("--held-out-text", "nowhere.txt"), r"expected a text as one of"),
         (("--split", "stream", "--examples", "prefixes"), "has no prefixes"),
         (("--text", ""), r"expected a text as one of .*''"),
-        (("--name", "../up"), "expected a plain folder name"),
     ],
 )
 def test_bad_options_end_the_program_and_leave_nothing(
@@ -362,7 +374,7 @@ def test_a_text_that_cannot_be_learned_ends_the_program(tmp_path, content):
 
 
 def generate(capsys, *arguments):
-    next_word.main(["generate", *map(str, arguments)])
+    runs.main("next_word", "generate", *arguments)
     return capsys.readouterr().out
 
 
@@ -384,7 +396,7 @@ def test_show_prints_words_with_probabilities_as_bars(folder, capsys):
 def test_show_does_not_go_with_drawing_or_searching(folder, capsys, option):
     with pytest.raises(SystemExit, match="2"):
         generate(capsys, folder, "the cat", "--show", "2", option, "1")
-    assert "expected --show alone" in capsys.readouterr().err
+    assert "expected --show without" in capsys.readouterr().err
 
 
 def test_unknown_words_are_named(folder, capsys):
@@ -392,25 +404,17 @@ def test_unknown_words_are_named(folder, capsys):
     assert "(unknown words: xyzzy)" in out
 
 
-def test_generate_refuses_a_run_of_sentiment(tmp_path, capsys, monkeypatch):
+def test_generate_refuses_a_run_of_sentiment(tmp_path, capsys, sentiment_run):
     with pytest.raises(SystemExit, match="expected a run folder"):
         generate(capsys, tmp_path / "nowhere", "text")
-    sentiment = SimpleNamespace(config={"experiment": "imdb_sentiment"})
-    monkeypatch.setattr("lstm_keras.load_run", lambda path: sentiment)
-    with pytest.raises(SystemExit, match="expected a run of next_word; received one"):
-        generate(capsys, "one", "text")
+    with pytest.raises(SystemExit, match=r"a run of next_word; received .*one"):
+        generate(capsys, sentiment_run, "text")
 
 
 @pytest.mark.real
 def test_the_faq_is_learned_by_heart(data_folder, tmp_path):
     faq = data_folder / "next_word" / "faq.txt"
-    next_word.main(
-        [
-            *("--text", str(faq), "--recipe", "by_heart"),
-            *("--output", str(tmp_path), "--name", "faq"),
-        ]
-    )
-    folder = tmp_path / "next_word" / "faq"
+    folder = runs.make("next_word", tmp_path, "--text", faq, "--recipe", "by_heart")
     result = metrics_of(folder)["results"][0]["train"]
     # 887 of 928 is the most that any model can reach; seed 0 gets 886 (0.9547).
     assert result["prefix_accuracy"] >= 0.954

@@ -1,11 +1,13 @@
-"""The sentence on the page: as HTML, and as a reader meets it in a browser."""
+"""The sentence on the page against its data: as HTML, and in a browser."""
 
 import json
 import re
 
 import pytest
 
-from experiments import report, sentence_view
+from experiments.common import render
+from experiments.common.result import Section
+from experiments.gate_dynamics import sentence_view
 from tests.helpers.browser import browse, in_a_browser
 
 HOSTILE = ["</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>", "a&b"]
@@ -43,32 +45,34 @@ def sentence(words, layers=2, units=3):
 
 
 def browse_sentence(tmp_path, data, actions, *options):
-    """`browse` the page of a sentence, with a hand on its keys and menus."""
-    hand = """
+    """`browse` the page of a sentence, with functions for its keys and menus."""
+    helpers = """
       const byId = (id) => document.getElementById(id);
       const key = (name) => byId("words").dispatchEvent(
         new KeyboardEvent("keydown", { key: name, bubbles: true }));
       const pick = (id, value) => { byId(id).value = value;
         byId(id).dispatchEvent(new Event("change")); };
     """
-    page = report.page("Test", [sentence_view.section(data)])
-    return browse(tmp_path, page, hand + actions, *options)
+    section = Section("Test", [sentence_view.part(data)])
+    page = render.page("Test", [section], tmp_path)
+    return browse(tmp_path, page, helpers + actions, *options)
 
 
 def test_words_and_names_stay_text():
     data = sentence(HOSTILE)
     data["layers"][0]["name"] = HOSTILE[0]
-    section = sentence_view.section(data)
+    section = sentence_view.part(data).markup
     assert "<img" not in section
     assert section.count("<script") == section.count("</script>") == 2
     (embedded,) = re.findall(
         r'<script type="application/json" id="sentence-data">(.*?)</script>', section
     )
     assert json.loads(embedded) == data
+    assert list(json.loads(embedded)["methods"]) == list(data["methods"])
 
 
 def test_nothing_is_loaded_from_outside():
-    section = sentence_view.section(sentence(["good"]))
+    section = sentence_view.part(sentence(["good"])).markup
     outside = re.findall(
         r"(?:src|href)=|url\(|@import|fetch\(|https?://[^\"]*", section
     )
@@ -76,7 +80,7 @@ def test_nothing_is_loaded_from_outside():
 
 
 def test_every_picture_and_control_has_a_name():
-    section = sentence_view.section(sentence(["good"]))
+    section = sentence_view.part(sentence(["good"])).markup
     for tag in re.findall(r"<(?:svg|canvas)[^>]*>", section):
         assert 'role="img"' in tag and "aria-label=" in tag
     for identity in re.findall(r'<select id="(\w+)"', section):

@@ -1,21 +1,30 @@
 """Runs in one table: the numbers, what belongs together, and what is refused."""
 
 import csv
-import itertools
 import json
+import math
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from scipy import stats
 
-from experiments import summarise, summary, summary_table
+import experiments
+from experiments.summarise import command_line, runs, table
 from lstm_keras.evaluation import intervals
+from tests.helpers.runs import metrics_of
 
 ACCURACIES = (0.81, 0.84, 0.80, 0.88, 0.86)
 PRINT = f"sha256:{64 * '1'}"
 OTHER = f"sha256:{64 * '2'}"
+MEASURES = (
+    "validation accuracy",
+    "validation log loss",
+    "test accuracy",
+    "test F1",
+    "test ROC AUC",
+    "test log loss",
+)
 
 
 def write_run(folder, config, metrics, **facts):
@@ -96,18 +105,21 @@ def memory(folder, solved, chosen=0.01):
     return folder
 
 
-def table(*arguments):
+def summary(*arguments):
     """The table of a command line."""
-    return summarise.table_of(summarise.parser().parse_args(list(map(str, arguments))))
+    given = command_line.parser().parse_args([*map(str, arguments)])
+    return table.of(given.runs, given.against, given.interrupted)
 
 
 def row_of(found, measure, **names):
-    (row,) = [
-        row
-        for row in found.rows
-        if row["measure"] == measure and names.items() <= row.items()
-    ]
+    rows = [row for row in found.rows.to_dict("records") if row["measure"] == measure]
+    (row,) = [row for row in rows if names.items() <= row.items()]
     return row
+
+
+def text_of(found, capsys):
+    table.show(found)
+    return capsys.readouterr().out
 
 
 def noted(found, text):
@@ -118,7 +130,7 @@ def noted(found, text):
 
 
 def test_mean_and_deviation_are_those_of_the_seeds(tmp_path):
-    row = row_of(table(sentiment(tmp_path / "one", ACCURACIES)), "test accuracy")
+    row = row_of(summary(sentiment(tmp_path / "one", ACCURACIES)), "test accuracy")
     assert row["seeds"] == 5
     assert row["mean"] == pytest.approx(sum(ACCURACIES) / 5)
     squares = sum((value - sum(ACCURACIES) / 5) ** 2 for value in ACCURACIES)
@@ -126,7 +138,7 @@ def test_mean_and_deviation_are_those_of_the_seeds(tmp_path):
 
 
 def test_every_measure_is_read_from_its_place(tmp_path):
-    found = table(sentiment(tmp_path / "one", ACCURACIES))
+    found = summary(sentiment(tmp_path / "one", ACCURACIES))
     mean = sum(ACCURACIES) / 5
     expected = {
         "validation accuracy": mean - 0.1,
@@ -136,58 +148,33 @@ def test_every_measure_is_read_from_its_place(tmp_path):
         "test ROC AUC": 0.5,
         "test log loss": 2 - mean,
     }
-    assert {row["measure"]: row["mean"] for row in found.rows} == {
+    assert found.rows.set_index("measure")["mean"].to_dict() == {
         measure: pytest.approx(value) for measure, value in expected.items()
     }
 
 
-def test_the_interval_is_that_of_all_ways_to_draw_the_seeds_again():
-    low, high = intervals.bootstrap_interval(ACCURACIES)
-    means = [np.mean(draw) for draw in itertools.product(ACCURACIES, repeat=5)]
-    expected = np.quantile(means, [0.025, 0.975])
-    np.testing.assert_allclose([low, high], expected, atol=0.002)
-    assert intervals.bootstrap_interval(ACCURACIES) == [low, high]  # each time
-
-
-def test_one_value_has_no_interval_and_equal_ones_have_no_width():
-    assert intervals.bootstrap_interval([0.8]) is intervals.t_interval([0.8]) is None
-    assert intervals.bootstrap_interval([0.5] * 3) == [0.5, 0.5]
-    assert intervals.t_interval([0.5] * 3) == [0.5, 0.5]
-
-
-@pytest.mark.parametrize("count", intervals.COVERAGE)
+@pytest.mark.parametrize("count", table.COVERAGE)
 def test_the_bootstrap_of_few_values_holds_the_mean_as_often_as_it_says(count):
     rng = np.random.default_rng(count)
     values = rng.normal(size=(3000, count))
     shares = rng.multinomial(count, np.full(count, 1 / count), size=2000) / count
     low, high = np.quantile(values @ shares.T, [0.025, 0.975], axis=1)
     held = np.mean((low <= 0) & (high >= 0))
-    assert held == pytest.approx(intervals.COVERAGE[count], abs=0.025)
-
-
-def test_a_paired_difference_is_that_of_scipy():
-    first, second = ACCURACIES, (0.80, 0.85, 0.79, 0.83, 0.84)
-    found = intervals.paired_difference(first, second)
-    test = stats.ttest_rel(first, second)
-    np.testing.assert_allclose(found["interval"], test.confidence_interval(0.95))
-    assert found["mean"] == pytest.approx(np.mean(first) - np.mean(second))
-    assert found["values"] == pytest.approx([0.01, -0.01, 0.01, 0.05, 0.02])
-    low, high = found["bootstrap_interval"]
-    assert -0.01 <= low < found["mean"] < high <= 0.05
+    assert held == pytest.approx(table.COVERAGE[count], abs=0.025)
 
 
 def test_of_two_seeds_a_note_says_that_their_interval_means_little(tmp_path):
-    found = table(sentiment(tmp_path / "one", (0.8, 0.9)))
+    found = summary(sentiment(tmp_path / "one", (0.8, 0.9)))
     row = row_of(found, "test accuracy")
     assert (row["low"], row["high"]) == (0.8, 0.9)
     assert noted(found, "over 2 seeds means little") and noted(found, "50%")
 
 
 def test_of_one_seed_there_is_no_deviation_no_interval_and_no_note(tmp_path):
-    found = table(sentiment(tmp_path / "one", (0.8,)))
+    found = summary(sentiment(tmp_path / "one", (0.8,)))
     row = row_of(found, "test accuracy")
     assert (row["mean"], row["seeds"]) == (0.8, 1)
-    assert row["standard deviation"] is row["low"] is row["high"] is None
+    assert all(map(math.isnan, map(row.get, ("standard deviation", "low", "high"))))
     assert found.notes == []
 
 
@@ -197,7 +184,7 @@ def test_the_longest_lag_counts_the_chosen_rate_alone(tmp_path):
         *((20, 0.01, 1, False), (40, 0.01, 0, False), (40, 0.01, 1, False)),
         *((40, 0.001, 0, True), (10, 0.01, 2, False)),
     ]
-    found = table(memory(tmp_path / "one", solved))
+    found = summary(memory(tmp_path / "one", solved))
     row = row_of(found, "longest lag solved, adding, gru")
     assert (row["seeds"], row["mean"]) == (3, (20 + 10 + 0) / 3)
 
@@ -205,20 +192,18 @@ def test_the_longest_lag_counts_the_chosen_rate_alone(tmp_path):
 def test_next_word_counts_the_model_not_the_n_grams(tmp_path):
     next_word(tmp_path / "a", 0, 80.0, data=PRINT)
     next_word(tmp_path / "b", 1, 90.0, data=OTHER)  # another seed, another split
-    found = table(tmp_path)
+    found = summary(tmp_path)
     assert row_of(found, "held-out perplexity")["mean"] == 85
     assert row_of(found, "held-out top-5 accuracy")["mean"] == 0.5
-    assert {row["seeds"] for row in found.rows} == {2}
+    assert set(found.rows["seeds"]) == {2}
 
 
 def test_what_no_run_has_is_no_row(tmp_path):
-    found = table(next_word(tmp_path / "a", 0, 80.0, held_out=False))
-    assert [row["measure"] for row in found.rows] == [
-        "training perplexity",
-        "training top-1 accuracy",
-    ]
-    found = table(sentiment(tmp_path / "b", ACCURACIES, roc_auc=None))
-    assert "test ROC AUC" not in {row["measure"] for row in found.rows}
+    found = summary(next_word(tmp_path / "a", 0, 80.0, held_out=False))
+    measures = ["training perplexity", "training top-1 accuracy"]
+    assert list(found.rows["measure"]) == found.cells[0][2:] == measures
+    found = summary(sentiment(tmp_path / "b", ACCURACIES, roc_auc=None))
+    assert "test ROC AUC" not in set(found.rows["measure"])
 
 
 # What belongs together.
@@ -228,48 +213,46 @@ def test_runs_that_differ_in_seed_and_place_are_a_group(tmp_path):
     sentiment(tmp_path / "a", (0.8, 0.9))
     settings = {"output": "elsewhere", "overwrite": True, "baselines": False}
     sentiment(tmp_path / "b", (0.7,), seed=2, settings=settings)
-    found = table(tmp_path)
+    found = summary(tmp_path)
     row = row_of(found, "test accuracy")
     assert (row["seeds"], row["mean"]) == (3, pytest.approx(0.8))
-    assert found.names == [] and "2 runs in 1 group" in found.title
+    assert found.cells[0][:2] == ["runs", "seeds"]
+    assert "2 runs in 1 group" in found.title
 
 
 def test_groups_are_named_by_the_settings_in_which_they_differ(tmp_path):
     sentiment(tmp_path / "a", (0.8, 0.9))
     sentiment(tmp_path / "b", (0.5, 0.6), settings={"units": 16, "limit": 100})
     sentiment(tmp_path / "c", (0.1, 0.2), backend="jax")
-    found = table(tmp_path)
-    assert found.names == ["units", "backend", "limit"]
-    means = {
-        (row["units"], row["backend"], row["limit"]): row["mean"]
-        for row in found.rows
-        if row["measure"] == "test accuracy"
-    }
-    assert means == {
-        (8, "tensorflow", None): pytest.approx(0.85),
-        (16, "tensorflow", 100): pytest.approx(0.55),
-        (8, "jax", None): pytest.approx(0.15),
+    found = summary(tmp_path)
+    names = ["runs", "units", "backend", "limit"]
+    assert found.cells[0][:5] == [*names, "seeds"]
+    rows = found.rows[found.rows["measure"] == "test accuracy"]
+    assert rows.set_index(names)["mean"].to_dict() == {
+        ("a", "8", "tensorflow", ""): pytest.approx(0.85),
+        ("b", "16", "tensorflow", "100"): pytest.approx(0.55),
+        ("c", "8", "jax", ""): pytest.approx(0.15),
     }
 
 
 def test_an_option_that_an_older_version_lacks_is_one_that_was_not_given(tmp_path):
     sentiment(tmp_path / "old", (0.8,))
     sentiment(tmp_path / "new", (0.9,), seed=1, settings={"patience": None})
-    assert row_of(table(tmp_path), "test accuracy")["seeds"] == 2
+    assert row_of(summary(tmp_path), "test accuracy")["seeds"] == 2
 
 
 def test_reviews_that_differ_are_not_averaged(tmp_path):
     sentiment(tmp_path / "a", (0.8,))
     sentiment(tmp_path / "b", (0.9,), seed=1, data=OTHER)
-    found = table(tmp_path)
-    assert found.names == ["data fingerprint"]
-    assert {row["seeds"] for row in found.rows} == {1}
+    found = summary(tmp_path)
+    assert found.cells[0][:3] == ["runs", "data fingerprint", "seeds"]
+    assert set(found.rows["seeds"]) == {1}
 
 
 def test_runs_of_other_versions_in_a_group_are_named(tmp_path):
     sentiment(tmp_path / "a", (0.8,))
     sentiment(tmp_path / "b", (0.9,), seed=1, keras="3.16.0", commit=40 * "a")
-    (note,) = noted(table(tmp_path), "Warning: the runs differ in")
+    (note,) = noted(summary(tmp_path), "Warning: the runs a, b differ in")
     assert "keras 3.15.1 / 3.16.0" in note
     assert f"git commit unknown / {40 * 'a'}" in note
     assert "python" not in note
@@ -277,7 +260,7 @@ def test_runs_of_other_versions_in_a_group_are_named(tmp_path):
 
 def test_a_run_named_twice_counts_once(tmp_path):
     one = sentiment(tmp_path / "runs" / "one", (0.8, 0.9))
-    found = table(one, tmp_path / "runs", f"{one}/../one")
+    found = summary(one, tmp_path / "runs", f"{one}/../one")
     assert row_of(found, "test accuracy")["seeds"] == 2
 
 
@@ -286,32 +269,45 @@ def test_hidden_folders_and_other_things_in_a_folder_are_no_runs(tmp_path):
     sentiment(tmp_path / ".two.partial", (0.9,), seed=1)
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes.txt").write_text("of mine")
-    assert row_of(table(tmp_path), "test accuracy")["seeds"] == 1
+    assert row_of(summary(tmp_path), "test accuracy")["seeds"] == 1
+
+
+def test_runs_are_found_at_every_depth(tmp_path):
+    sentiment(tmp_path / "a" / "b" / "one", (0.8,))
+    sentiment(tmp_path / "a" / "two", (0.9,), seed=1)
+    sentiment(tmp_path / "a" / ".hidden" / "three", (0.7,), seed=2)
+    assert row_of(summary(tmp_path), "test accuracy")["seeds"] == 2
+
+
+def test_an_option_that_only_an_older_version_had_makes_runs_different(tmp_path):
+    sentiment(tmp_path / "a", (0.8,), settings={"of_old": 1})
+    sentiment(tmp_path / "b", (0.9,), seed=1, settings={"of_old": 2})
+    assert summary(tmp_path).cells[0][:3] == ["runs", "of_old", "seeds"]
 
 
 def test_a_seed_that_is_there_twice_is_refused(tmp_path):
     sentiment(tmp_path / "a", (0.8, 0.9))
     sentiment(tmp_path / "b", (0.7,), seed=1)
     with pytest.raises(ValueError, match=r"each seed once.*seed 1 in .*/a and in .*/b"):
-        table(tmp_path)
+        summary(tmp_path)
 
 
 # What was interrupted.
 
 
-def test_interrupted_seeds_are_marked_and_left_out(tmp_path):
+def test_interrupted_seeds_are_marked_and_left_out(tmp_path, capsys):
     folder = sentiment(tmp_path / "one", (0.8, 0.9, 0.1), interrupted=(2,))
-    found = table(folder)
+    found = summary(folder)
     row = row_of(found, "test accuracy")
     assert (row["seeds"], row["interrupted"]) == (2, 1)
     assert row["mean"] == pytest.approx(0.85)
     assert noted(found, f"left out: seed 2 of {folder}")
-    assert "2 (1 interrupted)" in summary_table.text(found)
+    assert "2 (1 interrupted)" in text_of(found, capsys)
 
 
 def test_interrupted_seeds_count_if_asked_to(tmp_path):
     folder = sentiment(tmp_path / "one", (0.8, 0.9, 0.1), interrupted=(2,))
-    found = table(folder, "--include-interrupted")
+    found = summary(folder, "--include-interrupted")
     row = row_of(found, "test accuracy")
     assert (row["seeds"], row["interrupted"]) == (3, 1)
     assert row["mean"] == pytest.approx(0.6)
@@ -321,16 +317,16 @@ def test_interrupted_seeds_count_if_asked_to(tmp_path):
 def test_a_seed_that_was_interrupted_and_trained_anew_counts_once(tmp_path):
     next_word(tmp_path / "a", 0, 500.0, interrupted=True)
     next_word(tmp_path / "b", 0, 80.0)
-    assert row_of(table(tmp_path), "training perplexity")["mean"] == 80
+    assert row_of(summary(tmp_path), "training perplexity")["mean"] == 80
     with pytest.raises(ValueError, match="each seed once"):
-        table(tmp_path, "--include-interrupted")
+        summary(tmp_path, "--include-interrupted")
 
 
 def test_a_group_of_interrupted_seeds_alone_has_a_row_without_numbers(tmp_path):
-    found = table(sentiment(tmp_path / "one", (0.8,), interrupted=(0,)))
+    found = summary(sentiment(tmp_path / "one", (0.8,), interrupted=(0,)))
     row = row_of(found, "test accuracy")
-    assert (row["seeds"], row["mean"], row["low"]) == (0, None, None)
-    assert "0 (1 interrupted)  –" in summary_table.text(found)
+    assert row["seeds"] == 0 and math.isnan(row["mean"])
+    assert found.cells[1][:3] == ["one", "0 (1 interrupted)", "–"]
 
 
 # Two sets.
@@ -353,7 +349,7 @@ def sets(tmp_path):
 
 def test_two_sets_are_compared_seed_by_seed(sets):
     second = (0.80, 0.85, 0.79, 0.83, 0.84)
-    found = table(*sets(ACCURACIES, second))
+    found = summary(*sets(ACCURACIES, second))
     row = row_of(found, "test accuracy", set="difference")
     differences = np.subtract(ACCURACIES, second)
     assert row["seeds"] == 5
@@ -368,19 +364,19 @@ def test_two_sets_are_compared_seed_by_seed(sets):
 
 
 def test_only_seeds_of_both_sets_count_and_the_others_are_named(sets):
-    found = table(*sets((0.9, 0.8, 0.7), (0.5, 0.5)))
+    found = summary(*sets((0.9, 0.8, 0.7), (0.5, 0.5)))
     assert row_of(found, "test accuracy", set="difference")["seeds"] == 2
     of_ours = row_of(found, "test accuracy", set="layer=custom")
     assert of_ours["mean"] == pytest.approx(0.85)
-    assert found.notes.count(
+    assert noted(found, "partner") == [
         "Left out of the first set, without a partner: seed 2."
-    ) == len(noted(found, "partner"))
+    ]
 
 
 def test_pairs_are_found_by_seed_not_by_place(tmp_path):
     sentiment(tmp_path / "a", (0.9, 0.8), seed=1)
     sentiment(tmp_path / "b", (0.1, 0.5, 0.6), settings={"layer": "gru"})
-    found = table(tmp_path / "a", "--against", tmp_path / "b")
+    found = summary(tmp_path / "a", "--against", tmp_path / "b")
     row = row_of(found, "test accuracy", set="difference")
     assert row["mean"] == pytest.approx(((0.9 - 0.5) + (0.8 - 0.6)) / 2)
 
@@ -388,73 +384,66 @@ def test_pairs_are_found_by_seed_not_by_place(tmp_path):
 def test_an_interrupted_seed_has_no_partner(tmp_path):
     sentiment(tmp_path / "a", (0.9, 0.8))
     sentiment(tmp_path / "b", (0.5, 0.1), settings={"units": 9}, interrupted=(1,))
-    found = table(tmp_path / "a", "--against", tmp_path / "b")
+    found = summary(tmp_path / "a", "--against", tmp_path / "b")
     assert row_of(found, "test accuracy", set="difference")["seeds"] == 1
     assert noted(found, "partner: seed 1") and noted(found, "left out: seed 1")
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "parts"),
+    ("first", "second", "verdict"),
     [
         (
             (0.90, 0.91, 0.92, 0.93),
             (0.80, 0.82, 0.81, 0.83),
-            (
-                "with layer=custom higher by 0.1000 than with layer=gru over 4 seeds",
-                "Neither interval contains 0: the two differ.",
-            ),
+            "neither interval of the difference contains 0, so the sets differ.",
         ),
         (
-            (0.7, 0.8, 0.9),
-            (0.8, 0.9, 0.8),
-            (
-                "with layer=custom lower by 0.0333 than with layer=gru over 3 seeds",
-                "0 lies within that of bootstrap and Student: it may be chance.",
-            ),
+            (0.80, 0.82, 0.81, 0.83),
+            (0.90, 0.91, 0.92, 0.93),
+            "neither interval of the difference contains 0, so the sets differ.",
         ),
-        (
-            (0.80, 0.80, 0.80),
-            (0.81, 0.84, 0.90),
-            ("0 lies within that of Student: it may be chance.",),
-        ),
-        (
-            (0.8, 0.8),
-            (0.8, 0.8),
-            ("no difference of layer=custom and layer=gru",),
-        ),
-        ((0.5,), (0.75,), ("lower by 0.2500", "1 seed, which says nothing of others")),
-        ((0.5, 0.75), (0.75, 0.5), ("on average as with layer=gru over 2 seeds",)),
+        ((0.7, 0.8, 0.9), (0.8, 0.9, 0.8), "so it may be chance."),
+        # Within Student's alone.
+        ((0.80, 0.80, 0.80), (0.81, 0.84, 0.90), "so it may be chance."),
+        ((0.8, 0.8), (0.8, 0.8), "no difference."),
+        ((0.5,), (0.75,), "a single seed says nothing about others."),
+        ((0.5, 0.75), (0.75, 0.5), "so it may be chance."),
     ],
 )
-def test_a_sentence_says_what_the_difference_means(sets, first, second, parts):
-    (note,) = noted(table(*sets(first, second)), "test accuracy: ")
-    assert [part for part in parts if part not in note] == []
+def test_a_sentence_says_what_the_difference_means(sets, first, second, verdict):
+    (note,) = noted(summary(*sets(first, second)), "test accuracy")
+    assert note.endswith(verdict)
 
 
-def test_the_sentence_has_both_intervals(sets):
+def test_the_difference_has_both_intervals_and_those_are_of_the_library(sets):
     second = (0.80, 0.85, 0.79, 0.83, 0.84)
-    (note,) = noted(table(*sets(ACCURACIES, second)), "test accuracy: ")
-    difference = np.subtract(ACCURACIES, second)
-    error = stats.sem(difference)
-    student = stats.t.interval(0.95, 4, loc=difference.mean(), scale=error)
-    bootstrap = intervals.bootstrap_interval(difference)
-    ends = {"bootstrap": bootstrap, "Student": student}
-    for name, two in ends.items():
-        assert f"{name} {summary_table.interval(*two)}" in note
+    found = summary(*sets(ACCURACIES, second))
+    row = row_of(found, "test accuracy", set="difference")
+    expected = intervals.paired_difference(ACCURACIES, second)
+    assert [row["t low"], row["t high"]] == pytest.approx(expected["interval"])
+    assert [row["low"], row["high"]] == expected["bootstrap_interval"]
+    header, *rows = found.cells
+    assert header == ["measure", "seeds", "layer=custom", "layer=gru", "difference"]
+    (cells,) = [row for row in rows if row[0] == "test accuracy"]
+    assert cells[-1].splitlines() == [
+        "0.0160 ± 0.0219",
+        "{} to {}".format(*map(table.number, expected["bootstrap_interval"])),
+        "{} to {} (Student)".format(*map(table.number, expected["interval"])),
+    ]
 
 
 def test_sets_of_other_data_are_refused(sets):
     with pytest.raises(ValueError, match=f"same data.*seed 0, {PRINT}.*{OTHER}"):
-        table(*sets((0.8, 0.9), (0.7, 0.8), data=OTHER))
+        summary(*sets((0.8, 0.9), (0.7, 0.8), data=OTHER))
 
 
 def test_runs_without_a_fingerprint_are_compared_with_a_warning(sets):
-    found = table(*sets((0.8, 0.9), (0.7, 0.8), data=None))
+    found = summary(*sets((0.8, 0.9), (0.7, 0.8), data=None))
     assert noted(found, "no fingerprints of their data")
 
 
 def test_other_versions_are_named(sets):
-    found = table(*sets((0.8, 0.9), (0.7, 0.8), keras="3.16.0", commit=40 * "b"))
+    found = summary(*sets((0.8, 0.9), (0.7, 0.8), keras="3.16.0", commit=40 * "b"))
     (note,) = noted(found, "Warning")
     assert "keras 3.15.1 / 3.16.0" in note and 40 * "b" in note
 
@@ -462,33 +451,31 @@ def test_other_versions_are_named(sets):
 def test_sets_of_equal_settings_are_called_first_and_second(tmp_path):
     sentiment(tmp_path / "a", (0.8, 0.9), commit=40 * "a")
     sentiment(tmp_path / "b", (0.7, 0.9), commit=40 * "b")
-    found = table(tmp_path / "a", "--against", tmp_path / "b")
-    assert [row["set"] for row in found.rows[:3]] == [
-        *("the first", "the second", "difference")
-    ]
+    found = summary(tmp_path / "a", "--against", tmp_path / "b")
+    assert found.cells[0][2:] == ["the first", "the second", "difference"]
 
 
 def test_a_side_of_several_settings_is_refused(sets, tmp_path):
     arguments = sets((0.8, 0.9), (0.7, 0.8))
     sentiment(tmp_path / "theirs" / "b", (0.7,), seed=5, settings={"units": 9})
     with pytest.raises(ValueError, match=r"equal settings.*differ in layer, units: "):
-        table(*arguments)
+        summary(*arguments)
 
 
 def test_sets_without_a_common_seed_run_or_measure_are_refused(tmp_path):
     one = sentiment(tmp_path / "a", (0.8, 0.9))
     other = sentiment(tmp_path / "b", (0.7,), seed=7)
-    with pytest.raises(ValueError, match=r"a seed that both.*\[0, 1\] and \[7\]"):
-        table(one, "--against", other)
+    with pytest.raises(ValueError, match=r"seed by seed; received 0, 1 and 7: make"):
+        summary(one, "--against", other)
     with pytest.raises(ValueError, match=r"each run in one set; received .*/a in both"):
-        table(one, "--against", one)
+        summary(one, "--against", one)
     with_it = next_word(tmp_path / "c", 0, 80.0)
-    metrics = json.loads((with_it / "metrics.json").read_text())
+    metrics = metrics_of(with_it)
     metrics["results"][0]["train"] = None
     (with_it / "metrics.json").write_text(json.dumps(metrics))
     without = next_word(tmp_path / "d", 0, 80.0, held_out=False)
     with pytest.raises(ValueError, match="a measure that both sets have"):
-        table(with_it, "--against", without)
+        summary(with_it, "--against", without)
 
 
 # What is no run.
@@ -500,7 +487,7 @@ def test_sets_without_a_common_seed_run_or_measure_are_refused(tmp_path):
         ("metrics.json", "{", "expected JSON in .*metrics.json; received"),
         ("metrics.json", "[]", "expected a JSON object in .*metrics.json"),
         ("config.json", "\ufffd", "expected JSON in .*config.json"),
-        ("metrics.json", "{}", "expected runs of imdb_sentiment, .*; received None"),
+        ("metrics.json", "{}", "expected runs of imdb_sentiment, .*; received None in"),
         (
             "metrics.json",
             '{"experiment": "imdb_sentiment"}',
@@ -509,7 +496,7 @@ def test_sets_without_a_common_seed_run_or_measure_are_refused(tmp_path):
         (
             "metrics.json",
             '{"experiment": "speed"}',
-            "expected runs of imdb_sentiment, next_word, memory; received 'speed' in",
+            "expected runs of imdb_sentiment, memory, next_word; received 'speed' in",
         ),
     ],
 )
@@ -517,39 +504,62 @@ def test_a_broken_file_is_named(tmp_path, name, text, message):
     folder = sentiment(tmp_path / "one", (0.8,))
     (folder / name).write_text(text)
     with pytest.raises(ValueError, match=message):
-        table(folder)
+        summary(folder)
 
 
 @pytest.mark.parametrize("value", ["0.9", True, [0.9], float("nan"), float("inf")])
 def test_a_result_that_is_no_number_is_refused(tmp_path, value):
     folder = next_word(tmp_path / "one", 0, value)
     with pytest.raises(ValueError, match=r"ValueError: .* instead of a number"):
-        table(folder)
+        summary(folder)
 
 
 def test_a_run_without_a_file_is_named(tmp_path):
     folder = sentiment(tmp_path / "one", (0.8,))
     (folder / "config.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"expected config\.json in a run"):
-        table(folder)
+        summary(folder)
     folder = memory(tmp_path / "two", [(10, 0.01, 0, True)])
     (folder / "results.csv").unlink()
     with pytest.raises(ValueError, match=r"received FileNotFoundError: .*results\.csv"):
-        table(folder)
+        summary(folder)
 
 
 @pytest.mark.parametrize("place", ["nowhere", "", "file"])
 def test_a_place_without_runs_is_refused(tmp_path, place):
     (tmp_path / "file").write_text("")
-    with pytest.raises(FileNotFoundError, match="expected a run folder or a folder of"):
-        table(tmp_path / place)
+    with pytest.raises(FileNotFoundError, match="expected a run or a folder with runs"):
+        summary(tmp_path / place)
 
 
 def test_runs_of_two_experiments_are_refused(tmp_path):
     sentiment(tmp_path / "a", (0.8,))
     next_word(tmp_path / "b", 0, 80.0)
     with pytest.raises(ValueError, match=r"one experiment; received imdb_senti"):
-        table(tmp_path)
+        summary(tmp_path)
+
+
+def test_an_experiment_is_summarised_by_its_own_measures(tmp_path, monkeypatch):
+    """Nothing but its folder says what is read of it."""
+    folder = tmp_path / "packages" / "dice_of_mine"
+    folder.mkdir(parents=True)
+    (folder / "settings.py").write_text(
+        "from types import SimpleNamespace\n"
+        "from experiments.common.settings import RepeatSettings\n"
+        "EXPERIMENT = SimpleNamespace(settings=RepeatSettings)\n"
+    )
+    (folder / "measures.py").write_text(
+        "from experiments.common.trial import Trial\n"
+        "SEED_CHOOSES_DATA = True\n"
+        "def trials(folder, config, metrics):\n"
+        "    return [Trial(n, {'eyes': n + 1}, False, None) for n in metrics['seeds']]"
+    )
+    monkeypatch.setattr(
+        experiments, "__path__", [*experiments.__path__, str(folder.parent)]
+    )
+    metrics = {"experiment": "dice_of_mine", "engine": {}, "seeds": [0, 1, 2]}
+    run = write_run(tmp_path / "run", {"output": "a", "deterministic": False}, metrics)
+    assert row_of(summary(run), "eyes")["mean"] == 2
 
 
 # Files and the command line.
@@ -558,13 +568,13 @@ def test_runs_of_two_experiments_are_refused(tmp_path):
 def test_the_csv_holds_the_rows_with_all_digits(tmp_path, capsys):
     sentiment(tmp_path / "runs" / "one", ACCURACIES)
     file = tmp_path / "table.csv"
-    summarise.main([str(tmp_path / "runs"), "--csv", str(file)])
+    command_line.main([str(tmp_path / "runs"), "--csv", str(file)])
     with file.open(newline="") as lines:
         rows = list(csv.DictReader(lines))
-    expected = table(tmp_path / "runs").rows
-    assert [row["measure"] for row in rows] == [row["measure"] for row in expected]
+    expected = summary(tmp_path / "runs").rows
+    assert [row["measure"] for row in rows] == list(expected["measure"])
     for name in ("mean", "standard deviation", "low", "high", "seeds"):
-        assert [float(row[name]) for row in rows] == [row[name] for row in expected]
+        assert [float(row[name]) for row in rows] == list(expected[name])
     assert "test accuracy" in capsys.readouterr().out
 
 
@@ -572,14 +582,12 @@ def test_the_markdown_holds_table_and_notes_and_shows_names_as_they_are(tmp_path
     sentiment(tmp_path / "runs" / "a", (0.8, 0.9), settings={"data": "a|b_<i>.csv"})
     sentiment(tmp_path / "runs" / "b", (0.7, 0.8), settings={"data": "auto"})
     file = tmp_path / "table.md"
-    summarise.main([str(tmp_path / "runs"), "--markdown", str(file)])
+    command_line.main([str(tmp_path / "runs"), "--markdown", str(file)])
     lines = file.read_text("utf-8").splitlines()
-    start = lines.index("| measure | data | seeds | mean | deviation | 95% bootstrap |")
-    assert lines[start + 1] == "| --- | --- | --- | --- | --- | --- |"
-    assert (
-        "| test accuracy | a\\|b\\_&lt;i&gt;.csv | 2 | 0.8500 | 0.0707 | "
-        "0.8000 to 0.9000 |" in lines
-    )
+    start = lines.index(f"| {' | '.join(['runs', 'data', 'seeds', *MEASURES])} |")
+    assert lines[start + 1] == f"|{' --- |' * 9}"
+    assert lines[start + 2].startswith("| a | a\\|b\\_&lt;i&gt;.csv | 2 | ")
+    assert "| 0.8500 ± 0.0707<br>0.8000 to 0.9000 |" in lines[start + 2]
     assert any(line.startswith("- A bootstrap interval over 2 seeds") for line in lines)
 
 
@@ -587,9 +595,9 @@ def test_an_existing_file_is_kept_unless_it_may_be_replaced(tmp_path, capsys):
     one, file = sentiment(tmp_path / "one", (0.8,)), tmp_path / "table.csv"
     file.write_text("mine")
     with pytest.raises(SystemExit, match=r"error: .*table\.csv exists already"):
-        summarise.main([str(one), "--csv", str(file)])
+        command_line.main([str(one), "--csv", str(file)])
     assert file.read_text() == "mine" and not capsys.readouterr().out
-    summarise.main([str(one), "--csv", str(file), "--overwrite"])
+    command_line.main([str(one), "--csv", str(file), "--overwrite"])
     assert file.read_text().startswith("measure,")
     assert {path.name for path in tmp_path.iterdir()} == {"one", "table.csv"}
 
@@ -610,20 +618,20 @@ def test_files_that_cannot_be_written_are_refused_before_any_work(
 ):
     sentiment(tmp_path / "one", (0.8,))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(summary, "read_trials", None)
+    monkeypatch.setattr(runs, "read", None)
     with pytest.raises(SystemExit, match=f"error: expected {message}"):
-        summarise.main(["one", *options])
+        command_line.main(["one", *options])
 
 
 def test_it_needs_no_keras_and_help_no_numpy(tmp_path):
     program = (
-        "import sys; from experiments import summarise; {call}; "
+        "import sys; from experiments.summarise import command_line; {call}; "
         "sys.exit(' '.join({{'keras', 'tensorflow', {also}}} & set(sys.modules)) or 0)"
     )
     folder = str(sentiment(tmp_path / "one", ACCURACIES))
     for call, also in (
-        (f"summarise.main([{folder!r}])", ""),
-        ("summarise.parser().format_help()", "'numpy', 'scipy'"),
+        (f"command_line.main([{folder!r}])", ""),
+        ("command_line.parser().format_help()", "'numpy', 'scipy', 'pandas'"),
     ):
         code = program.format(call=call, also=also)
         done = subprocess.run(
@@ -632,9 +640,8 @@ def test_it_needs_no_keras_and_help_no_numpy(tmp_path):
         assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_numbers_keep_the_digits_that_tell_something():
+def test_numbers_keep_their_significant_digits():
     shown = {
-        None: "–",
         0: "0",
         0.85: "0.8500",
         -0.0123: "-0.0123",
@@ -642,4 +649,12 @@ def test_numbers_keep_the_digits_that_tell_something():
         123.456: "123.46",
         12345.6: "12,345.60",
     }
-    assert {value: summary_table.number(value) for value in shown} == shown
+    assert {value: table.number(value) for value in shown} == shown
+
+
+def test_a_real_run_is_summarised(sentiment_run, capsys):
+    command_line.main([str(sentiment_run.parent.parent)])
+    row = row_of(summary(sentiment_run), "test accuracy")
+    (one,) = metrics_of(sentiment_run)["runs"]
+    assert row["mean"] == one["test"]["accuracy"]
+    assert "imdb_sentiment: 1 run in 1 group" in capsys.readouterr().out

@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from matplotlib.figure import Figure
 
-from experiments import jobs, next_word, sweep
+from experiments.common import lifecycle, processes
+from experiments.sweep import command_line, worker
 
 COMMON = (
     *("--limit", "400", "--epochs", "1", "--embedding", "4", "--units", "5"),
@@ -14,28 +16,30 @@ COMMON = (
 
 def start(output, *argv, common=COMMON):
     options = ("--name", "s", "--seeds", "2", "--output", str(output))
-    sweep.main(["next_word", *options, *argv, "--", *common])
+    command_line.main(["next_word", *options, *argv, "--", *common])
 
 
 @pytest.fixture
 def here(monkeypatch):
-    """Runs jobs in this process; gives their names. Those in `dying` die."""
+    """Run jobs in this process; give their names. Those in `dying` die."""
     found, dying = [], set()
 
     def run_all(commands, count, ray):
         for name, (module, *argv) in commands.items():
-            assert module == "experiments.next_word"
+            assert module == "experiments.sweep.worker"
             found.append(name)
             if name in dying:
-                yield jobs.Ended(name, -9, "")
+                yield processes.Ended(name, -9, "")
                 continue
-            next_word.main(argv)
-            yield jobs.Ended(name, 0, "")
+            worker.main(argv)
+            yield processes.Ended(name, 0, "")
 
-    monkeypatch.setattr(jobs, "run_all", run_all)
+    monkeypatch.setattr(processes, "run_all", run_all)
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: path.touch())
     return found, dying
 
 
+@pytest.mark.thorough
 def test_every_recipe_and_seed_is_a_run_in_a_process_of_its_own(tmp_path, capsys):
     start(tmp_path, "--seeds", "1", "--recipes", "plain,by_heart", "--jobs", "2")
     configs = [
@@ -49,17 +53,19 @@ def test_every_recipe_and_seed_is_a_run_in_a_process_of_its_own(tmp_path, capsys
     assert "2/2" in said and "by_heart" in said.split("2/2")[1]
 
 
-def test_what_dies_is_reported_and_made_by_the_same_command(tmp_path, here, capsys):
+def test_a_run_that_dies_is_reported_and_made_by_the_same_command(
+    tmp_path, here, capsys
+):
     made, dying = here
     dying.add("s-plain-0")
     with pytest.raises(SystemExit, match="1"):
         start(tmp_path)
     said = capsys.readouterr().out
     assert "1/2  s-plain-0 was killed by SIGKILL" in said and "2/2  s-plain-1" in said
-    assert "Not finished: s-plain-0; the same command goes on with them." in said
+    assert "Not finished: s-plain-0; the same command resumes them." in said
     dying.clear()
     start(tmp_path)
-    assert "2 runs, 1 are there already" in capsys.readouterr().out
+    assert "2 runs, 1 of them finished" in capsys.readouterr().out
     assert made == ["s-plain-0", "s-plain-1", "s-plain-0"]
     start(tmp_path)
     assert len(made) == 3
@@ -67,9 +73,25 @@ def test_what_dies_is_reported_and_made_by_the_same_command(tmp_path, here, caps
 
 def test_a_run_with_other_options_is_not_taken_for_one_of_the_sweep(tmp_path, here):
     start(tmp_path, "--seeds", "1")
-    with pytest.raises(SystemExit, match=r"received one with another units "):
+    with pytest.raises(SystemExit, match=r"it was made with another units "):
         start(tmp_path, common=(*COMMON, "--units", "6"))
     assert here[0] == ["s-plain-0"]
+
+
+def test_a_job_that_is_tried_again_resumes_its_run(tmp_path, here, monkeypatch):
+    argv = ["next_word", f"--output={tmp_path}", "--name=s", *COMMON]
+
+    def die(*_):
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lifecycle, "write", die)
+        with pytest.raises(ZeroDivisionError):
+            worker.main(argv)
+    assert [path.name for path in tmp_path.glob("*/*")] == [".s.partial"]
+    for _ in range(2):  # the second time there is nothing left to do
+        worker.main(argv)
+        assert [path.name for path in tmp_path.glob("*/*")] == ["s"]
 
 
 @pytest.mark.parametrize(
@@ -77,14 +99,14 @@ def test_a_run_with_other_options_is_not_taken_for_one_of_the_sweep(tmp_path, he
     [
         (["memory", "--name", "s"], "expected one of imdb_sentiment, next_word"),
         (["next_word"], "and --name; received next_word and None"),
-        (["next_word", "--name", "s", "--recipes", "best"], "received best"),
-        (["next_word", "--name", "s", "--", "--seed", "3"], "received seed"),
+        (["next_word", "--name", "s", "--recipes", "best"], "received 'best'"),
+        (["next_word", "--name", "s", "--", "--seed", "3"], "received --seed"),
         (["next_word", "--name", "s", "--", "--units", "0"], "2"),
         (["next_word", "--name", "s", "--jobs", "0"], "2"),
         (["next_word", "--name", "../s"], "expected a plain folder name"),
     ],
 )
-def test_what_can_not_be_is_refused_before_any_run(argv, message, here, tmp_path):
+def test_bad_options_are_refused_before_any_run(argv, message, here, tmp_path):
     with pytest.raises(SystemExit, match=message):
-        sweep.main(argv)
+        command_line.main(argv)
     assert not here[0]

@@ -1,27 +1,36 @@
-"""What the tests of cell and layer share: pairs of equals, and gradients.
+"""Pairs of equal layers, their gradients, and the same by the NumPy reference.
 
 A pair is ours and Keras's, with the same arguments and the same random weights.
 """
 
-import functools
+import contextlib
 
 import keras
 import numpy as np
 from keras import ops
 
 import lstm_keras
-from experiments import compare_equality, speed_layers
 from lstm_keras import engines
+from lstm_keras.reference import lstm_backward, lstm_forward
 
 BACKEND = keras.backend.backend()
 BATCH, TIME, FEATURES, UNITS = 3, 7, 4, 5
 
+
+def _can_train(engine):
+    try:
+        lstm_keras.LSTM(1, engine=engine)
+    except ValueError:
+        return False
+    return True
+
+
 # The engines that can be tried here: cudnn where the backend sees a GPU.
-ENGINES = [name for name in engines.BACKENDS if speed_layers.can(name)]
+ENGINES = [name for name in engines.BACKENDS if _can_train(name)]
 HAS_CUDNN = "cudnn" in ENGINES
 
-# The engines, and the loop both ways, each with the layer's arguments.
-WAYS = {
+# The arguments of a layer for each engine, and for the loop also unrolled.
+EVERY_ENGINE = {
     "loop": {"engine": "loop"},
     "unrolled loop": {"engine": "loop", "unroll": True},
     **{name: {"engine": name} for name in ENGINES},
@@ -201,6 +210,115 @@ _DIFFERENTIATE = {
 }
 
 
+def run_layer(layer, arrays=None, **call):
+    """Call a layer and differentiate it.
+
+    Args:
+        layer: The layer.
+        arrays: Inputs, or inputs and initial states; by default `inputs_and_states()`.
+        **call: The other arguments of the call.
+
+    Returns:
+        As `outputs_and_gradients`.
+    """
+
+    def function(x, *states):
+        return layer(x, initial_state=list(states) or None, **call)
+
+    arrays = inputs_and_states() if arrays is None else arrays
+    return outputs_and_gradients(layer, function, arrays)
+
+
+def reference_forward(layer, x, mask=None, h0=None, c0=None):
+    """Run a layer's weights on its inputs by the reference.
+
+    Args:
+        layer: Any layer of Keras's or ours with an LSTM cell.
+        x: Inputs `(batch, time, features)`.
+        mask: Steps that count `(batch, time)`, or None.
+        h0: Initial hidden state `(batch, units)`, or None for zeros.
+        c0: Initial cell state, likewise.
+
+    Returns:
+        The reference's `Forward`, in the order in which the layer reads.
+    """
+    order = _reading_order(layer)
+    cell = layer.cell
+    kernel, recurrent_kernel, *bias = (
+        ops.convert_to_numpy(weight)
+        for weight in (cell.kernel, cell.recurrent_kernel, cell.bias)
+        if weight is not None
+    )
+    return lstm_forward(
+        x[:, order],
+        kernel,
+        recurrent_kernel,
+        bias[0] if bias else None,
+        h0,
+        c0,
+        None if mask is None else mask[:, order],
+    )
+
+
+def _reading_order(layer):
+    return slice(None, None, -1 if layer.go_backwards else 1)
+
+
+def reference_results(layer, arrays=None, mask=None):
+    """Return what `run_layer` finds of our layer with `return_state`, by the reference.
+
+    Without initial states in `arrays` they are the learned ones, and so is their
+    gradient; the arguments are as for `run_layer`.
+
+    Returns:
+        The outputs, and the gradients of the trainable weights and of the arrays, two
+        lists of NumPy arrays.
+    """
+    x, *states = inputs_and_states() if arrays is None else arrays
+    learned = not states
+    if learned:
+        states = [
+            np.repeat(ops.convert_to_numpy(state), len(x), axis=0)
+            for state in (layer.initial_h, layer.initial_c)
+        ]
+    forward = reference_forward(layer, x, mask, *states)
+    shown = forward.output_mask(layer.zero_output_for_mask)
+    if shows_initial_state(layer):
+        shown = np.ones_like(shown)
+    every = [forward.h, forward.c] if layer.return_cell_states else [forward.h]
+    steps = slice(None) if layer.return_sequences else -1
+    outputs = [(state * shown)[:, steps] for state in every]
+    outputs += [forward.h_last, forward.c_last]
+
+    def of_every_step(weights):
+        upstream = np.zeros(forward.h.shape)
+        upstream[:, steps] = weights
+        return upstream * shown
+
+    *of_outputs, dh_last, dc_last = (
+        loss_weights(output.shape, number) for number, output in enumerate(outputs)
+    )
+    dh, dc = [*map(of_every_step, of_outputs), None][:2]
+    found = lstm_backward(forward, dh, dh_last, dc_last, dc)
+    gradients = [found.kernel, found.recurrent_kernel]
+    gradients += [found.bias] if layer.use_bias else []
+    gradients += [found.x[:, _reading_order(layer)]]
+    of_states = [found.h0, found.c0]
+    if learned:  # one vector stands for all rows, so their gradients add up
+        sums = [gradient.sum(axis=0, keepdims=True) for gradient in of_states]
+        return outputs, sums + gradients
+    return outputs, gradients + of_states
+
+
+def shows_initial_state(layer):
+    """Return whether a layer's output before the first unmasked step is its state.
+
+    Keras's loop on JAX does so, where other backends show zeros, and ours does as well.
+    """
+    in_steps = not layer.unroll and not layer.zero_output_for_mask
+    return BACKEND == "jax" and in_steps
+
+
 def assert_all_close(actual, expected, dtype="float32", tolerance=None):
     """Hold every element to the tolerance, relative to the largest one expected."""
     tolerance = tolerance or TOLERANCES[dtype]
@@ -235,5 +353,17 @@ def adding_weights(cell):
     cell.set_weights([kernel, kernel, bias])
 
 
-# JAX turns float64 into float32 unless told otherwise.
-double_precision = functools.partial(compare_equality.double_precision, "float64")
+@contextlib.contextmanager
+def double_precision():
+    """Let JAX compute in float64, which it turns into float32 unless told otherwise."""
+    if BACKEND != "jax":
+        yield
+        return
+    import jax
+
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", before)

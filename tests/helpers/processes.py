@@ -1,12 +1,10 @@
-"""Experiments as processes of their own, to be killed and gone on with.
+"""Experiments as processes of their own, to be killed and resumed.
 
 They are forked from a process that has loaded Keras already: that saves seconds each.
 """
 
-import importlib
 import io
 import itertools
-import json
 import os
 import sys
 import traceback
@@ -16,12 +14,15 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from experiments.earlier import compared
+from experiments.common.repeat import compared
+from experiments.common.result import metrics_type, varying_names
+from tests.helpers import runs
 from tests.helpers.forks import FORKS
+from tests.helpers.runs import metrics_of
 
 _NUMBERS = itertools.count(1)
 
-# Trainings of some seconds: what comes after is the same for every run.
+# Training runs of some seconds: what comes after is the same for every run.
 OPTIONS = {
     "imdb_sentiment": """--data embedded --limit 300 --maxlen 20 --units 5 --embedding 4
         --epochs 3 --batch-size 8 --dropout 0.3 --word-dropout 0.2 --schedule cosine
@@ -36,12 +37,12 @@ OPTIONS = {
 
 
 class Experiment:
-    """A script that runs in a process of its own.
+    """An experiment that runs in a process of its own.
 
     Args:
-        name: The script.
-        output: Where its runs go.
-        argv: Options beside.
+        name: Its name.
+        output: The folder of what it prints.
+        argv: Its command line.
     """
 
     def __init__(self, name: str, output: Path, *argv: str):
@@ -77,7 +78,7 @@ def _main(name: str, argv: tuple[str, ...], said: Path, errors: Path) -> None:
     with said.open("w", buffering=1) as words, errors.open("w", buffering=1) as file:
         sys.stdout, sys.stderr = words, file
         try:
-            importlib.import_module(f"experiments.{name}").main(list(argv))
+            runs.main(name, *argv)
         except BaseException as error:  # Python itself would print it too late
             if isinstance(error, SystemExit):
                 print(error.code, file=file)
@@ -86,14 +87,11 @@ def _main(name: str, argv: tuple[str, ...], said: Path, errors: Path) -> None:
             raise
 
 
-def metrics_of(folder: Path) -> dict:
-    """What `metrics.json` of a run says."""
-    return json.loads((folder / "metrics.json").read_text("utf-8"))
-
-
 def assert_same(one: Path, other: Path) -> None:
     """Two runs found the same numbers to the last digit, and the same weights."""
-    differ = compared(metrics_of(one), metrics_of(other))
+    ours, theirs = metrics_of(one), metrics_of(other)
+    run = runs.experiment(ours["experiment"]).run_function()
+    differ = compared(ours, theirs, varying_names(metrics_type(run)))
     assert len(differ) == 1, differ
     for name in ("history.csv", "vocabulary.json"):
         files = [folder / name for folder in (one, other)]

@@ -25,6 +25,7 @@ from tests.helpers.equality import (
     randomize_weights,
     to_numpy,
 )
+from tests.helpers.pairwise import first_of, pairwise
 
 every_engine = pytest.mark.parametrize("engine", ["loop", *ENGINES])
 only_tensorflow = pytest.mark.skipif(
@@ -75,7 +76,7 @@ def test_a_symbolic_mask_of_another_shape_is_refused(shape):
 
 @only_tensorflow
 @every_engine
-@pytest.mark.parametrize("shape", [(2, 1), (1, 6), (2, 5), (6, 2)])
+@first_of("shape", [(2, 1), (1, 6), (2, 5), (6, 2)])
 def test_a_mask_whose_shape_is_known_at_run_time_only_is_refused_then(shape, engine):
     import tensorflow as tf
 
@@ -95,8 +96,8 @@ def test_a_mask_whose_shape_is_known_at_run_time_only_is_refused_then(shape, eng
 
 @only_tensorflow
 @every_engine
-@pytest.mark.parametrize("shape", [(2, 1), (1, 6), (2, 5)])
-def test_xla_refuses_a_mask_of_another_size_as_well(shape, engine):
+@first_of("shape", [(2, 1), (1, 6), (2, 5)])
+def test_xla_refuses_a_mask_of_another_size(shape, engine):
     import tensorflow as tf
 
     layer = built(engine=engine)
@@ -120,16 +121,18 @@ def test_a_mask_may_be_rows_of_python_numbers(engine):
 
 
 @every_engine
-def test_a_mask_with_an_axis_for_features_is_taken_as_keras_takes_it(engine):
+def test_a_mask_with_an_axis_for_features_is_accepted_as_by_keras(engine):
     layer, x = built(engine=engine), inputs_and_states()[0]
     mask = normal(BATCH, TIME, seed=5) > 0
     assert_all_close([layer(x, mask=mask[..., None])], [layer(x, mask=mask)])
 
 
-@every_engine
-@pytest.mark.parametrize("go_backwards", [False, True])
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-@pytest.mark.parametrize("padding", [np.nan, np.inf, -1e30])
+@pairwise(
+    padding=[np.nan, np.inf, -1e30],
+    dropout=[0.0, 0.3],
+    go_backwards=[False, True],
+    engine=["loop", *ENGINES],
+)
 def test_masked_inputs_influence_neither_results_nor_gradients(
     padding, dropout, go_backwards, engine
 ):
@@ -227,7 +230,7 @@ def test_an_initial_state_of_one_row_is_broadcast(engine):
 @pytest.mark.parametrize(
     "states", [{"h": 1, "c": 2}, [None, None], [[1], [2]]], ids=str
 )
-def test_what_is_no_initial_state_is_refused(states):
+def test_anything_but_an_initial_state_is_refused(states):
     with pytest.raises(ValueError, match=r"expected initial_state to be \[h, c\]"):
         built()(inputs_and_states()[0], initial_state=states)
 
@@ -267,7 +270,7 @@ def stateful_model(sequential, time, stateful=True):
     return model, layer
 
 
-@pytest.mark.parametrize("sequential", [True, False])
+@first_of("sequential", [True, False])
 def test_states_are_carried_through_predict_and_evaluate(sequential):
     x, y = normal(BATCH, 2 * TIME, FEATURES), normal(BATCH, 2 * TIME, 2, seed=1)
     whole, _ = stateful_model(sequential, 2 * TIME, stateful=False)
@@ -313,7 +316,7 @@ def lstm_forward_of(layer, x):
     return lstm_forward(x, *layer.get_weights())
 
 
-def test_carried_states_are_variables_but_no_weights():
+def test_carried_states_are_variables_but_not_weights():
     model, layer = stateful_model(True, TIME)
     assert len(layer.weights) == 3
     assert {id(state) for state in layer.states} <= {id(v) for v in model.variables}
@@ -337,7 +340,7 @@ def test_a_last_smaller_batch_of_a_stateful_model_is_refused_by_its_size(engine)
 
 
 @only_tensorflow
-def test_xla_refuses_a_last_smaller_batch_of_a_stateful_model_as_well():
+def test_xla_refuses_a_last_smaller_batch_of_a_stateful_model():
     import tensorflow as tf
 
     layer = LSTM(UNITS, stateful=True, activation="relu")

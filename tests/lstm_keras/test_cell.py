@@ -11,6 +11,7 @@ from keras import ops
 
 from lstm_keras import LSTMCell
 from lstm_keras.reference import lstm_backward, lstm_forward, lstm_step
+from tests.helpers.arguments import NOT_DEFAULT_OF_CELL
 from tests.helpers.equality import (
     BATCH,
     FEATURES,
@@ -27,27 +28,6 @@ from tests.helpers.equality import (
     randomize_weights,
     to_numpy,
 )
-
-# A value for every argument of the constructor that is not its default.
-NOT_DEFAULT = {
-    "units": 6,
-    "activation": "softsign",
-    "recurrent_activation": "hard_sigmoid",
-    "use_bias": False,
-    "kernel_initializer": keras.initializers.HeNormal(seed=1),
-    "recurrent_initializer": keras.initializers.GlorotNormal(seed=2),
-    "bias_initializer": keras.initializers.RandomNormal(stddev=0.3, seed=3),
-    "unit_forget_bias": False,
-    "kernel_regularizer": keras.regularizers.L2(0.1),
-    "recurrent_regularizer": keras.regularizers.L1(0.2),
-    "bias_regularizer": keras.regularizers.L1L2(0.3, 0.4),
-    "kernel_constraint": keras.constraints.MaxNorm(3.0),
-    "recurrent_constraint": keras.constraints.UnitNorm(),
-    "bias_constraint": keras.constraints.NonNeg(),
-    "dropout": 0.25,
-    "recurrent_dropout": 0.75,
-    "seed": 11,
-}
 
 
 def step_arrays():
@@ -133,7 +113,7 @@ def test_a_step_and_its_gradients_equal_the_reference(use_bias):
     ids=str,
 )
 @pytest.mark.parametrize("dtype", ["float32", "mixed_float16", "mixed_bfloat16"])
-def test_a_step_and_its_gradients_equal_kerass(arguments, dtype):
+def test_a_step_and_its_gradients_equal_keras(arguments, dtype):
     ours, builtin = cell_pair(dtype=dtype, **arguments)
     for actual, expected in zip(call_once(ours), call_once(builtin), strict=True):
         assert_all_close(actual, expected, dtype)
@@ -141,7 +121,7 @@ def test_a_step_and_its_gradients_equal_kerass(arguments, dtype):
 
 @pytest.mark.parametrize("unit_forget_bias", [True, False])
 @pytest.mark.parametrize("initializer", ["zeros", "seeded normal"])
-def test_the_initial_weights_equal_kerass(unit_forget_bias, initializer):
+def test_the_initial_weights_equal_keras(unit_forget_bias, initializer):
     def biases(cell_class):
         keras.utils.set_random_seed(5)
         bias_initializer = (
@@ -176,7 +156,7 @@ def test_the_initial_state_is_zeros_of_the_state_size():
 
 
 @pytest.mark.parametrize("unroll", [False, True])
-def test_in_a_keras_rnn_it_equals_kerass_cell(unroll):
+def test_in_a_keras_rnn_it_equals_the_cell_of_keras(unroll):
     ours, builtin = rnn_pair(
         lambda cell: cell(UNITS),
         unroll=unroll,
@@ -197,7 +177,7 @@ def test_in_a_keras_rnn_it_equals_kerass_cell(unroll):
         assert_all_close(actual, expected)
 
 
-def test_stacked_cells_equal_kerass():
+def test_stacked_cells_equal_keras():
     ours, builtin = rnn_pair(
         lambda cell: keras.layers.StackedRNNCells([cell(UNITS), cell(UNITS - 2)]),
         return_sequences=True,
@@ -227,7 +207,7 @@ def test_it_works_in_a_bidirectional_rnn():
 
 
 @pytest.mark.parametrize("rates", [(0.4, 0.0), (0.0, 0.4), (0.4, 0.3), (0.3, 1.0)])
-def test_dropout_in_a_keras_rnn_equals_kerass_of_the_same_seed(rates):
+def test_dropout_in_a_keras_rnn_equals_keras_with_the_same_seed(rates):
     dropout, recurrent_dropout = rates
     ours, builtin = rnn_pair(
         lambda cell: cell(
@@ -240,7 +220,7 @@ def test_dropout_in_a_keras_rnn_equals_kerass_of_the_same_seed(rates):
         assert_all_close(ours(x, training=True), builtin(x, training=True))
 
 
-def test_dropout_in_stacked_cells_equals_kerass_of_the_same_seeds():
+def test_dropout_in_stacked_cells_equals_keras_with_the_same_seeds():
     ours, builtin = rnn_pair(
         lambda cell: [
             cell(UNITS, dropout=0.4, recurrent_dropout=0.3, seed=seed)
@@ -306,7 +286,7 @@ def test_the_states_are_dropped_by_the_same_mask_at_every_step(make_rnn):
 
 
 @every_rnn
-def test_every_call_of_the_rnn_drops_anew(make_rnn):
+def test_every_call_of_the_rnn_draws_new_masks(make_rnn):
     rnn = built_for_many_rows(make_rnn(linear_cell(dropout=0.5)), pass_through_weights)
     first, second = (run_on_ones(rnn, training=True) for _ in range(2))
     assert not np.array_equal(first, second)
@@ -319,7 +299,7 @@ def test_nothing_is_dropped_in_inference(make_rnn):
     np.testing.assert_array_equal(run_on_ones(rnn, training=False), 1)
 
 
-def test_a_loop_of_ones_own_draws_new_masks_between_sequences():
+def test_a_loop_of_the_user_draws_new_masks_between_sequences():
     cell = linear_cell(dropout=0.5)
     cell.build((64, FEATURES))
     pass_through_weights(cell)
@@ -369,14 +349,14 @@ def test_the_rate_is_the_fraction_dropped(rate):
 # Weights, configuration and contract.
 
 
-def test_weights_have_kerass_names_shapes_and_packing():
+def test_weights_have_the_names_shapes_and_packing_of_keras():
     ours, builtin = cell_pair()
     assert [(w.name, tuple(w.shape)) for w in ours.weights] == [
         (w.name, tuple(w.shape)) for w in builtin.weights
     ]
 
 
-def test_the_signature_is_kerass():
+def test_the_signature_is_that_of_keras():
     ours = inspect.signature(LSTMCell).parameters
     builtin = inspect.signature(keras.layers.LSTMCell).parameters
     assert [(p.name, p.default) for p in ours.values()] == [
@@ -386,44 +366,49 @@ def test_the_signature_is_kerass():
 
 def test_every_argument_survives_its_configuration():
     arguments = inspect.signature(LSTMCell).parameters
-    assert set(NOT_DEFAULT) == set(arguments) - {"kwargs"}
-    for name, value in NOT_DEFAULT.items():
+    assert set(NOT_DEFAULT_OF_CELL) == set(arguments) - {"kwargs"}
+    for name, value in NOT_DEFAULT_OF_CELL.items():
         assert value != arguments[name].default, name
 
-    cell = LSTMCell(**NOT_DEFAULT, name="memory", trainable=False, dtype="float16")
+    cell = LSTMCell(
+        **NOT_DEFAULT_OF_CELL, name="memory", trainable=False, dtype="float16"
+    )
     config = json.loads(json.dumps(cell.get_config()))
     builtin = keras.layers.LSTMCell(
-        **NOT_DEFAULT, name="memory", trainable=False, dtype="float16"
+        **NOT_DEFAULT_OF_CELL, name="memory", trainable=False, dtype="float16"
     )
     assert config == json.loads(json.dumps(builtin.get_config()))
     assert LSTMCell.from_config(config).get_config() == cell.get_config()
 
 
 def test_configurations_are_exchanged_with_keras():
-    ours, builtin = LSTMCell(**NOT_DEFAULT), keras.layers.LSTMCell(**NOT_DEFAULT)
+    ours, builtin = (
+        LSTMCell(**NOT_DEFAULT_OF_CELL),
+        keras.layers.LSTMCell(**NOT_DEFAULT_OF_CELL),
+    )
     for made in (
         LSTMCell.from_config(builtin.get_config()),
         keras.layers.LSTMCell.from_config(ours.get_config()),
     ):
         made.build((BATCH, FEATURES))
-        assert made.units == NOT_DEFAULT["units"]
-        assert made.dropout == NOT_DEFAULT["dropout"]
+        assert made.units == NOT_DEFAULT_OF_CELL["units"]
+        assert made.dropout == NOT_DEFAULT_OF_CELL["dropout"]
 
 
 def test_a_registered_cell_is_deserialized_without_custom_objects():
-    serialized = keras.saving.serialize_keras_object(LSTMCell(**NOT_DEFAULT))
+    serialized = keras.saving.serialize_keras_object(LSTMCell(**NOT_DEFAULT_OF_CELL))
     restored = keras.saving.deserialize_keras_object(serialized)
     assert type(restored) is LSTMCell
     assert (
         restored.get_config()
-        == LSTMCell(**NOT_DEFAULT, name=restored.name).get_config()
+        == LSTMCell(**NOT_DEFAULT_OF_CELL, name=restored.name).get_config()
     )
 
 
-def test_the_constructors_arguments_are_public_properties():
-    cell = LSTMCell(**NOT_DEFAULT)
-    builtin = keras.layers.LSTMCell(**NOT_DEFAULT)
-    for name in NOT_DEFAULT:
+def test_the_arguments_of_the_constructor_are_public_properties():
+    cell = LSTMCell(**NOT_DEFAULT_OF_CELL)
+    builtin = keras.layers.LSTMCell(**NOT_DEFAULT_OF_CELL)
+    for name in NOT_DEFAULT_OF_CELL:
         ours, expected = getattr(cell, name), getattr(builtin, name)
         assert ours == expected or ours is expected, name
 
@@ -474,10 +459,10 @@ def test_states_must_be_h_and_c_of_the_right_shape(shapes):
         cell(normal(BATCH, FEATURES), [normal(*shape) for shape in shapes])
 
 
-def test_a_keras_rnn_that_would_never_change_the_masks_is_warned_of():
+def test_a_warning_tells_of_a_keras_rnn_that_would_never_change_the_masks():
     rnn = keras.layers.RNN(LSTMCell(5, dropout=0.5, seed=1))
     x, states = normal(BATCH, 7, FEATURES), [normal(BATCH, 5), normal(BATCH, 5)]
-    with pytest.warns(UserWarning, match="the same masks in every batch"):
+    with pytest.warns(UserWarning, match="the same dropout masks in every batch"):
         rnn(x, initial_state=states, training=True)
     rnn.cell.next_dropout_masks()
     with warnings.catch_warnings():

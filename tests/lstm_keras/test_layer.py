@@ -2,11 +2,7 @@
 
 import inspect
 import json
-import os
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -15,52 +11,39 @@ from keras import ops
 
 import lstm_keras
 from lstm_keras import LSTM, engine_scope
-from lstm_keras.reference import lstm_backward, lstm_forward
+from tests.helpers.arguments import NOT_DEFAULT_OF_LAYER
 from tests.helpers.equality import (
     BACKEND,
     BATCH,
     ENGINES,
+    EVERY_ENGINE,
     FEATURES,
     HAS_CUDNN,
     MASKS,
     TIME,
     TOLERANCES,
     UNITS,
-    WAYS,
-    adding_weights,
     as_mask,
     assert_all_close,
     double_precision,
     inputs_and_states,
-    loss_weights,
     lstm_pair,
     normal,
-    outputs_and_gradients,
     pass_through_weights,
     randomize_weights,
-    to_numpy,
+    reference_results,
+    run_layer,
 )
-from tests.lstm_keras.test_cell import NOT_DEFAULT as NOT_DEFAULT_OF_CELL
+from tests.helpers.fresh_process import run_python
+from tests.helpers.pairwise import first_of, pairwise
 
-# A value for every argument of Keras's constructor that is not its default.
-NOT_DEFAULT = {
-    **NOT_DEFAULT_OF_CELL,
-    "activity_regularizer": keras.regularizers.L2(0.5),
-    "return_sequences": True,
-    "return_state": True,
-    "go_backwards": True,
-    "stateful": True,
-    "unroll": True,
-    "use_cudnn": False,
-    "zero_output_for_mask": True,
-}
 LAYERS = (LSTM, keras.layers.LSTM)
 # `keras.ops.matmul` of float64 gives float32 on JAX and torch (keras issue 23704), so
 # there both layers are equal to each other, but not as exact as the reference.
 FLOAT64_OF_KERAS = "float64" if BACKEND == "tensorflow" else "float32"
-every_mask = pytest.mark.parametrize("mask", MASKS)
-every_way = pytest.mark.parametrize("way", WAYS)
-rolled_ways = pytest.mark.parametrize("way", ["loop", *ENGINES])
+holes_first = first_of("mask", sorted(MASKS, key=lambda name: name != "holes"))
+ROLLED = ["loop", *ENGINES]
+BOTH = [False, True]
 not_on_torch = pytest.mark.skipif(
     BACKEND == "torch", reason="jit_compile on torch takes minutes in dynamo"
 )
@@ -69,33 +52,21 @@ only_tensorflow = pytest.mark.skipif(
 )
 
 
-def run(layer, mask=None, training=False):
-    """Outputs, and gradients of weights, inputs and initial states; as arrays."""
-    return map(to_numpy, run_tensors(layer, mask, training))
-
-
-def run_tensors(layer, mask=None, training=False):
-    """The same as tensors, so that it can be compiled."""
-    return outputs_and_gradients(
-        layer,
-        lambda x, h, c: layer(x, initial_state=[h, c], mask=mask, training=training),
-        inputs_and_states(),
-    )
-
-
-def assert_equal_runs(pair, dtype="float32", **arguments):
-    ours, builtin = (run(layer, **arguments) for layer in pair)
+def assert_equal_runs(pair, dtype="float32", **call):
+    """Hold outputs, and gradients of weights, inputs and states, to Keras's."""
+    ours, builtin = (run_layer(layer, **call) for layer in pair)
     for actual, expected in zip(ours, builtin, strict=True):
         assert_all_close(actual, expected, dtype)
 
 
-def skip_where_keras_fails(mask, way, go_backwards):
-    unrolled = way == "unrolled loop"
-    if BACKEND == "torch" and mask is not None and unrolled and go_backwards:
-        pytest.skip(
-            "keras.layers.RNN on torch cannot reverse the mask of an unrolled loop: "
-            "AttributeError: 'tuple' object has no attribute 'shape'"
-        )
+def keras_can(engine, mask, go_backwards, **_):
+    """Return whether Keras's layer takes the arguments.
+
+    On torch it cannot reverse the mask of an unrolled loop: AttributeError: 'tuple'
+    object has no attribute 'shape'.
+    """
+    reverses = mask != "none" and go_backwards
+    return not (BACKEND == "torch" and engine == "unrolled loop" and reverses)
 
 
 def model_pair(make_model):
@@ -135,35 +106,32 @@ def fit(model, epochs=3):
 # Outputs, states and gradients.
 
 
-@pytest.mark.parametrize("zero_output_for_mask", [False, True])
-@every_mask
-@every_way
-@pytest.mark.parametrize("go_backwards", [False, True])
-@pytest.mark.parametrize("return_state", [False, True])
-@pytest.mark.parametrize("return_sequences", [False, True])
-def test_outputs_states_and_gradients_equal_kerass(
-    return_sequences, return_state, go_backwards, way, mask, zero_output_for_mask
+@pairwise(
+    keras_can,
+    return_sequences=BOTH,
+    return_state=BOTH,
+    go_backwards=BOTH,
+    engine=EVERY_ENGINE,
+    mask=MASKS,
+    zero_output_for_mask=BOTH,
+)
+def test_outputs_states_and_gradients_equal_keras(
+    return_sequences, return_state, go_backwards, engine, mask, zero_output_for_mask
 ):
-    mask = as_mask(mask)
-    skip_where_keras_fails(mask, way, go_backwards)
     pair = lstm_pair(
         return_sequences=return_sequences,
         return_state=return_state,
         go_backwards=go_backwards,
         zero_output_for_mask=zero_output_for_mask,
-        **WAYS[way],
+        **EVERY_ENGINE[engine],
     )
-    assert_equal_runs(pair, mask=mask)
+    assert_equal_runs(pair, mask=as_mask(mask))
 
 
-@every_mask
-@pytest.mark.parametrize("way", ["loop", "unrolled loop"])
-@pytest.mark.parametrize("go_backwards", [False, True])
-def test_outputs_states_and_gradients_of_the_loop_equal_kerass_in_float64(
-    go_backwards, way, mask
+@pairwise(keras_can, engine=["loop", "unrolled loop"], mask=MASKS, go_backwards=BOTH)
+def test_outputs_states_and_gradients_of_the_loop_equal_keras_in_float64(
+    engine, mask, go_backwards
 ):
-    mask = as_mask(mask)
-    skip_where_keras_fails(mask, way, go_backwards)
     with double_precision():
         pair = lstm_pair(
             return_sequences=True,
@@ -171,14 +139,14 @@ def test_outputs_states_and_gradients_of_the_loop_equal_kerass_in_float64(
             go_backwards=go_backwards,
             dtype="float64",
             use_cudnn=False,
-            **WAYS[way],
+            **EVERY_ENGINE[engine],
         )
-        assert_equal_runs(pair, "float64", mask=mask)
+        assert_equal_runs(pair, "float64", mask=as_mask(mask))
 
 
-@every_mask
+@holes_first
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
-def test_outputs_states_and_gradients_of_the_loop_equal_kerass_in_mixed_precision(
+def test_outputs_states_and_gradients_of_the_loop_equal_keras_in_mixed_precision(
     dtype, mask
 ):
     pair = lstm_pair(
@@ -191,12 +159,9 @@ def test_outputs_states_and_gradients_of_the_loop_equal_kerass_in_mixed_precisio
     assert_equal_runs(pair, dtype, mask=as_mask(mask))
 
 
-@pytest.mark.parametrize("zero_output_for_mask", [False, True])
-@every_mask
-@rolled_ways
-@pytest.mark.parametrize("go_backwards", [False, True])
+@pairwise(engine=ROLLED, mask=MASKS, go_backwards=BOTH, zero_output_for_mask=BOTH)
 def test_outputs_states_and_gradients_equal_the_reference(
-    go_backwards, way, mask, zero_output_for_mask
+    engine, mask, go_backwards, zero_output_for_mask
 ):
     mask = as_mask(mask)
     with double_precision():
@@ -206,56 +171,26 @@ def test_outputs_states_and_gradients_equal_the_reference(
             go_backwards=go_backwards,
             zero_output_for_mask=zero_output_for_mask,
             dtype="float64",
-            **WAYS[way],
+            engine=engine,
         )
-        results = list(run(layer, mask))
-        weights = layer.get_weights()
-    expected = reference_run(weights, mask, go_backwards, zero_output_for_mask)
-    dtype = FLOAT64_OF_KERAS if way == "loop" else "float64"
+        results = run_layer(layer, mask=mask)
+        expected = reference_results(layer, mask=mask)
+    dtype = FLOAT64_OF_KERAS if engine == "loop" else "float64"
     for actual, exact in zip(results, expected, strict=True):
         assert_all_close(actual, exact, dtype)
 
 
-@every_mask
-@rolled_ways
+@holes_first
+@pytest.mark.parametrize("engine", ROLLED)
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
-def test_mixed_precision_stays_near_the_reference(dtype, way, mask):
+def test_mixed_precision_stays_near_the_reference(dtype, engine, mask):
     mask = as_mask(mask)
     layer, _ = lstm_pair(
-        return_sequences=True, return_state=True, dtype=dtype, **WAYS[way]
+        return_sequences=True, return_state=True, dtype=dtype, engine=engine
     )
-    expected = reference_run(layer.get_weights(), mask)
-    for actual, exact in zip(run(layer, mask), expected, strict=True):
+    expected = reference_results(layer, mask=mask)
+    for actual, exact in zip(run_layer(layer, mask=mask), expected, strict=True):
         assert_all_close(actual, exact, tolerance=4 * TOLERANCES[dtype])
-
-
-def reference_run(weights, mask, go_backwards=False, zero_output_for_mask=False):
-    """What `run` returns, by the reference."""
-    x, h0, c0 = inputs_and_states()
-    order = slice(None, None, -1 if go_backwards else 1)
-    forward = lstm_forward(
-        x[:, order],
-        *weights,
-        h0=h0,
-        c0=c0,
-        mask=None if mask is None else mask[:, order],
-    )
-    output_mask = forward.output_mask(zero_output_for_mask)
-    if BACKEND == "jax" and not zero_output_for_mask:
-        # Keras on JAX shows h0, where other backends show zeros, before the first step.
-        output_mask = np.ones_like(output_mask)
-    w = loss_weights(forward.h.shape, 0)
-    v, u = (loss_weights(h0.shape, number) for number in (1, 2))
-    backward = lstm_backward(forward, dh=w * output_mask, dh_last=v, dc_last=u)
-    gradients = [
-        backward.kernel,
-        backward.recurrent_kernel,
-        backward.bias,
-        backward.x[:, order],
-        backward.h0,
-        backward.c0,
-    ]
-    return [forward.h * output_mask, forward.h_last, forward.c_last], gradients
 
 
 @pytest.mark.parametrize(
@@ -271,13 +206,13 @@ def reference_run(weights, mask, go_backwards=False, zero_output_for_mask=False)
     ],
     ids=str,
 )
-def test_activations_and_biases_of_choice_equal_kerass(arguments):
+def test_other_activations_and_biases_equal_keras(arguments):
     pair = lstm_pair(return_sequences=True, return_state=True, **arguments)
     assert_equal_runs(pair, mask=as_mask("holes"))
 
 
 @pytest.mark.parametrize(("units", "features"), [(1, 1), (1, 3), (9, 1)])
-def test_other_sizes_equal_kerass(units, features):
+def test_other_sizes_equal_keras(units, features):
     ours, builtin = lstm_pair(units, input_shape=(None, None, features))
     for batch, time in [(1, 1), (2, 12)]:
         x = normal(batch, time, features)
@@ -286,7 +221,7 @@ def test_other_sizes_equal_kerass(units, features):
 
 @pytest.mark.parametrize("unit_forget_bias", [True, False])
 @pytest.mark.parametrize("seeded_bias", [True, False])
-def test_initial_weights_equal_kerass(unit_forget_bias, seeded_bias):
+def test_initial_weights_equal_keras(unit_forget_bias, seeded_bias):
     def initial_weights(layer_class):
         keras.utils.set_random_seed(5)
         layer = layer_class(
@@ -307,7 +242,7 @@ def test_initial_weights_equal_kerass(unit_forget_bias, seeded_bias):
 # States.
 
 
-def test_a_stateful_layer_carries_its_states_as_kerass_does():
+def test_a_stateful_layer_carries_its_states_as_keras_does():
     ours, builtin = lstm_pair(stateful=True, return_sequences=True, return_state=True)
     batches = [normal(BATCH, TIME, FEATURES, seed=seed) for seed in range(3)]
     for batch in batches:
@@ -348,7 +283,7 @@ def test_initial_states_may_be_symbolic():
     )
 
 
-def test_an_encoder_hands_its_states_to_a_decoder_as_kerass_does():
+def test_an_encoder_hands_its_states_to_a_decoder_as_keras_does():
     def make_model(layer):
         source, target = keras.Input((None, FEATURES)), keras.Input((None, 2))
         _, h, c = layer(UNITS, return_state=True)(source)
@@ -370,8 +305,8 @@ def test_an_encoder_hands_its_states_to_a_decoder_as_kerass_does():
 
 
 @pytest.mark.parametrize("unroll", [False, True])
-@pytest.mark.parametrize("rates", [(0.4, 0.0), (0.0, 0.4), (0.4, 0.3), (0.3, 1.0)])
-def test_dropout_equals_kerass_of_the_same_seed_call_after_call(rates, unroll):
+@first_of("rates", [(0.4, 0.3), (0.4, 0.0), (0.0, 0.4), (0.3, 1.0)])
+def test_dropout_with_the_same_seed_equals_keras_in_every_call(rates, unroll):
     pair = lstm_pair(
         dropout=rates[0],
         recurrent_dropout=rates[1],
@@ -399,29 +334,8 @@ def run_on_ones(layer, **arguments):
     return ops.convert_to_numpy(layer(ones, **arguments))
 
 
-@pytest.mark.parametrize("unroll", [False, True])
-def test_the_inputs_are_dropped_by_the_same_mask_at_every_step(unroll):
-    layer = linear_layer(pass_through_weights, dropout=0.5, unroll=unroll)
-    masks = run_on_ones(layer, training=True)
-    np.testing.assert_array_equal(np.unique(masks), [0, 2])
-    np.testing.assert_array_equal(masks, masks[:, :1].repeat(TIME, axis=1))
-
-
-@pytest.mark.parametrize("unroll", [False, True])
-def test_the_states_are_dropped_by_the_same_mask_at_every_step(unroll):
-    layer = linear_layer(adding_weights, recurrent_dropout=0.5, unroll=unroll)
-    h = run_on_ones(layer, training=True)
-    # h_t = 1 + mask * h_{t-1}, where the mask is 0 or 2: h stays 1, or is 2^t - 1.
-    dropped = h[:, 1] == 1
-    assert 0 < dropped.sum() < dropped.size
-    for step in range(TIME):
-        np.testing.assert_array_equal(
-            h[:, step], np.where(dropped, 1, 2 ** (step + 1) - 1)
-        )
-
-
 @pytest.mark.parametrize("given", ["no states", "initial states", "stateful"])
-def test_every_call_in_training_drops_anew(given):
+def test_every_call_in_training_draws_new_masks(given):
     layer = linear_layer(
         pass_through_weights, dropout=0.5, stateful=given == "stateful"
     )
@@ -440,8 +354,8 @@ def test_nothing_is_dropped_in_inference():
 
 
 @only_tensorflow
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_in_a_tf_function_dropout_equals_kerass_call_after_call(jit_compile):
+@first_of("jit_compile", [False, True])
+def test_in_a_tf_function_dropout_equals_keras_in_every_call(jit_compile):
     import tensorflow as tf
 
     # XLA draws other numbers than eager TensorFlow, so both layers are compiled.
@@ -462,7 +376,7 @@ def test_in_a_tf_function_dropout_equals_kerass_call_after_call(jit_compile):
 # Losses and constraints.
 
 
-def test_regularizer_losses_equal_kerass():
+def test_regularizer_losses_equal_keras():
     ours, builtin = lstm_pair(
         kernel_regularizer=keras.regularizers.L2(0.1),
         recurrent_regularizer=keras.regularizers.L1(0.2),
@@ -476,7 +390,7 @@ def test_regularizer_losses_equal_kerass():
     assert_all_close(ours.losses, builtin.losses)
 
 
-def test_regularizers_and_constraints_act_in_training_as_kerass_do():
+def test_regularizers_and_constraints_act_in_training_as_in_keras():
     def make_model(layer):
         return regression_model(
             layer,
@@ -518,22 +432,24 @@ def test_batch_and_time_may_be_unknown():
 
 
 @only_tensorflow
-@pytest.mark.parametrize("jit_compile", [False, True])
-@every_way
-def test_a_tf_function_gives_the_gradients_of_eager_keras(way, jit_compile):
+@first_of("jit_compile", [False, True])
+@pytest.mark.parametrize("engine", EVERY_ENGINE)
+def test_a_tf_function_gives_the_gradients_of_eager_keras(engine, jit_compile):
     import tensorflow as tf
 
-    ours, builtin = lstm_pair(return_sequences=True, return_state=True, **WAYS[way])
+    ours, builtin = lstm_pair(
+        return_sequences=True, return_state=True, **EVERY_ENGINE[engine]
+    )
     mask = as_mask("holes")
-    function = tf.function(lambda: run_tensors(ours, mask), jit_compile=jit_compile)
+    function = tf.function(lambda: run_layer(ours, mask=mask), jit_compile=jit_compile)
     with engine_scope("auto"):  # or an engine refuses: the graph may be exported
         results = function()
-    for actual, expected in zip(results, run_tensors(builtin, mask), strict=True):
+    for actual, expected in zip(results, run_layer(builtin, mask=mask), strict=True):
         assert_all_close(actual, expected)
 
 
 @only_tensorflow
-def test_training_of_the_loop_on_tensorflow_equals_kerass_bit_for_bit():
+def test_training_of_the_loop_on_tensorflow_equals_keras_bit_for_bit():
     def trained_weights(layer):
         keras.utils.set_random_seed(0)
         model = keras.Sequential(
@@ -550,25 +466,25 @@ def test_training_of_the_loop_on_tensorflow_equals_kerass_bit_for_bit():
         np.testing.assert_array_equal(actual, expected)
 
 
-@pytest.mark.skipif(BACKEND != "jax", reason="jax.jit is of JAX")
-@every_way
-def test_jax_jit_gives_the_gradients_of_eager_keras(way):
+@pytest.mark.skipif(BACKEND != "jax", reason="jax.jit belongs to JAX")
+@pytest.mark.parametrize("engine", EVERY_ENGINE)
+def test_jax_jit_gives_the_gradients_of_eager_keras(engine):
     import jax
 
-    ours, builtin = lstm_pair(return_sequences=True, return_state=True, **WAYS[way])
+    ours, builtin = lstm_pair(
+        return_sequences=True, return_state=True, **EVERY_ENGINE[engine]
+    )
     mask = as_mask("holes")
-    function = jax.jit(lambda: run_tensors(ours, mask))
-    for actual, expected in zip(function(), run_tensors(builtin, mask), strict=True):
+    results = jax.jit(lambda: run_layer(ours, mask=mask))()
+    for actual, expected in zip(results, run_layer(builtin, mask=mask), strict=True):
         assert_all_close(actual, expected)
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [{}, {"dropout": 0.3, "recurrent_dropout": 0.2, "seed": 3}],
-    ids=["plain", "dropout"],
-)
+@first_of("dropout", [0.3, 0.0])
 @pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=not_on_torch)])
-def test_fit_of_the_same_seed_gives_kerass_loss_curve(jit_compile, arguments):
+def test_fit_with_the_same_seed_gives_the_loss_curve_of_keras(jit_compile, dropout):
+    arguments = {"dropout": dropout, "recurrent_dropout": dropout / 2, "seed": 3}
+
     def losses(layer):
         keras.utils.set_random_seed(7)
         # With cuDNN allowed Keras's layer would turn jit_compile off on TensorFlow.
@@ -582,7 +498,7 @@ def test_fit_of_the_same_seed_gives_kerass_loss_curve(jit_compile, arguments):
 
 
 @pytest.mark.parametrize("merge_mode", ["sum", "mul", "concat", "ave", None])
-def test_in_bidirectional_it_equals_kerass(merge_mode):
+def test_in_bidirectional_it_equals_keras(merge_mode):
     pair = [
         keras.layers.Bidirectional(
             layer(UNITS, return_sequences=True, zero_output_for_mask=True),
@@ -593,7 +509,7 @@ def test_in_bidirectional_it_equals_kerass(merge_mode):
     assert_wrapped_layers_equal(pair, inputs_and_states()[0], mask=as_mask("holes"))
 
 
-def test_in_bidirectional_with_states_it_equals_kerass():
+def test_in_bidirectional_with_states_it_equals_keras():
     pair = [
         keras.layers.Bidirectional(layer(UNITS, return_state=True)) for layer in LAYERS
     ]
@@ -601,7 +517,7 @@ def test_in_bidirectional_with_states_it_equals_kerass():
     assert_wrapped_layers_equal(pair, x, initial_state=[h, c, c, h])
 
 
-def test_in_time_distributed_it_equals_kerass():
+def test_in_time_distributed_it_equals_keras():
     pair = [keras.layers.TimeDistributed(layer(UNITS)) for layer in LAYERS]
     assert_wrapped_layers_equal(pair, normal(2, 3, TIME, FEATURES))
 
@@ -615,7 +531,7 @@ def assert_wrapped_layers_equal(pair, x, **arguments):
     assert_all_close(ours(x, **arguments), builtin(x, **arguments))
 
 
-def test_stacked_layers_on_a_masked_embedding_equal_kerass():
+def test_stacked_layers_on_a_masked_embedding_equal_keras():
     def make_model(layer):
         ids = keras.Input((None,), dtype="int32")
         x = keras.layers.Embedding(11, FEATURES, mask_zero=True)(ids)
@@ -628,7 +544,8 @@ def test_stacked_layers_on_a_masked_embedding_equal_kerass():
     assert_all_close(ours.predict(ids, verbose=0), builtin.predict(ids, verbose=0))
 
 
-def test_in_a_subclassed_model_it_equals_kerass():
+@pytest.mark.thorough
+def test_in_a_subclassed_model_it_equals_keras():
     class Regressor(keras.Model):
         def __init__(self, layer):
             super().__init__()
@@ -659,7 +576,7 @@ def test_in_a_subclassed_model_it_equals_kerass():
 # Saving.
 
 
-def test_weights_have_kerass_names_paths_shapes_and_packing():
+def test_weights_have_the_names_paths_shapes_and_packing_of_keras():
     def described(layer_class):
         layer = layer_class(UNITS, name="memory")
         layer.build((BATCH, TIME, FEATURES))
@@ -668,7 +585,7 @@ def test_weights_have_kerass_names_paths_shapes_and_packing():
     assert described(LSTM) == described(keras.layers.LSTM)
 
 
-def test_weights_carry_over_both_ways():
+def test_weights_carry_over_in_both_directions():
     ours, builtin = lstm_pair()
     for source, target in [(builtin, ours), (ours, builtin)]:
         randomize_weights(source, seed=30)
@@ -678,7 +595,7 @@ def test_weights_carry_over_both_ways():
 
 
 @pytest.mark.parametrize("layers", [LAYERS, LAYERS[::-1]], ids=["to Keras", "back"])
-def test_weight_files_carry_over_both_ways(layers, tmp_path):
+def test_weight_files_carry_over_in_both_directions(layers, tmp_path):
     source, target = (regression_model(layer) for layer in layers)
     source.save_weights(tmp_path / "model.weights.h5")
     target.load_weights(tmp_path / "model.weights.h5")
@@ -688,9 +605,10 @@ def test_weight_files_carry_over_both_ways(layers, tmp_path):
         np.testing.assert_array_equal(actual, expected)
 
 
+@pytest.mark.thorough
 def test_a_saved_model_opens_in_a_fresh_process_in_safe_mode(tmp_path):
     x = keras.Input((None, FEATURES))
-    y = LSTM(**{**NOT_DEFAULT, "stateful": False, "unroll": False})(x)[0]
+    y = LSTM(**{**NOT_DEFAULT_OF_LAYER, "stateful": False, "unroll": False})(x)[0]
     y = keras.layers.Bidirectional(LSTM(UNITS))(y)
     y = keras.layers.RepeatVector(2)(y)
     y = keras.layers.RNN([lstm_keras.LSTMCell(3), lstm_keras.LSTMCell(2)])(y)
@@ -705,13 +623,7 @@ def test_a_saved_model_opens_in_a_fresh_process_in_safe_mode(tmp_path):
         "y = model.predict(np.load('inputs.npy'), verbose=0)\n"
         "np.save('outputs.npy', y)\n"
     )
-    checkout = str(Path(lstm_keras.__file__).parents[1])
-    subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": checkout, "KERAS_BACKEND": BACKEND},
-        check=True,
-    )
+    run_python(program, cwd=tmp_path, KERAS_BACKEND=BACKEND)
     assert_all_close(
         [np.load(tmp_path / "outputs.npy")],
         [model.predict(inputs, verbose=0)],
@@ -749,7 +661,7 @@ def test_training_continues_exactly_after_saving_and_reopening(tmp_path):
         np.testing.assert_array_equal(actual, weights)
 
 
-@pytest.mark.parametrize("layer", LAYERS, ids=["ours", "Keras's"])
+@first_of("layer", LAYERS)
 def test_the_dropout_seeds_start_again_after_reopening(layer, tmp_path):
     # Keras saves no state of a seed generator, so with dropout a reopened model trains
     # on with other masks than the uninterrupted one. Ours does as Keras's.
@@ -768,7 +680,7 @@ def test_the_dropout_seeds_start_again_after_reopening(layer, tmp_path):
 # Configuration and contract.
 
 
-def test_the_signature_is_kerass_with_the_arguments_of_rnn():
+def test_the_signature_is_that_of_keras_with_the_arguments_of_rnn():
     ours = inspect.signature(LSTM).parameters
     builtin = inspect.signature(keras.layers.LSTM).parameters
     of_rnn = inspect.signature(keras.layers.RNN).parameters
@@ -786,7 +698,7 @@ def test_the_signature_is_kerass_with_the_arguments_of_rnn():
     assert described == [(p.name, p.default) for p in builtin.values()]
 
 
-def test_the_call_arguments_are_kerass():
+def test_the_call_arguments_are_those_of_keras():
     ours = inspect.signature(LSTM.call).parameters.values()
     builtin = inspect.signature(keras.layers.LSTM.call).parameters.values()
     assert [(p.name, p.default) for p in ours] == [(p.name, p.default) for p in builtin]
@@ -794,16 +706,15 @@ def test_the_call_arguments_are_kerass():
 
 def test_every_argument_survives_its_configuration():
     arguments = inspect.signature(LSTM).parameters
-    # tests/test_layer_options.py tries the options that Keras lacks.
     ours_alone = {"engine", "return_cell_states", "learn_initial_state"}
-    assert set(NOT_DEFAULT) == set(arguments) - ours_alone - {"kwargs"}
-    for name, value in NOT_DEFAULT.items():
+    assert set(NOT_DEFAULT_OF_LAYER) == set(arguments) - ours_alone - {"kwargs"}
+    for name, value in NOT_DEFAULT_OF_LAYER.items():
         assert value != arguments[name].default, name
 
     of_layer = {"name": "memory", "trainable": False, "dtype": "float16"}
-    layer = LSTM(**NOT_DEFAULT, **of_layer, engine="loop")
+    layer = LSTM(**NOT_DEFAULT_OF_LAYER, **of_layer, engine="loop")
     config = json.loads(json.dumps(layer.get_config()))
-    builtin = keras.layers.LSTM(**NOT_DEFAULT, **of_layer).get_config()
+    builtin = keras.layers.LSTM(**NOT_DEFAULT_OF_LAYER, **of_layer).get_config()
     # Keras forgets use_cudnn, and the engine is ours alone.
     ours = {"use_cudnn": False, "engine": "loop"}
     assert config == json.loads(json.dumps({**builtin, **ours}))
@@ -811,7 +722,10 @@ def test_every_argument_survives_its_configuration():
 
 
 def test_configurations_are_exchanged_with_keras():
-    ours, builtin = LSTM(**NOT_DEFAULT), keras.layers.LSTM(**NOT_DEFAULT)
+    ours, builtin = (
+        LSTM(**NOT_DEFAULT_OF_LAYER),
+        keras.layers.LSTM(**NOT_DEFAULT_OF_LAYER),
+    )
     assert (
         keras.layers.LSTM.from_config(ours.get_config()).get_config()
         == {**builtin.get_config(), "name": ours.name}
@@ -822,8 +736,11 @@ def test_configurations_are_exchanged_with_keras():
     }  # fmt: skip
 
 
-def test_the_public_properties_are_kerass():
-    ours, builtin = LSTM(**NOT_DEFAULT), keras.layers.LSTM(**NOT_DEFAULT)
+def test_the_public_properties_are_those_of_keras():
+    ours, builtin = (
+        LSTM(**NOT_DEFAULT_OF_LAYER),
+        keras.layers.LSTM(**NOT_DEFAULT_OF_LAYER),
+    )
     of_keras = {name for name in dir(builtin) if not name.startswith("_")}
     assert of_keras <= set(dir(ours))
     properties = {
@@ -839,7 +756,7 @@ def test_the_public_properties_are_kerass():
 
 @pytest.mark.parametrize("return_state", [False, True])
 @pytest.mark.parametrize("return_sequences", [False, True])
-def test_the_symbolic_shapes_are_kerass(return_sequences, return_state):
+def test_the_symbolic_shapes_are_those_of_keras(return_sequences, return_state):
     def shapes(layer_class):
         layer = layer_class(
             UNITS, return_sequences=return_sequences, return_state=return_state
@@ -880,7 +797,7 @@ def test_a_dropout_must_be_a_fraction(name, rate):
 
 
 @pytest.mark.parametrize("use_cudnn", ["maybe", None, 2])
-def test_use_cudnn_must_be_one_of_kerass_values(use_cudnn):
+def test_use_cudnn_must_be_one_of_the_values_of_keras(use_cudnn):
     with pytest.raises(
         ValueError,
         match=f"expected use_cudnn to be 'auto', True or False; received {use_cudnn!r}",
@@ -992,7 +909,7 @@ def test_every_variable_of_a_model_has_a_path_of_its_own():
     assert len(set(paths)) == len(paths) == 8
 
 
-def test_a_mask_in_a_list_is_taken_as_keras_takes_it():
+def test_a_mask_in_a_list_is_accepted_as_by_keras():
     ours, builtin = lstm_pair()
     x, mask = inputs_and_states()[0], as_mask("holes")
     assert_all_close(ours(x, mask=[mask]), builtin(x, mask=[mask]))

@@ -1,7 +1,7 @@
 """The options that Keras's layer lacks, and recurrent dropout on engines.
 
-Oracles: the NumPy reference in float64, and the loop, which tests/test_layer.py holds
-against Keras's layer.
+Oracles: the NumPy reference in float64, and the loop, which test_layer.py holds against
+Keras's layer.
 """
 
 import json
@@ -11,29 +11,27 @@ import numpy as np
 import pytest
 
 from lstm_keras import LSTM, LSTMCell, to_builtin, trace_gates
-from lstm_keras.reference import lstm_backward, lstm_forward
+from lstm_keras.reference import lstm_forward
 from tests.helpers.equality import (
     BACKEND,
     BATCH,
     ENGINES,
+    EVERY_ENGINE,
     FEATURES,
     MASKS,
     TIME,
     UNITS,
-    WAYS,
     as_mask,
     assert_all_close,
     double_precision,
     inputs_and_states,
-    loss_weights,
     normal,
-    outputs_and_gradients,
     randomize_weights,
-    to_numpy,
+    reference_results,
+    run_layer,
 )
+from tests.helpers.pairwise import first_of, pairwise
 
-every_path = pytest.mark.parametrize("path", WAYS)
-every_mask = pytest.mark.parametrize("mask", MASKS)
 # Engines that can drop the hidden state.
 DROPPING = [name for name in ENGINES if name in ("xla", "scan")]
 
@@ -46,65 +44,32 @@ def built(**arguments):
     return layer
 
 
-def run(layer, arrays, **call):
-    """Outputs, and gradients of weights and arrays: `x`, or `x`, `h` and `c`."""
-
-    def function(x, *states):
-        return layer(x, initial_state=list(states) or None, **call)
-
-    return map(to_numpy, outputs_and_gradients(layer, function, arrays))
-
-
-def shows_initial_state(layer):
-    """Whether the output before the first unmasked step is the state, and not zero."""
-    return BACKEND == "jax" and not layer.unroll  # as with Keras's layer
-
-
-def reference_of_every_cell_state(layer, mask):
-    """What `run` returns of a layer with every output option on, by the reference."""
-    x, h0, c0 = inputs_and_states()
-    order = slice(None, None, -1 if layer.go_backwards else 1)
-    mask = None if mask is None else mask[:, order]
-    forward = lstm_forward(x[:, order], *layer.get_weights(), h0=h0, c0=c0, mask=mask)
-    shown = forward.output_mask(layer.zero_output_for_mask)
-    if shows_initial_state(layer) and not layer.zero_output_for_mask:
-        shown = np.ones_like(shown)
-    every = forward.h.shape
-    w, v = (loss_weights(every, number) * shown for number in (0, 1))
-    backward = lstm_backward(
-        forward,
-        dh=w,
-        dc=v,
-        dh_last=loss_weights(h0.shape, 2),
-        dc_last=loss_weights(h0.shape, 3),
-    )
-    gradients = [
-        backward.kernel,
-        backward.recurrent_kernel,
-        backward.bias,
-        backward.x[:, order],
-        backward.h0,
-        backward.c0,
-    ]
-    outputs = [forward.h * shown, forward.c * shown, forward.h_last, forward.c_last]
-    return outputs, gradients
-
-
 # The cell state of every step.
 
 
-@every_mask
-@every_path
-@pytest.mark.parametrize("zero_output_for_mask", [False, True])
-@pytest.mark.parametrize("go_backwards", [False, True])
+def keras_can(engine, mask, go_backwards, zero_output_for_mask):
+    """Return whether Keras's loop, which ours builds on, takes the arguments.
+
+    Unrolled it reverses no mask, and on JAX it ignores `zero_output_for_mask`: see
+    CONTRIBUTING.md.
+    """
+    if engine != "unrolled loop":
+        return True
+    ignored = BACKEND == "jax" and zero_output_for_mask
+    return not ignored and (mask == "none" or not go_backwards)
+
+
+@pairwise(
+    keras_can,
+    engine=EVERY_ENGINE,
+    mask=MASKS,
+    go_backwards=[False, True],
+    zero_output_for_mask=[False, True],
+)
 def test_every_cell_state_and_its_gradients_equal_the_reference(
-    go_backwards, zero_output_for_mask, path, mask
+    engine, mask, go_backwards, zero_output_for_mask
 ):
     mask = as_mask(mask)
-    if path == "unrolled loop" and mask is not None and go_backwards:
-        pytest.skip("Keras's unrolled loop reverses no mask: see CONTRIBUTING.md")
-    if path == "unrolled loop" and BACKEND == "jax" and zero_output_for_mask:
-        pytest.skip("Keras's unrolled loop ignores zero_output_for_mask there")
     with double_precision():
         layer = built(
             return_sequences=True,
@@ -113,19 +78,19 @@ def test_every_cell_state_and_its_gradients_equal_the_reference(
             go_backwards=go_backwards,
             zero_output_for_mask=zero_output_for_mask,
             dtype="float64",
-            **WAYS[path],
+            **EVERY_ENGINE[engine],
         )
-        found = run(layer, inputs_and_states(), mask=mask)
-        expected = reference_of_every_cell_state(layer, mask)
-        # keras.ops.matmul of float64 gives float32 there.
-        exact = BACKEND == "tensorflow" or path in ("scan",)
+        found = run_layer(layer, mask=mask)
+        expected = reference_results(layer, mask=mask)
+        # keras.ops.matmul of float64 gives float32 on the other backends.
+        exact = BACKEND == "tensorflow" or engine == "scan"
         for actual, right in zip(found, expected, strict=True):
             assert_all_close(actual, right, "float64" if exact else "float32")
 
 
-@every_path
-def test_the_last_cell_state_comes_beside_the_last_output(path):
-    layer = built(return_cell_states=True, **WAYS[path])
+@pytest.mark.parametrize("engine", EVERY_ENGINE)
+def test_the_last_cell_state_comes_beside_the_last_output(engine):
+    layer = built(return_cell_states=True, **EVERY_ENGINE[engine])
     x, h0, c0 = inputs_and_states()
     mask = as_mask("right")
     forward = lstm_forward(x, *layer.get_weights(), h0=h0, c0=c0, mask=mask)
@@ -184,39 +149,17 @@ def test_bidirectional_returns_the_cell_states_of_both_directions(return_state):
 # The learned initial state.
 
 
-@every_mask
-@every_path
-def test_a_learned_initial_state_and_its_gradient_equal_the_reference(path, mask):
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("engine", EVERY_ENGINE)
+def test_a_learned_initial_state_and_its_gradient_equal_the_reference(engine, mask):
     mask = as_mask(mask)
-    layer = built(return_state=True, learn_initial_state=True, **WAYS[path])
-    h0, c0, *weights = layer.get_weights()
-    assert h0.shape == c0.shape == (1, UNITS)
+    layer = built(return_state=True, learn_initial_state=True, **EVERY_ENGINE[engine])
+    assert layer.initial_h.shape == layer.initial_c.shape == (1, UNITS)
     x = inputs_and_states()[0]
-    states = [np.repeat(state, BATCH, axis=0) for state in (h0, c0)]
-    forward = lstm_forward(x, *weights, *states, mask=mask)
-    shown = forward.output_mask()[:, -1]
-    if shows_initial_state(layer):
-        shown = np.ones_like(shown)
-    shape = forward.h_last.shape
-    backward = lstm_backward(
-        forward,
-        dh_last=loss_weights(shape, 0) * shown + loss_weights(shape, 1),
-        dc_last=loss_weights(shape, 2),
-    )
-    outputs, gradients = run(layer, [x], mask=mask)
-    assert_all_close(outputs, [forward.h_last * shown, forward.h_last, forward.c_last])
-    assert_all_close(
-        gradients,
-        [
-            # One vector stands for all rows, so their gradients add up.
-            backward.h0.sum(axis=0, keepdims=True),
-            backward.c0.sum(axis=0, keepdims=True),
-            backward.kernel,
-            backward.recurrent_kernel,
-            backward.bias,
-            backward.x,
-        ],
-    )
+    found = run_layer(layer, [x], mask=mask)
+    expected = reference_results(layer, [x], mask=mask)
+    for actual, right in zip(found, expected, strict=True):
+        assert_all_close(actual, right)
 
 
 def test_a_given_initial_state_replaces_the_learned_one():
@@ -296,7 +239,7 @@ def test_the_traced_states_are_those_that_the_layer_returns():
 
 
 @pytest.mark.parametrize("option", ["return_cell_states", "learn_initial_state"])
-def test_what_keras_lacks_is_not_exchanged(option):
+def test_an_option_that_keras_lacks_cannot_be_converted(option):
     layer = LSTM(UNITS, name="memory", **{option: True})
     layer.build((None, TIME, FEATURES))
     with pytest.raises(ValueError, match=option):
@@ -308,7 +251,7 @@ def test_what_keras_lacks_is_not_exchanged(option):
 
 @pytest.mark.parametrize("make", [LSTM, LSTMCell])
 @pytest.mark.parametrize("implementation", [1, 2])
-def test_implementation_is_taken_and_changes_nothing(make, implementation):
+def test_implementation_is_accepted_and_changes_nothing(make, implementation):
     layer = make(UNITS, implementation=implementation, name="memory")
     assert layer.get_config() == make(UNITS, name="memory").get_config()
 
@@ -317,8 +260,8 @@ def test_implementation_is_taken_and_changes_nothing(make, implementation):
 
 
 @pytest.mark.parametrize("engine", DROPPING)
-@every_mask
-@pytest.mark.parametrize("rates", [(0.0, 0.4), (0.4, 0.3), (0.3, 1.0)], ids=str)
+@pytest.mark.parametrize("mask", MASKS)
+@first_of("rates", [(0.4, 0.3), (0.0, 0.4), (0.3, 1.0)])
 def test_recurrent_dropout_of_an_engine_is_that_of_the_loop(rates, mask, engine):
     mask = as_mask(mask)
     with double_precision():
@@ -336,12 +279,9 @@ def test_recurrent_dropout_of_an_engine_is_that_of_the_loop(rates, mask, engine)
             )
             for name in (engine, "loop")
         ]
-        arrays = inputs_and_states()
         tolerance = 1e-11 if BACKEND == "tensorflow" else 1e-5
         for _ in range(2):  # new masks with every call
-            runs = [
-                list(run(layer, arrays, mask=mask, training=True)) for layer in pair
-            ]
+            runs = [run_layer(layer, mask=mask, training=True) for layer in pair]
             for actual, expected in zip(*runs, strict=True):
                 assert_all_close(actual, expected, tolerance=tolerance)
 

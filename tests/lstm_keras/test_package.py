@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -11,9 +12,9 @@ from pathlib import Path
 import pytest
 
 import lstm_keras
+from tests.helpers.fresh_process import CHECKOUT
 
 FOLDER = Path(lstm_keras.__file__).parent
-CHECKOUT = Path(__file__).resolve().parents[1]
 MODULES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.py"))
 
 
@@ -21,21 +22,22 @@ def test_the_version_is_that_of_the_installed_package():
     assert lstm_keras.__version__ == importlib.metadata.version("lstm_keras")
 
 
-def test_wheel_and_sdist_hold_the_modules_the_marker_and_the_version(tmp_path):
+def test_wheel_and_sdist_hold_the_package_and_its_version(tmp_path):
     # In a copy, since setuptools leaves a folder behind; and without Keras, since a
     # build must not need what is yet to be installed.
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
-        (tmp_path / name).write_bytes((CHECKOUT / name).read_bytes())
-    for name in (*MODULES, "py.typed"):
-        (tmp_path / "lstm_keras" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "lstm_keras" / name).write_bytes((FOLDER / name).read_bytes())
+        shutil.copy(CHECKOUT / name, tmp_path)
+    copy = tmp_path / "lstm_keras"
+    shutil.copytree(FOLDER, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    files = [path for path in copy.rglob("*") if path.is_file()]
+    expected = {path.relative_to(tmp_path).as_posix() for path in files}
+    assert "lstm_keras/py.typed" in expected
     build = (
         "import sys; sys.modules['keras'] = None\n"
         "from setuptools import build_meta\n"
         "build_meta.build_wheel('.'); build_meta.build_sdist('.')\n"
     )
     subprocess.run([sys.executable, "-c", build], cwd=tmp_path, check=True)
-    expected = {f"lstm_keras/{name}" for name in (*MODULES, "py.typed")}
     stem = f"lstm_keras-{lstm_keras.__version__}"
     with zipfile.ZipFile(tmp_path / f"{stem}-py3-none-any.whl") as wheel:
         names = wheel.namelist()

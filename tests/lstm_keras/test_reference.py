@@ -177,7 +177,7 @@ def test_the_last_states_are_those_of_the_sequence_without_its_masked_steps(name
         np.testing.assert_allclose(forward.c_last[[row]], compact.c_last, rtol=1e-14)
 
 
-def test_what_stands_in_masked_steps_does_not_reach_the_states():
+def test_inputs_of_masked_steps_do_not_reach_the_states():
     arguments, mask = random_arguments(), as_mask(MASKS["holes"])
     forward = lstm_forward(**arguments, mask=mask)
     arguments["x"] = np.where(mask[:, :, np.newaxis], arguments["x"], np.nan)
@@ -403,4 +403,4 @@ def test_the_reference_imports_numpy_and_the_standard_library_only():
             else [alias.name for alias in node.names]
         )
     }
-    assert imported == {"typing", "numpy", "numpy.typing"}
+    assert imported == {"collections.abc", "typing", "numpy", "numpy.typing"}

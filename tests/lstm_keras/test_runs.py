@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import lstm_keras
-from lstm_keras.language_model.model import LanguageModelTrainer, build_language_model
+from lstm_keras.language_model.model import build_language_model
+from lstm_keras.language_model.training import LanguageModelTrainer
 from lstm_keras.preprocessing.vocabulary import END, Vocabulary, pad
 
 MAXLEN = 6
@@ -98,7 +99,7 @@ def test_a_text_is_read_as_ids_with_a_name_for_each(folder, text, ids, names):
 
 
 @pytest.mark.parametrize("text", [None, 3, ["a good film"], b"film"], ids=str)
-def test_what_is_read_must_be_a_string(folder, next_word, text):
+def test_texts_must_be_strings(folder, next_word, text):
     for path in (folder, next_word):
         with pytest.raises(TypeError, match="expected"):
             lstm_keras.load_run(path).read(text)

@@ -1,7 +1,7 @@
 """A catalogue of bad input: each ends in the exact error, and nothing is written.
 
 A line says what is wrong, how it is made in a folder, and a part of the error's
-message; above each group stands the door through which it comes in.
+message; each group names the function that receives the input.
 """
 
 import bz2
@@ -22,12 +22,12 @@ import keras
 import pytest
 
 import lstm_keras
-from experiments import imdb_sentiment, next_word
 from lstm_keras.datasets import review_files, text_files
 from lstm_keras.datasets.corpora import load_text
 from lstm_keras.datasets.reviews import load_reviews
 from lstm_keras.language_model.model import build_language_model
 from lstm_keras.preprocessing.vocabulary import Vocabulary
+from tests.helpers import runs
 from tests.helpers.equality import ENGINES
 from tests.helpers.review_sources import (
     COMPRESSED,
@@ -42,9 +42,9 @@ from tests.helpers.review_sources import (
 HUGE, NAN = 10**30, math.nan
 
 
-def lines(door, table, error=ValueError):
+def lines(reader, table, error=ValueError):
     return [
-        pytest.param(make, door, error, message, id=what)
+        pytest.param(make, reader, error, message, id=what)
         for what, make, message in table
     ]
 
@@ -84,12 +84,12 @@ def absent(name):
     return lambda folder: folder / name
 
 
-def within(door, module, **limits):
-    """A door with lower limits, so that little is too much."""
+def within(reader, module, **limits):
+    """A reader with lower limits, so that little is too much."""
 
     def enter(given):
         with mock.patch.multiple(module, **limits):
-            door(given)
+            reader(given)
 
     return enter
 
@@ -148,7 +148,7 @@ CUTS = {
     "in half": lambda data: data[: len(data) // 2],
     "before its last bytes": lambda data: data[:-3],
 }
-BROKEN = "is not a whole tar archive|damaged or truncated"
+BROKEN = "is not a complete tar archive|damaged or truncated"
 
 ARCHIVES = lines(
     load_reviews,
@@ -180,7 +180,7 @@ ARCHIVES = lines(
             (
                 f"a {suffix} that is a web page",
                 content(f"aclImdb.{suffix}", "<html>Not found</html>" * 100),
-                "is not a whole tar archive",
+                "is not a complete tar archive",
             )
             for suffix in COMPRESSED
         ),
@@ -247,12 +247,12 @@ ARCHIVES = lines(
         (
             "a chain of extended headers",
             content("aclImdb.tar", endless_headers()),
-            "is not a whole tar archive",
+            "is not a complete tar archive",
         ),
         (
             "a member of negative size",
             spoiled(archive(), negative),
-            "is not a whole tar archive|bytes in all",
+            "is not a complete tar archive|bytes in all",
         ),
         (
             "an archive without one of the classes",
@@ -371,7 +371,7 @@ TEXTS = lines(
             (
                 f"a {suffix} {what}",
                 text(spoil(compress(TEXT)), f"a.txt{suffix}"),
-                f"is not a whole {suffix} file",
+                f"is not a complete {suffix} file",
             )
             for suffix, compress in COMPRESS.items()
             for what, spoil in SPOILS.items()
@@ -778,14 +778,14 @@ OPTIONS = [
 # Command lines
 
 
-def command(script):
-    """A script's door; what it says on the terminal is part of the message."""
+def command(name):
+    """Run an experiment; what it prints is part of the message."""
 
     def enter(arguments):
         said = io.StringIO()
         try:
             with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
-                script.main(["--output", "runs", "--name", "one", *arguments.split()])
+                runs.main(name, "--output=runs", "--name=one", *arguments.split())
         except SystemExit as end:
             raise SystemExit(f"{end.code} {said.getvalue()}") from end
 
@@ -801,7 +801,7 @@ WHOLE = "expected a whole number at least"
 
 COMMANDS = [
     *lines(
-        command(imdb_sentiment),
+        command("imdb_sentiment"),
         [
             (arguments, lambda folder, arguments=arguments: arguments, message)
             for arguments, message in [
@@ -838,7 +838,7 @@ COMMANDS = [
         SystemExit,
     ),
     *lines(
-        command(next_word),
+        command("next_word"),
         [
             (
                 "--text in UTF-16",
@@ -875,7 +875,7 @@ GPUS = [
         ],
     ),
     *lines(
-        command(imdb_sentiment),
+        command("imdb_sentiment"),
         [
             (
                 "--engine cudnn",
@@ -891,7 +891,7 @@ GPUS = [
 # The tests
 
 
-def refused(make, door, error, message, folder, monkeypatch):
+def refused(make, reader, error, message, folder, monkeypatch):
     """Returns the input and the message, after everything else is checked.
 
     The input is made in one folder; all that code may think of to write to is there or
@@ -904,7 +904,7 @@ def refused(make, door, error, message, folder, monkeypatch):
     given = make(folder / "input")
     before = files_under(folder)
     with pytest.raises(error, match=message) as raised:
-        door(given)
+        reader(given)
     assert type(raised.value) is error
     assert files_under(folder) == before
     assert not list(folder.glob("input/runs/*/*"))  # only the folder of an experiment
@@ -916,27 +916,27 @@ def files_under(folder):
 
 
 @pytest.mark.parametrize(
-    ("make", "door", "error", "message"),
+    ("make", "reader", "error", "message"),
     [*ARCHIVES, *CSVS, *TEXTS, *VOCABULARIES, *CONFIGS, *MODELS, *ABSENT],
 )
 def test_a_bad_file_is_refused_by_name_and_leaves_nothing(
-    make, door, error, message, tmp_path, monkeypatch
+    make, reader, error, message, tmp_path, monkeypatch
 ):
-    path, said = refused(make, door, error, message, tmp_path, monkeypatch)
+    path, said = refused(make, reader, error, message, tmp_path, monkeypatch)
     assert str(path) in said
 
 
 @pytest.mark.parametrize(
-    ("make", "door", "error", "message"),
+    ("make", "reader", "error", "message"),
     [
         *(*OPTIONS, *COMMANDS),
         *([] if "cudnn" in ENGINES else GPUS),
     ],
 )
 def test_a_bad_option_is_refused_and_leaves_nothing(
-    make, door, error, message, tmp_path, monkeypatch
+    make, reader, error, message, tmp_path, monkeypatch
 ):
-    refused(make, door, error, message, tmp_path, monkeypatch)
+    refused(make, reader, error, message, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("of", RUNS)

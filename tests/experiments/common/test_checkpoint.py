@@ -1,4 +1,4 @@
-"""The one file that a training is kept in."""
+"""The file of a checkpoint: what is written is read, and what is broken refused."""
 
 import gc
 import warnings
@@ -7,8 +7,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from experiments import checkpoint
-from experiments.checkpoint import State
+from experiments.common import checkpoint
+from experiments.common.checkpoint import State
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_what_is_written_is_read(path):
     assert state.metrics == state.best == state.random == []
 
 
-def test_no_file_is_said_as_such(tmp_path):
+def test_a_missing_file_is_an_error_of_its_own(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"training\.npz"):
         checkpoint.read(tmp_path / "training.npz")
 
@@ -35,11 +35,11 @@ def test_no_file_is_said_as_such(tmp_path):
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda whole: b"",
-        lambda whole: whole[: len(whole) // 2],
-        lambda whole: b"PK\x03\x04" + bytes(100),
-        lambda whole: b"\x80\x04}.",
-        lambda whole: b"no checkpoint",
+        lambda data: b"",
+        lambda data: data[: len(data) // 2],
+        lambda data: b"PK\x03\x04" + bytes(100),
+        lambda data: b"\x80\x04}.",
+        lambda data: b"no checkpoint",
     ],
     ids=["empty", "cut short", "zip in name only", "pickle", "text"],
 )
@@ -54,7 +54,7 @@ def test_a_broken_file_is_refused_and_is_not_left_open(path, spoil):
     assert not [str(one.message) for one in caught]
 
 
-def test_whatever_bit_is_wrong_it_is_read_or_refused(path):
+def test_whichever_bit_is_wrong_the_file_is_read_or_refused(path):
     whole = path.read_bytes()
     refused = set()
     for place in range(len(whole)):

@@ -13,9 +13,16 @@ import keras
 import numpy as np
 import pytest
 
-from experiments import data_parallel
-from experiments.even_batches import EvenBatches
+from experiments import imdb_sentiment, next_word
+from experiments.common import data_parallel
+from experiments.common.data_parallel import EvenBatches
+from experiments.imdb_sentiment.settings import Settings as SentimentSettings
+from experiments.imdb_sentiment.train import Examples, train_one
+from experiments.next_word.settings import Settings as NextWordSettings
+from experiments.next_word.train import train
+from lstm_keras.datasets import load_text
 from lstm_keras.preprocessing.batches import ExampleBatches
+from tests.helpers import runs
 
 BACKEND = keras.backend.backend()
 TENSORFLOW = pytest.mark.skipif(BACKEND != "tensorflow", reason="of TensorFlow")
@@ -24,7 +31,7 @@ JAX = pytest.mark.skipif(BACKEND != "jax", reason="of JAX")
 
 
 def split_cpu():
-    """Let TensorFlow take the CPU for two devices; JAX reads its environment."""
+    """Make TensorFlow see the CPU as two devices; JAX reads its environment."""
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
@@ -47,11 +54,9 @@ def on_halves():
             yield lambda function, *args: pool.submit(function, *args).result()
 
 
-def training_seen(learn):
+def training_seen(module, learn):
     """Return what `learn` returns, and on how many devices the weights were."""
-    from experiments import training
-
-    devices, fit = [], training.fit
+    devices, fit = [], module.fit
 
     def spy(model, *args, **options):
         fitted = fit(model, *args, **options)
@@ -63,7 +68,8 @@ def training_seen(learn):
         return fitted
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "fit", spy)
+        # After the training the model is built anew, on one device.
+        patch.setattr(module, "fit", spy)
         return learn(), *devices
 
 
@@ -87,8 +93,6 @@ def weights_of(model):
 
 def reviews(count, seed):
     """Random words, one of which makes a review positive."""
-    from experiments.sentiment import Examples
-
     rng = np.random.default_rng(seed)
     ids = rng.integers(4, 30, (count, 10)).astype(np.int32)
     ids[np.arange(10) < rng.integers(0, 10, (count, 1))] = 0
@@ -96,9 +100,7 @@ def reviews(count, seed):
 
 
 def learn_reviews(parallel, count, changes):
-    from experiments.sentiment import Settings, train_one
-
-    settings = Settings(
+    settings = SentimentSettings(
         maxlen=10,
         embedding=5,
         units=6,
@@ -118,25 +120,24 @@ def learn_reviews(parallel, count, changes):
             "probabilities": trained.test_probabilities,
         }
 
-    return training_seen(learn)
+    return training_seen(imdb_sentiment.train, learn)
 
 
-# The means that a training reports while it runs take its last batch, which was filled
-# up, for a whole one.
+# The means that are reported while training count the padding of the last batch.
 RUNNING = ("loss", "accuracy")
 
 
 @pytest.mark.parametrize(
     ("count", "but", "changes"),
     [
-        (40, (), {"engine": "auto"}),
-        (
+        pytest.param(40, (), {"engine": "auto"}, id="even", marks=pytest.mark.thorough),
+        pytest.param(
             34,
             RUNNING,
             {"engine": "loop", "mask_padding": True, "jit": BACKEND == "jax"},
+            id="uneven",
         ),
     ],
-    ids=["even", "uneven"],
 )
 def test_two_devices_learn_reviews_as_one_does(on_halves, count, but, changes):
     """32 reviews to train and 8 to validate, or 27 and 7."""
@@ -145,7 +146,7 @@ def test_two_devices_learn_reviews_as_one_does(on_halves, count, but, changes):
     )
     assert_equal(one, two, but)
     found, _ = one
-    assert found["best epoch"] < 4  # its weights were brought back
+    assert found["best epoch"] < 4  # its weights were restored
     assert found["loss"][-1] < 0.9 * found["loss"][0]
 
 
@@ -153,10 +154,7 @@ def test_two_devices_learn_reviews_as_one_does(on_halves, count, but, changes):
 
 
 def learn_text(parallel, path, changes):
-    from experiments.next_word import Settings, train
-    from lstm_keras.datasets.corpora import load_text
-
-    settings = Settings(
+    settings = NextWordSettings(
         embedding=5,
         units=5,
         tied=True,
@@ -173,12 +171,10 @@ def learn_text(parallel, path, changes):
     corpus = load_text(path, split=settings.split, held_out=0.3, min_count=1)
 
     def learn():
-        folder = path.parent / str(parallel)
-        folder.mkdir(parents=True)
-        parts, fitted = train(settings, corpus, folder)
-        return weights_of(parts.model) | fitted.history
+        trained = train(settings, corpus)
+        return weights_of(trained.parts.model) | trained.fit.history
 
-    return training_seen(learn)
+    return training_seen(next_word.train, learn)
 
 
 @JAX
@@ -241,16 +237,12 @@ def test_torch_is_refused(wanted, monkeypatch):
         data_parallel.devices(wanted)
 
 
-@pytest.mark.parametrize("experiment", ["imdb_sentiment", "next_word"])
-def test_scripts_refuse_it_before_they_load_anything(tmp_path, monkeypatch, experiment):
-    from importlib import import_module
-
+@pytest.mark.parametrize("name", ["imdb_sentiment", "next_word"])
+def test_experiments_refuse_it_before_they_load_anything(tmp_path, monkeypatch, name):
     monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["cpu:0"])
-    script = import_module(f"experiments.{experiment}")
-    settings = script.Settings(data_parallel=True, output=str(tmp_path), name="run")
-    with pytest.raises(ValueError, match="data-parallel"):
-        script.run(settings, "command")
-    assert not list(tmp_path.rglob("*.json"))
+    with pytest.raises(SystemExit, match=r"error: expected .* --data-parallel"):
+        runs.make(name, tmp_path, "--data-parallel")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 @TENSORFLOW
@@ -287,7 +279,7 @@ def test_on_tensorflow_each_device_clips_its_own_share(on_halves):
 
 
 @TENSORFLOW
-def test_on_tensorflow_xla_can_not_read_the_weights_of_another_device(on_halves):
+def test_on_tensorflow_xla_cannot_read_the_weights_of_another_device(on_halves):
     """Why `--jit` is refused."""
     with pytest.raises(Exception, match="located in device"):
         on_halves(steps_on_tensorflow, True)
@@ -296,7 +288,7 @@ def test_on_tensorflow_xla_can_not_read_the_weights_of_another_device(on_halves)
 # Batches
 
 
-def test_rows_that_fill_a_batch_up_count_nothing():
+def test_padding_rows_have_no_weight():
     ids = np.arange(1, 11).reshape(5, 2)
     batches = ExampleBatches(ids, np.arange(1, 6), 4)
     whole, rest = EvenBatches(batches, 2)
@@ -310,7 +302,7 @@ def test_rows_that_fill_a_batch_up_count_nothing():
     np.testing.assert_allclose(rest[2], [1.2, 0], rtol=1e-6)
 
 
-def test_epochs_have_the_order_of_the_batches_that_were_filled_up():
+def test_epochs_have_the_order_of_the_padded_batches():
     batches = ExampleBatches(np.arange(9), np.arange(9), 4, seed=1)
     even = EvenBatches(batches, 4)
     for epoch, step in ((0, 0), (3, 0), (3, 2)):

@@ -1,7 +1,7 @@
 """What arbitrary input does to everything that reads text or files.
 
-10,000 cases in all. Whatever comes in, only documented errors come out, and what is
-read holds together. The header of pytest's output names the seed.
+10,000 examples in the profile `thorough`. Whatever comes in, only documented errors
+come out, and what is read is consistent. The header of pytest's output names the seed.
 """
 
 import bz2
@@ -15,29 +15,19 @@ import tarfile
 import keras
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import lstm_keras
 from lstm_keras.datasets.reviews import load_reviews
 from lstm_keras.preprocessing.tokenizers import TOKENIZERS, join_tokens, tokenize
 from lstm_keras.preprocessing.vocabulary import FIRST_WORD, START, Vocabulary, pad
+from tests.helpers.examples import examples
 from tests.helpers.review_sources import REVIEWS, regular, special, write_archive
 
 CASES = 2000  # of each of the five readers
 BATCH = 20  # texts that a model reads at once
 MAXLEN = 6
-
-
-def cases(count):
-    """Settings of so many new examples every time, on a machine as slow as may be."""
-    return settings(
-        max_examples=count,
-        deadline=None,
-        derandomize=False,  # Hypothesis itself would, in continuous integration
-        print_blob=True,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-    )
 
 
 # Text
@@ -56,7 +46,7 @@ TEXTS = st.text(ANY) | st.lists(
 ).map("".join)
 
 
-@cases(CASES)
+@examples(CASES)
 @given(TEXTS)
 def test_every_text_has_tokens_and_ids_that_give_it_back(text):
     for name in TOKENIZERS:
@@ -96,7 +86,7 @@ def run(tmp_path_factory):
     return lstm_keras.load_run(folder)
 
 
-@cases(CASES // BATCH)
+@examples(CASES // BATCH)
 @given(st.lists(TEXTS, min_size=BATCH, max_size=BATCH))
 def test_every_text_is_classified_by_ids_of_the_embedding(run, texts):
     predictions = run.predict(texts)
@@ -136,7 +126,7 @@ def mutated(draw, originals):
 
 
 def read_or_refused(read, path):
-    """What is read; None if it is refused with the documented error, and by name."""
+    """What is read; None if it is refused with the documented error and its name."""
     try:
         return read(path)
     except ValueError as error:
@@ -187,9 +177,9 @@ REWORDED = st.lists(st.text(ANY, max_size=3), max_size=5).map(
 )
 
 
-@cases(CASES)
+@examples(CASES)
 @given(mutated([json.dumps(VOCABULARY).encode()]) | EDITED | REWORDED | st.binary())
-def test_a_vocabulary_file_is_whole_or_refused(folder, content):
+def test_a_vocabulary_file_is_read_or_refused(folder, content):
     path = folder / "vocabulary.json"
     path.write_bytes(content)
     vocabulary = read_or_refused(Vocabulary.load, path)
@@ -223,7 +213,7 @@ ROWS = st.lists(st.sampled_from(CSV_PIECES) | st.text(max_size=2), max_size=25).
 )
 
 
-@cases(CASES // 2)
+@examples(CASES // 2)
 @given(mutated([text.encode() for text in CSVS]) | ROWS | ROWS | st.binary())
 def test_a_csv_is_read_or_refused(folder, content):
     path = folder / "reviews.csv"
@@ -234,7 +224,7 @@ def test_a_csv_is_read_or_refused(folder, content):
         assert not {*reviews.train.texts} & {*reviews.test.texts}
 
 
-@cases(CASES // 2)
+@examples(CASES // 2)
 @given(st.lists(st.tuples(st.text(), st.integers(0, 1)), min_size=4, max_size=12))
 def test_a_csv_gives_the_reviews_that_were_written(folder, rows):
     rows = [(f"word {text}", label) for text, label in rows]
@@ -294,7 +284,7 @@ def archives(draw):
     return suffix, COMPRESS[suffix](with_checksums(data) if what == "checked" else data)
 
 
-@cases(CASES // 2)
+@examples(CASES // 2)
 @given(archives())
 def test_an_archive_is_read_or_refused(folder, archive):
     suffix, content = archive
@@ -336,7 +326,7 @@ REGULAR = st.builds(regular, NAMES, st.binary() | st.text().map(str.encode))
 SPECIAL = st.builds(special, NAMES, st.sampled_from(KINDS), NAMES)
 
 
-@cases(CASES // 2)
+@examples(CASES // 2)
 @given(st.lists(REGULAR | SPECIAL, max_size=4))
 def test_nothing_comes_from_an_archive_but_what_regular_members_hold(folder, members):
     path = write_archive(folder / "members.tar", *members, files=REVIEWS, mode="w")

@@ -1,11 +1,19 @@
-"""A run folder is there whole, or not at all."""
+"""A run folder appears when it is complete, and no kill loses a run."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
 import pytest
 
-from experiments.run_folder import RunFolder, begin, check_versions, origin_of, run_path
+from experiments.common.result import Environment, Machine
+from experiments.common.run_folder import (
+    RunFolder,
+    begin,
+    check_versions,
+    origin_of,
+    run_path,
+)
 
 
 def everything_under(folder: Path) -> set[str]:
@@ -146,17 +154,25 @@ def test_a_run_lies_in_the_folder_of_its_experiment():
     assert run_path("runs", "speed", "one") == Path("runs/speed/one")
 
 
-# Two at once, and what a kill leaves.
+# Two processes at once, and what a kill leaves.
+
+
+ENVIRONMENT = Environment(
+    python="3.12",
+    backend="tensorflow",
+    versions={"keras": "3"},
+    machine=Machine(cpu="", cores=1, platform=""),
+)
+
+
+def other(**facts):
+    return dataclasses.replace(ENVIRONMENT, **facts)
 
 
 def work(folder):
-    """What a training keeps."""
-    kept = begin(folder, {"units": 3}, "command", ENVIRONMENT, {"rows": 5})
-    (kept / "training.npz").write_text("half")
-    return kept
-
-
-ENVIRONMENT = {"backend": "tensorflow", "devices": 1, "versions": {"keras": "3"}}
+    """Write a checkpoint."""
+    checkpoints = begin(folder, {"units": 3}, "command", ENVIRONMENT, {"rows": 5})
+    (checkpoints / "training.npz").write_text("half")
 
 
 @pytest.mark.parametrize("options", [{}, {"overwrite": True}, {"resume": True}])
@@ -190,13 +206,13 @@ def test_a_run_whose_folder_was_removed_does_no_harm_to_the_next_one(
     assert capsys.readouterr().err == ""
 
 
-def test_a_failed_block_leaves_what_was_trained_and_says_so(tmp_path, capsys):
+def test_a_failed_block_leaves_the_checkpoints_and_says_so(tmp_path, capsys):
     path = tmp_path / "one"
     with pytest.raises(KeyError), RunFolder(path) as folder:
         work(folder)
         raise KeyError
-    assert f"go on with --resume {path}" in capsys.readouterr().err
-    with pytest.raises(FileExistsError, match=r"go on with --resume .*--overwrite"):
+    assert f"continue with --resume {path}" in capsys.readouterr().err
+    with pytest.raises(FileExistsError, match=r"continue with --resume .*--overwrite"):
         RunFolder(path).__enter__()
     with RunFolder(path, resume=True) as folder:
         assert (folder / "checkpoint" / "training.npz").read_text() == "half"
@@ -204,7 +220,7 @@ def test_a_failed_block_leaves_what_was_trained_and_says_so(tmp_path, capsys):
     assert everything_under(tmp_path) == {"one", "one/metrics.json"}
 
 
-def test_a_command_to_go_on_can_be_pasted(tmp_path, capsys):
+def test_the_command_to_resume_can_be_pasted(tmp_path, capsys):
     path = tmp_path / "with space" / "one"
     with pytest.raises(KeyError), RunFolder(path) as folder:
         work(folder)
@@ -214,10 +230,10 @@ def test_a_command_to_go_on_can_be_pasted(tmp_path, capsys):
 
 def test_versions_are_checked_without_the_data(tmp_path):
     with RunFolder(tmp_path / "one") as folder:
-        kept = begin(folder, {}, "command", ENVIRONMENT, {"rows": 5})
-        check_versions(kept, ENVIRONMENT)
+        checkpoints = begin(folder, {}, "command", ENVIRONMENT, {"rows": 5})
+        check_versions(checkpoints, ENVIRONMENT)
         with pytest.raises(ValueError, match=r"keras '4' instead of '3'$"):
-            check_versions(kept, ENVIRONMENT | {"versions": {"keras": "4"}})
+            check_versions(checkpoints, other(versions={"keras": "4"}))
 
 
 def test_a_new_run_can_be_begun_in_place_of_an_unfinished_one(tmp_path):
@@ -232,9 +248,9 @@ def test_a_new_run_can_be_begun_in_place_of_an_unfinished_one(tmp_path):
 def test_a_run_that_was_only_begun_leaves_nothing(tmp_path):
     path = tmp_path / "one"
     with pytest.raises(KeyError), RunFolder(path) as folder:
-        kept = begin(folder, {}, "command", ENVIRONMENT, {})
+        checkpoints = begin(folder, {}, "command", ENVIRONMENT, {})
         for name in (".one.lock", ".training.npz.partial"):
-            (kept / name).touch()
+            (checkpoints / name).touch()
         raise KeyError
     assert everything_under(tmp_path) == set()
 
@@ -297,12 +313,12 @@ def test_a_kill_while_the_folder_takes_its_name_loses_no_run(tmp_path, renamed):
 @pytest.mark.parametrize(
     ("environment", "data", "message"),
     [
-        (ENVIRONMENT | {"backend": "jax"}, {"rows": 5}, "backend 'jax' instead of 'te"),
-        (ENVIRONMENT | {"devices": 4}, {"rows": 5}, "devices 4 instead of 1"),
+        (other(backend="jax"), {"rows": 5}, "backend 'jax' instead of 'te"),
+        (other(devices=4), {"rows": 5}, "devices 4 instead of 1"),
         (ENVIRONMENT, {"rows": 6}, "data: rows 6 instead of 5"),
     ],
 )
-def test_a_run_goes_on_with_the_same_versions_and_data_only(
+def test_a_run_resumes_with_the_same_versions_and_data_only(
     tmp_path, environment, data, message
 ):
     with pytest.raises(KeyError), RunFolder(tmp_path / "one") as folder:

@@ -1,6 +1,5 @@
 """Exchanged weights are held against torch, and without it against the reference."""
 
-import itertools
 import sys
 
 import keras
@@ -12,13 +11,11 @@ import lstm_keras
 from lstm_keras.convert.pytorch import from_torch, to_torch
 from lstm_keras.reference import lstm_forward
 from tests.helpers.equality import assert_all_close, normal, randomize_weights
+from tests.helpers.pairwise import pairwise
 
 BATCH, TIME, FEATURES, UNITS = 3, 7, 4, 5
 
-every_size = pytest.mark.parametrize(
-    ("count", "bidirectional", "use_bias"),
-    list(itertools.product([1, 3], [False, True], [True, False])),
-)
+every_size = pairwise(count=[1, 3], bidirectional=[False, True], use_bias=[True, False])
 
 
 def random_state_dict(count=1, bidirectional=False, use_bias=True, prefix=""):
@@ -150,7 +147,7 @@ def test_a_wrong_shape_is_an_error_that_names_it(key, shape, expected):
     assert str(expected) in str(error.value)
 
 
-def test_weights_that_are_no_matrices_are_an_error():
+def test_weights_that_are_not_matrices_are_an_error():
     state_dict = random_state_dict() | {"weight_hh_l0": np.zeros(4 * UNITS)}
     with pytest.raises(ValueError, match=r"two dimensions; .*\(20, 4\), \(20,\)"):
         from_torch(state_dict)
@@ -172,7 +169,7 @@ def random_cell_dict(parts=4, suffix="", use_bias=True):
 
 @pytest.mark.parametrize("use_bias", [True, False])
 @pytest.mark.parametrize("prefix", ["", "cell."])
-def test_of_a_cells_weights_the_model_applies_it_to_every_step(use_bias, prefix):
+def test_a_cell_becomes_a_model_that_applies_it_to_every_step(use_bias, prefix):
     cell = random_cell_dict(use_bias=use_bias)
     state_dict = {prefix + key: array for key, array in cell.items()}
     if prefix:
@@ -207,7 +204,7 @@ def test_a_cell_without_a_weight_is_an_error_that_names_it():
 
 
 @pytest.mark.parametrize("what", [None, [("weight_ih_l0", 0)], {0: 0}], ids=str)
-def test_what_is_no_state_dict_is_an_error(what):
+def test_anything_but_a_state_dict_is_an_error(what):
     with pytest.raises(ValueError, match=rf"state dict.*{type(what).__name__}"):
         from_torch(what)
 
@@ -313,7 +310,7 @@ def test_the_model_equals_torch(count, bidirectional, use_bias):
     assert_all_close(call(from_torch(module.state_dict()), x), outputs(module, x))
 
 
-def test_a_module_is_taken_as_its_state_dict_is():
+def test_a_module_gives_the_model_of_its_state_dict():
     module = torch_module(2, bidirectional=True)
     x = normal(BATCH, TIME, FEATURES)
     assert_all_close(call(from_torch(module), x), outputs(module, x))
@@ -345,7 +342,7 @@ def test_the_model_of_a_cell_equals_torchs_cell_step_by_step():
         ("Linear", {}, r"keys of a torch.nn.LSTM .* with \['bias', 'weight'\]"),
     ],
 )
-def test_a_module_that_is_no_such_lstm_is_an_error(name, arguments, message):
+def test_a_module_that_is_not_such_an_lstm_is_an_error(name, arguments, message):
     torch = pytest.importorskip("torch")
     module = getattr(torch.nn, name)(FEATURES, UNITS, **arguments)
     with pytest.raises(ValueError, match=message):
@@ -372,7 +369,7 @@ def test_a_learned_initial_state_goes_to_torch_as_the_error_says():
     assert_all_close(call(layer, x), expected)
 
 
-def test_what_is_returned_does_not_go_along():
+def test_options_of_what_is_returned_are_not_converted():
     layer = lstm(return_cell_states=True, return_state=True)
     layer.build((None, TIME, FEATURES))
     pytest.importorskip("torch")
@@ -402,7 +399,7 @@ def test_torch_equals_the_model(count, bidirectional, use_bias, lstm_class):
 
 
 @every_size
-def test_there_and_back_only_the_biases_are_added(count, bidirectional, use_bias):
+def test_a_round_trip_only_adds_the_biases(count, bidirectional, use_bias):
     before = torch_module(count, bidirectional, use_bias).state_dict()
     after = to_torch(from_torch(before))
     assert list(after) == list(before)

@@ -1,7 +1,4 @@
-"""Tests of lstm_keras.datasets.corpora.
-
-Oracle: the same steps with lists of words and `collections.Counter`.
-"""
+"""Corpora, against the same steps with lists of words and `collections.Counter`."""
 
 import tarfile
 import tracemalloc
@@ -133,7 +130,7 @@ def test_limit_leaves_the_rest_of_a_file_unread(tmp_path):
         load_text(path)
 
 
-def test_facts_count_what_is_there(text):
+def test_facts_hold_the_counts_of_the_text(text):
     corpus = load_text(text, held_out=0.25, min_count=2)
     facts = corpus.facts
     for key in KEYS:
@@ -173,9 +170,7 @@ def test_the_text_is_held_once_and_as_four_bytes_a_token(
 
 
 @pytest.mark.parametrize("split", ["lines", "stream"])
-def test_the_pieces_in_which_a_text_is_worked_on_make_no_difference(
-    text, monkeypatch, split
-):
+def test_the_size_of_the_pieces_read_makes_no_difference(text, monkeypatch, split):
     whole = load_text(text, split=split, min_count=2, held_out=0.3)
     for size in (1, 7, 40):
         monkeypatch.setattr(corpora, "PIECE", size)
@@ -186,7 +181,7 @@ def test_the_pieces_in_which_a_text_is_worked_on_make_no_difference(
         assert pieces.facts == whole.facts
 
 
-def test_a_long_reading_tells_how_far_it_is(text, monkeypatch):
+def test_reading_a_long_text_reports_its_progress(text, monkeypatch):
     monkeypatch.setattr(corpora, "PROGRESS_STEP", 50)
     told = []
     corpus = load_text(text, progress=told.append, held_out=0)
@@ -207,7 +202,7 @@ def test_the_embedded_text_is_there_and_says_what_it_is():
     corpus = corpora["lines"]
     assert corpus.name == f"Python {platform.python_version()} documentation"
     assert corpus.source == "embedded"
-    assert "same one" in corpus.note
+    assert "same version" in corpus.note
     assert "\n" not in corpus.note
     assert corpus.vocabulary.tokenizer == "text"
     assert corpus.facts["train"]["tokens"] > 30_000
@@ -260,7 +255,7 @@ def test_unlabelled_reviews_come_by_number_without_their_html(reviews):
     assert lines == REVIEW_LINES[:2]
 
 
-def test_missing_reviews_are_told_with_where_to_get_them(tmp_path, monkeypatch):
+def test_an_error_says_where_to_get_missing_reviews(tmp_path, monkeypatch):
     for value in (None, str(tmp_path)):
         if value is None:
             monkeypatch.delenv("LSTM_KERAS_DATA", raising=False)
@@ -279,13 +274,13 @@ def test_missing_reviews_are_told_with_where_to_get_them(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
-        ("", {}, "expected a text of two words or more"),
-        (" \n\n", {"split": "stream"}, "expected a text of two words or more"),
-        ("one\n", {}, "expected a text of two words or more"),
-        ("one line alone\n", {}, "expected segments enough to hold out .* received 1"),
-        ("a b\n", {"split": "stream"}, "expected tokens enough to .*0.1; received 3"),
-        ("a b\n" * 4, {"held_out": 0.1}, "expected segments enough .* received 4"),
-        ("a b\n" * 4, {"held_out": 0.9}, "expected segments enough .* received 4"),
+        ("", {}, "expected a text of at least two words"),
+        (" \n\n", {"split": "stream"}, "expected a text of at least two words"),
+        ("one\n", {}, "expected a text of at least two words"),
+        ("one line alone\n", {}, "expected enough segments to hold out .* received 1"),
+        ("a b\n", {"split": "stream"}, "expected enough tokens to .*0.1; received 3"),
+        ("a b\n" * 4, {"held_out": 0.1}, "expected enough segments .* received 4"),
+        ("a b\n" * 4, {"held_out": 0.9}, "expected enough segments .* received 4"),
         ("a b\nc d\ne f\n", {"held_out": 0.3}, "expected words with a count of 2"),
     ],
 )

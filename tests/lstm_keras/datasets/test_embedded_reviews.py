@@ -194,7 +194,7 @@ def test_an_unknown_split_is_an_error(split):
 
 
 @pytest.mark.parametrize("size", [0, -1, 2.5, "10", None])
-def test_a_size_that_is_no_positive_whole_number_is_an_error(size):
+def test_a_size_that_is_not_a_positive_integer_is_an_error(size):
     with pytest.raises(ValueError, match=r"expected a size of at least 1; received"):
         generate_reviews("train", size)
 

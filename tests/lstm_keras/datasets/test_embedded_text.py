@@ -1,4 +1,4 @@
-"""Tests of lstm_keras.datasets.embedded_text, on made-up sections and on this Python's own."""
+"""Texts from made-up sections and from the documentation of this very Python."""
 
 import re
 from pydoc_data import topics
@@ -79,7 +79,7 @@ def test_sections_come_by_name_and_a_paragraph_once(prose_of):
     assert found == [three.strip(), one.strip(), two.strip()]
 
 
-def test_this_pythons_documentation_is_prose():
+def test_the_documentation_of_this_python_is_prose():
     paragraphs = list(read_prose())
     words = [word for paragraph in paragraphs for word in paragraph.split()]
     assert len(words) > 30_000

@@ -1,7 +1,7 @@
-"""Tests of lstm_keras.datasets.reviews.
+"""Sources of reviews, against what each test writes into a small one.
 
-Small sources are written by each test (those that are refused: test_bad_input.py); the
-tests marked `real` compare the IMDB archive with its integer form.
+The tests marked `real` compare the IMDB archive with its integer form, and
+test_bad_input.py tries the sources that are refused.
 """
 
 import json

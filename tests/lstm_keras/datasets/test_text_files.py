@@ -1,4 +1,4 @@
-"""Tests of lstm_keras.datasets.text_files. Each writes small files and says what is in them."""
+"""Text files, each written by a test that says what is in it."""
 
 import bz2
 import gzip
@@ -43,7 +43,7 @@ def test_a_folder_gives_its_texts_by_name_with_a_blank_line_after_each(tmp_path)
     assert list(read_lines(tmp_path)) == ["a", "", "b", "", "c 1", "c 2", ""]
 
 
-def test_what_is_not_there_is_refused_before_a_line_is_asked_for(tmp_path):
+def test_a_missing_file_is_refused_before_the_first_line_is_read(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"expected a text file.*none\.txt"):
         read_lines(tmp_path / "none.txt")
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from lstm_keras.engines import Weights, compaction, cudnn
+from lstm_keras.engines import Inputs, Weights, compaction, cudnn
 from lstm_keras.reference import lstm_forward
 from tests.helpers.equality import (
     BACKEND,
@@ -42,14 +42,10 @@ def compacted(operator, mask, x, h, c, *weights, cells=True, sequences=True):
         run = aten.run_unmasked
     else:
         run = cudnn.run_unmasked
+    mask = None if mask is None else ops.convert_to_tensor(mask)
+    options = {"return_sequences": sequences, "return_cells": cells}
     return compaction.run_compacted(
-        run,
-        x,
-        None if mask is None else ops.convert_to_tensor(mask),
-        [h, c],
-        Weights(*weights),
-        sequences,
-        cells,
+        run, Inputs(x, mask, [h, c], Weights(*weights), **options)
     )
 
 
@@ -89,7 +85,7 @@ def expected_gradients(mask, arrays, by=1e-6):
 @every_operator
 @every_mask
 @pytest.mark.parametrize("padding", [0.0, np.inf, np.nan])
-def test_outputs_and_gradients_are_the_references_whatever_is_masked(
+def test_outputs_and_gradients_equal_the_reference_with_any_mask(
     operator, mask, padding
 ):
     arrays = arguments()
@@ -120,7 +116,7 @@ def test_without_sequences_the_last_states_are_the_same(operator, mask):
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="only TensorFlow has such graphs")
 @every_mask
-def test_a_graph_need_not_know_batch_and_time(mask):
+def test_a_graph_may_have_unknown_batch_and_time(mask):
     import tensorflow as tf
 
     x, h, c, *weights = arrays = arguments()
@@ -135,8 +131,8 @@ def test_a_graph_need_not_know_batch_and_time(mask):
         ]
     )
     def run(x, mask):
-        return compaction.run_compacted(
-            cudnn.run_unmasked, x, mask, [h, c], Weights(*weights), True, True
-        )
+        options = {"return_sequences": True, "return_cells": True}
+        inputs = Inputs(x, mask, [h, c], Weights(*weights), **options)
+        return compaction.run_compacted(cudnn.run_unmasked, inputs)
 
     assert_all_close(run(tf.constant(x, tf.float32), tf.constant(mask)), expected)

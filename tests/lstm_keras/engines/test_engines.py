@@ -1,11 +1,8 @@
 """Every engine is held against the loop and the NumPy reference, and must survive use.
 
-The equality matrix of tests/test_layer.py runs over the engines as well.
+The equality matrix of test_layer.py runs over the engines as well.
 """
 
-import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -13,14 +10,14 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from keras import ops
 
 import lstm_keras
 from lstm_keras import LSTM, engine_scope, engines
 from lstm_keras.engines import cudnn
-from lstm_keras.reference import lstm_backward, lstm_forward
+from lstm_keras.reference import lstm_forward
 from tests.helpers.equality import (
     BACKEND,
     ENGINES,
@@ -31,12 +28,15 @@ from tests.helpers.equality import (
     assert_all_close,
     double_precision,
     inputs_and_states,
-    loss_weights,
     normal,
-    outputs_and_gradients,
     randomize_weights,
+    reference_results,
+    run_layer,
     to_numpy,
 )
+from tests.helpers.examples import examples
+from tests.helpers.fresh_process import run_python
+from tests.helpers.pairwise import first_of, pairwise
 
 every_engine = pytest.mark.parametrize("engine", ENGINES)
 only_tensorflow = pytest.mark.skipif(
@@ -49,7 +49,6 @@ not_on_jax = pytest.mark.skipif(BACKEND == "jax", reason="cudnn is not for JAX")
 linux = pytest.mark.skipif(
     not Path("/proc/self/status").exists(), reason="reads /proc/self/status"
 )
-CHECKOUT = str(Path(lstm_keras.__file__).parents[1])
 
 
 def layer_pair(engine, units=UNITS, features=FEATURES, **arguments):
@@ -95,16 +94,16 @@ def padded_ids(rows, time, seed=0):
 # The choice.
 
 
-def test_auto_takes_the_first_engine_that_can():
+def test_auto_chooses_the_first_engine_that_can_run_the_layer():
     choice = LSTM(UNITS).explain_engine()
     taken, *others = ENGINES
     assert choice.engine == taken
     assert set(choice.passed_over) == {*engines.BACKENDS, "loop"} - {taken}
     for name in (*others, "loop"):
-        assert choice.passed_over[name] == "an engine before it can do the same"
+        assert choice.passed_over[name] == "another engine is preferred"
     for name, backends in engines.BACKENDS.items():
         if BACKEND not in backends:
-            assert f"and this is {BACKEND}" in choice.passed_over[name]
+            assert f"the backend is {BACKEND}" in choice.passed_over[name]
     assert str(choice).startswith(f"{taken}\nnot ")
 
 
@@ -145,27 +144,27 @@ def my_tanh(x):
         (layer_with_another_cell, {}, "not lstm_keras.LSTMCell itself"),
     ],
 )
-def test_the_loop_does_what_engines_cannot_and_the_reason_is_given(make, asked, reason):
+def test_the_loop_runs_what_no_engine_can_and_the_reason_is_given(make, asked, reason):
     choice = make().explain_engine(**asked)
     assert choice.engine == "loop"
     assert all(reason in choice.passed_over[engine] for engine in ENGINES)
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="an operator that drops no state")
-def test_with_recurrent_dropout_aten_computes_all_but_training():
+def test_with_recurrent_dropout_aten_runs_inference_only():
     layer = LSTM(UNITS, recurrent_dropout=0.1)
     assert layer.explain_engine(training=False).engine == ENGINES[0]
     choice = layer.explain_engine(training=True)
     assert choice.engine == "loop"
-    assert "can't drop the hidden state" in choice.passed_over["aten"]
+    assert "does not support recurrent_dropout" in choice.passed_over["aten"]
     with pytest.raises(ValueError, match="engine='aten' cannot run this layer"):
         LSTM(UNITS, recurrent_dropout=0.1, engine="aten")
 
 
 @every_engine
-def test_an_engine_asked_for_by_name_that_cannot_is_an_error(engine):
+def test_an_engine_chosen_by_name_that_cannot_run_the_layer_is_an_error(engine):
     for arguments, reason in [
-        ({"activation": "relu"}, "tanh and sigmoid only, and these are relu"),
+        ({"activation": "relu"}, "tanh and sigmoid; these are relu"),
         ({"unroll": True}, "unroll=True"),
     ]:
         message = f"engine='{engine}' cannot run this layer: .*{reason}"
@@ -177,7 +176,7 @@ def test_an_engine_asked_for_by_name_that_cannot_is_an_error(engine):
     "engine", [name for name, on in engines.BACKENDS.items() if BACKEND not in on]
 )
 def test_an_engine_of_another_backend_is_an_error(engine):
-    with pytest.raises(ValueError, match=f"and this is {BACKEND}"):
+    with pytest.raises(ValueError, match=f"the backend is {BACKEND}"):
         LSTM(UNITS, engine=engine)
 
 
@@ -223,55 +222,21 @@ def test_the_engine_is_saved_with_the_layer_if_it_was_chosen(engine):
 
 
 @every_engine
-@pytest.mark.parametrize("masked", [False, True])
+@first_of("masked", [True, False])
 def test_gradients_of_200_steps_are_those_of_the_reference(engine, masked):
     batch, time = 4, 200
     x = normal(batch, time, FEATURES, seed=1)
     h0, c0 = normal(batch, UNITS, seed=2), normal(batch, UNITS, seed=3)
     mask = normal(batch, time, seed=5) > -1 if masked else None
     layer, _ = layer_pair(engine, return_sequences=True, return_state=True)
-    results, gradients = map(
-        to_numpy,
-        outputs_and_gradients(
-            layer,
-            lambda x, h, c: layer(x, initial_state=[h, c], mask=mask),
-            [x, h0, c0],
-        ),
-    )
-    expected = reference(layer, x, h0, c0, mask)
-    assert_all_close(results, expected[0])
-    assert_all_close(gradients, expected[1])
+    assert_equals_the_reference(layer, [x, h0, c0], mask)
 
 
-def reference(layer, x, h0, c0, mask):
-    """What `outputs_and_gradients` returns of a layer that returns its states."""
-    weights = [weight.astype("float64") for weight in layer.get_weights()]
-    order = slice(None, None, -1 if layer.go_backwards else 1)
-    mask = None if mask is None else mask[:, order]
-    forward = lstm_forward(x[:, order], *weights, h0=h0, c0=c0, mask=mask)
-    shown = forward.output_mask()
-    if BACKEND == "jax":  # which shows h0 before the first step
-        shown = np.ones_like(shown)
-    output, w = forward.h * shown, loss_weights(forward.h.shape, 0)
-    if not layer.return_sequences:
-        output = output[:, -1]
-        w = np.zeros_like(w)
-        w[:, -1] = loss_weights(output.shape, 0)
-    backward = lstm_backward(
-        forward,
-        dh=w * shown,
-        dh_last=loss_weights(h0.shape, 1),
-        dc_last=loss_weights(h0.shape, 2),
-    )
-    gradients = [
-        backward.kernel,
-        backward.recurrent_kernel,
-        backward.bias,
-        backward.x[:, order],
-        backward.h0,
-        backward.c0,
-    ]
-    return [output, forward.h_last, forward.c_last], gradients
+def assert_equals_the_reference(layer, arrays, mask):
+    found = run_layer(layer, arrays, mask=mask)
+    expected = reference_results(layer, arrays, mask)
+    for actual, right in zip(found, expected, strict=True):
+        assert_all_close(actual, right)
 
 
 @st.composite
@@ -302,25 +267,17 @@ def configurations(draw):
 
 
 @every_engine
-@settings(
-    # JAX compiles every step of every example anew, and tests take minutes.
-    max_examples=150 if BACKEND == "jax" else 500,
-    deadline=None,
-    print_blob=True,
-    suppress_health_check=list(HealthCheck),
-)
+# JAX compiles every step of every example anew, which takes minutes.
+@examples(thorough=150 if BACKEND == "jax" else 500)
 @given(configuration=configurations())
 def test_an_engine_agrees_with_the_loop(engine, configuration):
     units, features, arguments, arrays, call, with_states = configuration
 
     def run(layer):
-        def function(x, *states):
-            return layer(x, initial_state=states or None, **call)
-
         # A state that is given leaves the learned one without a gradient.
         given = with_states and not layer.learn_initial_state
         used = arrays if given else arrays[:1]
-        return [*map(joined, outputs_and_gradients(layer, function, used))]
+        return [*map(joined, run_layer(layer, used, **call))]
 
     # In float64, so that few correct digits in a gradient hide nothing. (Joined, since
     # one may be tiny beside the others.) On JAX and torch the loop's products are in
@@ -336,6 +293,7 @@ def joined(tensors):
     return np.concatenate([array.ravel() for array in to_numpy(tensors)])
 
 
+@pytest.mark.thorough
 @every_engine
 def test_ten_epochs_of_training_end_at_the_loss_of_the_loop(engine):
     x, y = padded_ids(50, 12)
@@ -353,15 +311,15 @@ def test_ten_epochs_of_training_end_at_the_loss_of_the_loop(engine):
 
 @every_engine
 @pytest.mark.parametrize("dtype", ["int32", "uint8", "bool"])
-def test_whole_numbers_are_taken_for_numbers(engine, dtype):
+def test_inputs_may_be_integers(engine, dtype):
     layer, loop = layer_pair(engine)
     x = np.random.default_rng(0).integers(0, 2, (3, TIME, FEATURES)).astype(dtype)
     assert_all_close([layer(x)], [loop(x.astype("float32"))])
 
 
 @every_engine
-@pytest.mark.parametrize("input_bias", [-8.0, -14.0, -18.0])
-def test_a_gate_that_is_nearly_shut_keeps_its_digits(engine, input_bias):
+@first_of("input_bias", [-14.0, -8.0, -18.0])
+def test_a_nearly_closed_gate_loses_no_precision(engine, input_bias):
     layer, _ = layer_pair(engine)
     kernel, recurrent_kernel, _ = layer.get_weights()
     bias = np.repeat([input_bias, 3.0, 0.0, 0.0], UNITS)
@@ -387,7 +345,7 @@ def test_a_first_layer_trains_in_a_compiled_torch_model():
 
 @not_on_jax
 @pytest.mark.parametrize("masked", [False, True])
-def test_keras_computes_what_the_cudnn_engine_hands_to_it(masked):
+def test_keras_computes_what_the_cudnn_engine_passes_on(masked):
     # Without a GPU Keras's layer takes its loop, with the same arguments and results.
     _, loop = layer_pair("auto", return_sequences=True, return_state=True)
     arrays = inputs_and_states()
@@ -395,16 +353,15 @@ def test_keras_computes_what_the_cudnn_engine_hands_to_it(masked):
     weights = [ops.convert_to_tensor(weight) for weight in loop.get_weights()]
     mask = ops.convert_to_tensor(np.arange(TIME) < [[3], [7], [1]]) if masked else None
     weights = engines.Weights(*weights)
-    hidden, _, states = cudnn.run(
-        x, mask, [h, c], weights, return_sequences=True, return_cells=False
-    )
+    inputs = engines.Inputs(x, mask, [h, c], weights)
+    hidden, _, states = cudnn.run(inputs._replace(return_sequences=True))
     assert_all_close([hidden, *states], loop(x, initial_state=[h, c], mask=mask))
-    assert cudnn.run(x, mask, [h, c], weights)[0] is None
+    assert cudnn.run(inputs)[0] is None
 
 
 @with_cudnn
 @pytest.mark.skipif(BACKEND != "torch", reason="reads the names of torch's functions")
-def test_cudnn_computes_what_is_asked_of_the_engine():
+def test_the_cudnn_engine_calls_cudnn():
     def names(function):
         for before, _ in function.next_functions:
             if before is not None:
@@ -448,15 +405,11 @@ def test_cudnn_at_the_size_of_a_real_layer_computes_the_reference(
     )
     layer.build(x.shape)
     randomize_weights(layer, scale=1 / np.sqrt(units))
-    found = outputs_and_gradients(
-        layer, lambda x, h, c: layer(x, initial_state=[h, c], mask=mask), [x, h0, c0]
-    )
-    for actual, expected in zip(found, reference(layer, x, h0, c0, mask), strict=True):
-        assert_all_close(actual, expected)
+    assert_equals_the_reference(layer, [x, h0, c0], mask)
 
 
 @with_cudnn
-def test_use_cudnn_false_takes_nothing_that_calls_cudnn():
+def test_use_cudnn_false_chooses_no_engine_that_calls_cudnn():
     choice = LSTM(UNITS, use_cudnn=False).explain_engine()
     assert choice.engine == {"tensorflow": "xla", "torch": "loop"}[BACKEND]
     assert choice.passed_over["cudnn"] == "use_cudnn=False"
@@ -493,9 +446,7 @@ def penalty_gradients(layer, x, weights, **call):
 
 
 @only_tensorflow
-@pytest.mark.parametrize("in_graph", [False, True])
-@pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("masked", [False, True])
+@pairwise(masked=[False, True], training=[False, True], in_graph=[False, True])
 def test_a_second_derivative_of_xla_is_that_of_the_loop(masked, training, in_graph):
     import tensorflow as tf
 
@@ -518,6 +469,7 @@ def test_a_second_derivative_of_xla_is_that_of_the_loop(masked, training, in_gra
         assert_all_close(*(function() for function in functions))
 
 
+@pytest.mark.thorough
 @only_tensorflow
 @pytest.mark.parametrize("shape", [(3, None), (None, None)])
 def test_a_second_derivative_with_recurrent_dropout_is_that_of_the_loop(shape):
@@ -536,6 +488,7 @@ def test_a_second_derivative_with_recurrent_dropout_is_that_of_the_loop(shape):
         assert_all_close(*map(second, pair))
 
 
+@pytest.mark.thorough
 @only_tensorflow
 def test_a_model_trains_with_a_gradient_penalty():
     import tensorflow as tf
@@ -573,6 +526,7 @@ def test_a_model_trains_with_a_gradient_penalty():
     np.testing.assert_allclose(losses("auto"), losses("loop"), rtol=1e-4)
 
 
+@pytest.mark.thorough
 @only_tensorflow
 def test_jacobians_and_forward_mode_of_xla_are_those_of_the_loop():
     import tensorflow as tf
@@ -596,7 +550,7 @@ def test_jacobians_and_forward_mode_of_xla_are_those_of_the_loop():
 
 
 @only_tensorflow
-def test_two_tapes_may_watch_at_the_same_time():
+def test_two_gradient_tapes_may_watch_at_the_same_time():
     import tensorflow as tf
 
     x = tf.constant(inputs_and_states()[0], tf.float32)
@@ -628,6 +582,7 @@ def test_a_second_derivative_of_scan_is_that_of_the_loop():
 # Survival.
 
 
+@pytest.mark.thorough
 @every_engine
 @pytest.mark.parametrize("mask_zero", [False, True])
 def test_odd_batches_and_lengths_are_predicted_like_the_loop(engine, mask_zero):
@@ -652,6 +607,7 @@ def test_threads_may_predict_at_the_same_time(engine):
             assert_all_close(actual, expected)
 
 
+@pytest.mark.thorough
 @every_engine
 def test_two_stateful_layers_carry_their_states_through_training(engine):
     def make_model(name):
@@ -703,9 +659,9 @@ def export_by_module(model, path):
 
 
 @only_tensorflow
-@pytest.mark.parametrize(
+@first_of(
     "export",
-    [export_by_model, export_by_archive, export_by_saved_model, export_by_module],
+    [export_by_saved_model, export_by_model, export_by_archive, export_by_module],
 )
 def test_no_exporter_writes_an_engine_into_its_file(export, tmp_path):
     import tensorflow as tf
@@ -725,7 +681,7 @@ def test_no_exporter_writes_an_engine_into_its_file(export, tmp_path):
 
 
 @only_tensorflow
-def test_the_loop_is_taken_where_a_graph_may_be_exported_and_the_reason_is_given():
+def test_the_loop_runs_where_a_graph_may_be_exported_and_the_reason_is_given():
     import tensorflow as tf
 
     model, choices = classifier("auto"), {}
@@ -793,7 +749,7 @@ def test_an_engine_chosen_by_name_and_a_call_in_training_are_exported_by_the_loo
 
 
 @every_engine
-def test_a_scope_decides_for_every_layer(engine):
+def test_a_scope_chooses_the_engine_of_every_layer(engine):
     with engine_scope("loop"):
         for layer in (LSTM(UNITS), LSTM(UNITS, engine=engine)):
             choice = layer.explain_engine()
@@ -823,16 +779,13 @@ def test_a_scope_must_have_one_of_the_names(engine):
 
 def programs_compiled(program, folder):
     """How many programs XLA compiles in a process that runs this."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": CHECKOUT,
-        # XLA writes a file for each.
-        "XLA_FLAGS": f"--xla_dump_to={folder} --xla_dump_hlo_as_text",
-    }
-    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+    # XLA writes a file for each.
+    flags = f"--xla_dump_to={folder} --xla_dump_hlo_as_text"
+    run_python(program, XLA_FLAGS=flags)
     return len(list(folder.glob("*before_optimizations.txt")))
 
 
+@pytest.mark.thorough
 @only_tensorflow
 def test_batches_of_many_shapes_need_few_compilations(tmp_path):
     program = """
@@ -860,6 +813,7 @@ for length in (5, 9, 17, 33, 65, *range(6, 66, 4)):
 """
 
 
+@pytest.mark.thorough
 @only_tensorflow
 @pytest.mark.parametrize(
     ("step", "most"),
@@ -876,7 +830,7 @@ for length in (5, 9, 17, 33, 65, *range(6, 66, 4)):
     ],
     ids=["train_on_batch", "eager", "a graph for each"],
 )
-def test_twenty_lengths_cost_few_compilations(step, most, tmp_path):
+def test_twenty_lengths_need_few_compilations(step, most, tmp_path):
     assert 1 <= programs_compiled(LENGTHS.format(step=step), tmp_path) <= most
 
 
@@ -924,17 +878,10 @@ def train(rows, time, steps):
 
 
 def run_and_read_numbers(program):
-    environment = {**os.environ, "PYTHONPATH": CHECKOUT, "KERAS_BACKEND": BACKEND}
-    result = subprocess.run(
-        [sys.executable, "-c", program],
-        env=environment,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return [float(word) for word in result.stdout.split()]
+    return [float(word) for word in run_python(program, KERAS_BACKEND=BACKEND).split()]
 
 
+@pytest.mark.thorough
 @linux
 def test_memory_does_not_grow_in_2000_steps():
     program = MEMORY.format(units=16) + (
@@ -947,6 +894,7 @@ def test_memory_does_not_grow_in_2000_steps():
     assert growth < 30
 
 
+@pytest.mark.thorough
 @linux
 @pytest.mark.skipif(ON_GPU, reason="it is the GPU's memory")
 def test_memory_of_training_grows_linearly_with_time():

@@ -251,6 +251,6 @@ def test_small_vocabulary_has_fewer_neighbours_and_a_zero_vector_none_alike():
         (np.eye(6), ["a"], 0, "received count=0"),
     ],
 )
-def test_neighbours_of_what_does_not_fit_are_refused(vectors, chosen, count, message):
+def test_neighbours_of_unfit_arrays_are_refused(vectors, chosen, count, message):
     with pytest.raises(ValueError, match=message):
         nearest_neighbours(vectors, ["a", "b"], chosen, count)

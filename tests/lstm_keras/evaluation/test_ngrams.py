@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_keras.evaluation import ngrams
@@ -82,7 +82,6 @@ def assert_scores_are_those_of_the_textbook(train, text, size, stream):
 
 
 @given(TEXTS, TEXTS, st.booleans())
-@settings(deadline=None)
 def test_scores_of_any_text_are_those_of_the_textbook(train, text, stream):
     assert_scores_are_those_of_the_textbook(train, text, SIZE, stream)
 

@@ -16,7 +16,8 @@ from lstm_keras.language_model.model import build_language_model
 from lstm_keras.preprocessing.vocabulary import END, START, Vocabulary
 from lstm_keras.reference import lstm_backward, lstm_forward
 from tests.helpers.equality import TOLERANCES, normal, randomize_weights
-from tests.lstm_keras.interpret.test_hooks import assert_same_attributes, attributes
+from tests.helpers.models import assert_same_attributes, attributes
+from tests.helpers.pairwise import first_of, pairwise
 
 WORDS = "good bad film the a not".split()
 SIZE, VECTOR, UNITS, MAXLEN = 4 + len(WORDS), 3, 4, 6
@@ -78,8 +79,8 @@ def assert_sums_up(found):
 
 
 @masked_or_not
-@pytest.mark.parametrize("make", [lstm_keras.LSTM, layers.LSTM, layers.GRU])
-def test_a_prefix_says_what_the_model_predicts_of_it(make, mask_zero):
+@first_of("make", [lstm_keras.LSTM, layers.LSTM, layers.GRU])
+def test_the_score_of_a_prefix_is_the_prediction_of_the_model(make, mask_zero):
     model = sentiment_model(make(UNITS), mask_zero)
     found = attribute(model, IDS)
     if mask_zero:  # Then padding is nothing.
@@ -114,8 +115,8 @@ def test_a_prefix_is_padded_where_the_text_is(front):
     assert found.words == ("1", "6", "4", "9")
 
 
-@pytest.mark.parametrize("tied", [False, True])
-def test_a_prefix_of_a_next_word_model_is_what_it_says_so_far(tied):
+@first_of("tied", [True, False])
+def test_prefixes_of_a_next_word_model_are_its_predictions_so_far(tied):
     model = next_word_model(tied)
     found = attribute(model, IDS, target=5)
     expected = [log_probabilities_of(model, IDS[:n])[5] for n in range(1, 7)]
@@ -129,7 +130,7 @@ def test_a_prefix_of_a_next_word_model_is_what_it_says_so_far(tied):
     assert found.target == "5"
 
 
-def test_padding_of_a_next_word_model_is_no_word():
+def test_padding_of_a_next_word_model_is_not_a_word():
     layer = layers.LSTM(UNITS, return_sequences=True, return_state=True)
     model = build_language_model(SIZE, VECTOR, [layer], mask_padding=True).model
     randomize_weights(model)
@@ -148,7 +149,7 @@ def test_padding_of_a_next_word_model_is_no_word():
 
 
 @masked_or_not
-@pytest.mark.parametrize("make", [lstm_keras.LSTM, layers.LSTM])
+@first_of("make", [lstm_keras.LSTM, layers.LSTM])
 def test_integrated_gradients_are_those_of_the_reference(make, mask_zero):
     layer = make(UNITS)
     model = sentiment_model(layer, mask_zero)
@@ -175,7 +176,7 @@ def test_integrated_gradients_are_those_of_the_reference(make, mask_zero):
     assert_sums_up(found)
 
 
-@pytest.mark.parametrize(
+@first_of(
     "make",
     [
         lambda: layers.Bidirectional(layers.LSTM(UNITS)),
@@ -190,7 +191,7 @@ def test_gradients_of_other_models_are_complete_too(make):
     assert abs(found.rest) <= 0.01 * abs(found.output - found.baseline)
 
 
-def test_of_a_linear_model_each_word_has_its_summand():
+def test_words_of_a_linear_model_have_their_terms_of_the_sum():
     model = sentiment_model(layers.GlobalAveragePooling1D())
     found = attribute(model, IDS, "gradient")
     embeddings, kernel, _ = model.get_weights()
@@ -214,7 +215,7 @@ def test_points_are_added_until_the_scores_sum_up(monkeypatch):
     assert_sums_up(few)
 
 
-@pytest.mark.parametrize("tied", [False, True])
+@first_of("tied", [True, False])
 def test_gradients_of_a_next_word_model_are_complete(tied):
     model = next_word_model(tied)
     found = attribute(model, IDS, "gradient", target=6)
@@ -242,10 +243,10 @@ def test_a_gradient_is_that_of_finite_differences():
 # Decomposition.
 
 
-@masked_or_not
-@pytest.mark.parametrize("make", [lstm_keras.LSTM, layers.LSTM])
-@pytest.mark.parametrize(
-    "arguments", [{}, {"go_backwards": True}, {"use_bias": False}], ids=str
+@pairwise(
+    make=[lstm_keras.LSTM, layers.LSTM],
+    arguments=[{}, {"go_backwards": True}, {"use_bias": False}],
+    mask_zero=[False, True],
 )
 def test_a_decomposition_sums_to_the_logit(make, arguments, mask_zero):
     head = layers.Dense(1, "sigmoid", use_bias=arguments.get("use_bias", True))
@@ -289,7 +290,7 @@ def test_phrases_and_what_is_left_sum_to_the_logit():
     assert decompose_phrases(model, PADDED, []) == []
 
 
-def test_dropout_between_the_layers_is_no_hindrance():
+def test_dropout_between_the_layers_is_accepted():
     between = [layers.Dropout(0.5)]
     model = sentiment_model(mask_zero=True, between=between)
     plain = sentiment_model(mask_zero=True)
@@ -335,7 +336,7 @@ def assert_same_attribution(found, expected):
 
 
 @every_method
-def test_a_run_reads_a_text_as_its_model_reads_ids(sentiment_run, method):
+def test_a_run_attributes_the_ids_of_its_text(sentiment_run, method):
     found = attribute(sentiment_run, "Not a GREAT film", method)
     ids = [0, START, 9, 8, 2, 6]
     assert_same_attribution(found, attribute(sentiment_run.model, ids, method))
@@ -347,7 +348,7 @@ def test_a_run_reads_a_text_as_its_model_reads_ids(sentiment_run, method):
     )
 
 
-def test_of_a_long_text_the_words_are_those_that_the_model_reads(sentiment_run):
+def test_words_of_a_long_text_are_those_that_the_model_reads(sentiment_run):
     found = attribute(sentiment_run, "the a the a not a good film the bad")
     assert found.words == ("not", "a", "good", "film", "the", "bad")
 
@@ -360,7 +361,7 @@ def test_the_prefixes_of_a_run_are_texts_of_their_own(sentiment_run):
     np.testing.assert_allclose(1 / (1 + np.exp(-found.outputs)), expected, rtol=1e-5)
 
 
-def test_phrases_of_a_runs_text(sentiment_run):
+def test_phrases_of_the_text_of_a_run_are_decomposed(sentiment_run):
     (one,) = decompose_phrases(sentiment_run, "the film", [(1, 3)])
     (other,) = decompose_phrases(sentiment_run.model, [0, 0, 0, 1, 7, 6], [(1, 3)])
     np.testing.assert_allclose(one, other, rtol=1e-9)
@@ -402,13 +403,13 @@ def test_special_ids_are_targets_with_names_of_their_own(next_word_run):
 
 
 @every_method
-def test_a_sentiment_model_is_as_it_was(method):
+def test_a_sentiment_model_is_unchanged_afterwards(method):
     layer = lstm_keras.LSTM(UNITS, dropout=0.5, recurrent_dropout=0.5)
     assert_unchanged(sentiment_model(layer), method)
 
 
 @pytest.mark.parametrize("method", ["prefix", "gradient"])
-def test_a_next_word_model_is_as_it_was(method):
+def test_a_next_word_model_is_unchanged_afterwards(method):
     model = next_word_model(tied=True, dropout=0.5, recurrent_dropout=0.5)
     assert_unchanged(model, method)
 
@@ -434,7 +435,7 @@ def test_an_unknown_method_is_an_error():
         attribute(sentiment_model(), IDS, "lime")
 
 
-def test_what_is_no_model_is_an_error():
+def test_anything_but_a_model_is_an_error():
     with pytest.raises(
         ValueError,
         match=r"expected a run of lstm_keras\.load_run or a Keras model; received LSTM",
@@ -454,14 +455,14 @@ def test_what_is_no_model_is_an_error():
         ([START, -1], r"expected ids in \[0, 10\); received"),
     ],
 )
-def test_ids_that_are_none_are_errors(ids, message):
+def test_invalid_ids_are_errors(ids, message):
     for model in (sentiment_model(), next_word_model()):
         with pytest.raises(ValueError, match=message):
             attribute(model, ids)
 
 
 @pytest.mark.parametrize("text", [IDS.tolist(), None, ["a good film"]], ids=str)
-def test_of_a_run_the_text_must_be_a_string(sentiment_run, next_word_run, text):
+def test_the_text_for_a_run_must_be_a_string(sentiment_run, next_word_run, text):
     for run in (sentiment_run, next_word_run):
         with pytest.raises(TypeError, match="expected"):
             attribute(run, text)
@@ -559,7 +560,7 @@ def test_a_model_that_cannot_be_decomposed_is_an_error_that_lists_its_layers(mak
         attribute(sentiment_model(layer), IDS, "decomposition")
 
 
-def test_neither_can_a_next_word_model(next_word_run):
+def test_a_next_word_model_cannot_be_decomposed(next_word_run):
     for function in (
         lambda: attribute(next_word_run, "a", "decomposition"),
         lambda: decompose_phrases(next_word_run.model, IDS, [(0, 1)]),
@@ -584,7 +585,7 @@ def test_padding_between_the_tokens_is_refused(method):
 
 
 @pytest.mark.parametrize("method", ["prefix", "gradient"])
-def test_behind_padding_the_next_word_is_that_after_the_last_token(method):
+def test_with_padding_the_next_word_is_the_one_after_the_last_token(method):
     model = next_word_model()
     padded = attribute(model, [*IDS, 0, 0], method, target=5)
     expected = log_probabilities_of(model, IDS)[5]
@@ -592,6 +593,7 @@ def test_behind_padding_the_next_word_is_that_after_the_last_token(method):
     assert attribute(model, [*IDS, 0, 0]).target == attribute(model, IDS).target
 
 
+@pytest.mark.thorough
 def test_gradients_that_do_not_sum_up_are_a_warning():
     model = sentiment_model()
     model.set_weights([300 * weight for weight in model.get_weights()])
@@ -601,7 +603,7 @@ def test_gradients_that_do_not_sum_up_are_a_warning():
     assert total == pytest.approx(found.output, rel=1e-6)
 
 
-def test_a_model_that_tells_no_output_shape_is_refused():
+def test_a_model_without_an_output_shape_is_refused():
     class Own(keras.Model):
         def call(self, ids):
             return ids

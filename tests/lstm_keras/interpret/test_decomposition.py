@@ -9,7 +9,7 @@ import pytest
 from lstm_keras.interpret.decomposition import decompose_states
 from lstm_keras.reference import lstm_forward
 from tests.helpers.equality import FEATURES, TIME, UNITS, normal
-from tests.lstm_keras.interpret.test_trace import MASK
+from tests.helpers.models import MASK
 
 X = normal(TIME, FEATURES)
 KERNEL = 0.7 * normal(FEATURES, 4 * UNITS, seed=1)
@@ -106,7 +106,7 @@ def logistic(z):
 
 @with_or_without_bias
 @every_mask
-def test_the_two_parts_sum_to_the_references_state(bias, mask):
+def test_the_two_parts_sum_to_the_state_of_the_reference(bias, mask):
     beta, gamma = decompose_states(
         X, KERNEL, RECURRENT_KERNEL, bias, steps_of(*every_phrase), mask
     )
@@ -127,7 +127,7 @@ def test_the_parts_are_those_of_the_published_equations(phrase, bias, mask):
 
 
 @with_or_without_bias
-def test_the_phrase_of_all_words_is_all_and_that_of_none_nothing(bias):
+def test_a_phrase_of_all_words_has_the_whole_state_and_an_empty_one_nothing(bias):
     beta, gamma = decompose_states(
         X, KERNEL, RECURRENT_KERNEL, bias, steps_of(range(TIME), [])
     )
@@ -137,7 +137,7 @@ def test_the_phrase_of_all_words_is_all_and_that_of_none_nothing(bias):
     np.testing.assert_allclose(gamma[1], h_last(bias), rtol=0, atol=1e-12)
 
 
-def test_a_masked_step_is_as_if_it_were_not_there():
+def test_a_masked_step_counts_as_absent():
     mask = MASK[3]
     phrases = steps_of([1, 4], [0, 1, 2, 3], [5])
     found = decompose_states(X, *WEIGHTS, phrases, mask)
@@ -146,12 +146,12 @@ def test_a_masked_step_is_as_if_it_were_not_there():
         np.testing.assert_array_equal(actual, expected)
 
 
-def test_with_every_step_masked_there_is_nothing_to_split():
+def test_with_every_step_masked_both_parts_are_zero():
     found = decompose_states(X, *WEIGHTS, steps_of([1], [2, 3]), np.zeros(TIME, bool))
     np.testing.assert_array_equal(found, np.zeros((2, 2, UNITS)))
 
 
-def test_phrases_do_not_disturb_each_other_and_lists_will_do():
+def test_phrases_are_independent_and_may_be_lists():
     phrases = steps_of([2], [0, 6], [])
     together = decompose_states(X, *WEIGHTS, phrases)
     for number, phrase in enumerate(phrases):

@@ -18,13 +18,15 @@ from tests.helpers.equality import (
     normal,
     randomize_weights,
 )
-from tests.lstm_keras.interpret.test_hooks import assert_same_attributes, attributes
-from tests.lstm_keras.interpret.test_trace import (
+from tests.helpers.models import (
     MASK,
+    assert_same_attributes,
+    attributes,
     in_threads,
     masks_to_ids,
     vectors_of,
 )
+from tests.helpers.pairwise import first_of
 
 HOLES = MASK[:4]  # a row without any step has no gradient
 TARGETS = normal(len(HOLES), UNITS, seed=9)
@@ -193,7 +195,7 @@ def test_flow_through_a_layer_of_one_state_equals_finite_differences(
 
 @every_lstm
 @every_direction
-def test_flow_through_an_lstm_equals_the_references(make, go_backwards):
+def test_flow_through_an_lstm_equals_that_of_the_reference(make, go_backwards):
     layer = make(UNITS, go_backwards=go_backwards)
     model, x = model_of(layer), masked(X, HOLES)
     flow = gradient_flow(model, x, TARGETS, "mse")
@@ -206,7 +208,7 @@ def test_flow_through_an_lstm_equals_the_references(make, go_backwards):
     assert flow[layer.name].backwards == go_backwards
 
 
-def test_the_references_flow_is_that_of_finite_differences():
+def test_the_flow_of_the_reference_equals_finite_differences():
     layer = layers.LSTM(UNITS)
     model_of(layer)
     weights, size = layer.get_weights(), 1e-6
@@ -313,7 +315,7 @@ def test_flow_through_frames_and_a_layer_that_is_called_twice():
 
 
 @every_direction
-@pytest.mark.parametrize("masked_steps", [False, True])
+@first_of("masked_steps", [True, False])
 def test_flow_of_a_loss_of_the_cell_state(go_backwards, masked_steps):
     layer = lstm_keras.LSTM(
         UNITS,
@@ -361,14 +363,14 @@ def test_the_flow_does_not_depend_on_the_inputs_of_masked_steps():
     assert zeros.h.max() > 0
 
 
-@every_lstm
-def test_flow_with_custom_activations_and_no_bias(make):
+@first_of("kind", LSTMS)
+def test_flow_with_custom_activations_and_no_bias(kind):
     arguments = {"activation": "softsign", "recurrent_activation": "hard_sigmoid"}
-    if make is LSTMS["RNN"]:
+    if kind == "RNN":
         cell = layers.LSTMCell(UNITS, use_bias=False, **arguments)
         layer = layers.RNN(cell)
     else:
-        layer = make(UNITS, use_bias=False, **arguments)
+        layer = LSTMS[kind](UNITS, use_bias=False, **arguments)
     model = model_of(layer)
     flow = gradient_flow(model, X, TARGETS, mse)[layer.name]
     kernel, recurrent_kernel = layer.get_weights()
@@ -424,17 +426,18 @@ def binary_crossentropy(targets, outputs):
 
 
 FORMS = {
+    "that of compile": (None, LABELS.tolist()),
     "a name": ("binary_crossentropy", LABELS),
     "an object": (keras.losses.BinaryCrossentropy(), LABELS[:, None]),
     "Keras's function": (keras.losses.binary_crossentropy, LABELS.astype("float64")),
     "a function": (binary_crossentropy, LABELS.astype("float64")),
-    "that of compile": (None, LABELS.tolist()),
     "a tensor": ("bce", ops.convert_to_tensor(LABELS[:, None], "float32")),
 }
 
 
-@pytest.mark.parametrize(("loss", "targets"), FORMS.values(), ids=FORMS.keys())
-def test_losses_and_targets_come_in_any_form(loss, targets):
+@first_of("form", FORMS)
+def test_losses_and_targets_come_in_any_form(form):
+    loss, targets = FORMS[form]
     model = binary_model()
     model.compile("sgd", "binary_crossentropy")
     flow = gradient_flow(model, X, targets, loss)["lstm"]
@@ -447,7 +450,7 @@ def test_losses_and_targets_come_in_any_form(loss, targets):
     assert_flow(flow, *backward_from_every_step(layer.get_weights(), X, mask, dh))
 
 
-def test_an_examples_norms_do_not_depend_on_the_others():
+def test_the_norms_of_an_example_do_not_depend_on_the_others():
     model = binary_model()
     together = gradient_flow(model, X, LABELS, "binary_crossentropy")["lstm"]
     alone = gradient_flow(model, X[1:2], LABELS[1:2], "binary_crossentropy")["lstm"]

@@ -29,30 +29,13 @@ from tests.helpers.equality import (
     normal,
     randomize_weights,
 )
-
-
-class Block(layers.Layer):
-    """A layer, no model, with layers in a list and in a dictionary."""
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.first = [lstm_keras.LSTM(UNITS, return_sequences=True, name="a")]
-        self.then = {"b": layers.Bidirectional(layers.LSTM(UNITS), name="b")}
-
-    def call(self, inputs):
-        return self.then["b"](self.first[0](inputs))
-
-
-class SameNames(keras.Model):
-    """What only a subclassed model can have: two layers of one name."""
-
-    def __init__(self):
-        super().__init__()
-        self.one = layers.LSTM(UNITS, return_sequences=True, name="same")
-        self.other = layers.LSTM(UNITS + 1, name="same")
-
-    def call(self, inputs):
-        return self.other(self.one(inputs))
+from tests.helpers.models import (
+    Block,
+    ChangedCell,
+    SameNames,
+    assert_same_attributes,
+    attributes,
+)
 
 
 class Nothing(keras.Model):
@@ -84,19 +67,6 @@ def functional():
     }
 
 
-def attributes(model):
-    """All that hangs on the layers of a model, to compare before and after."""
-    every = [model, *(layer for _, layer in layers_within(model))]
-    return [dict(vars(layer)) for layer in every]
-
-
-def assert_same_attributes(before, after):
-    for old, new in zip(before, after, strict=True):
-        assert old.keys() == new.keys()
-        for name in old.keys() - {"_called"}:  # Keras notes that a layer was called
-            assert old[name] is new[name], name
-
-
 # Finding.
 
 
@@ -109,7 +79,7 @@ def test_layers_are_found_by_the_names_on_the_way():
     assert "inner" in found and "block" in found and "block/b" in found
 
 
-def test_a_path_begins_where_it_is_told_to():
+def test_paths_begin_with_the_given_prefix():
     model, expected = functional()
     assert {f"outer/{path}" for path in expected} <= dict(
         layers_within(model, "outer")
@@ -142,10 +112,6 @@ def test_layers_of_one_name_are_all_found():
     assert found == {"same": model.one, "same_": model.other}
 
 
-class ChangedCell(lstm_keras.LSTMCell):
-    """A subclass may compute something else."""
-
-
 @pytest.mark.parametrize(
     "make",
     [
@@ -154,7 +120,7 @@ class ChangedCell(lstm_keras.LSTMCell):
         lambda: layers.GRU(UNITS, name="gru"),
     ],
 )
-def test_without_a_layer_that_is_meant_the_error_lists_those_there_are(make):
+def test_without_a_matching_layer_the_error_lists_the_layers(make):
     layer = make()
     model = keras.Sequential(
         [keras.Input((None, FEATURES)), layer, layers.Dense(1, name="head")],
@@ -168,7 +134,7 @@ def test_without_a_layer_that_is_meant_the_error_lists_those_there_are(make):
         recurrent_layers(model, LSTM_CELLS)
 
 
-def test_the_error_names_each_cell_once_and_tells_of_no_layers():
+def test_the_error_names_each_cell_once_and_a_model_without_layers():
     model = Nothing(name="empty")
     model(np.ones((1, 1)))
     with pytest.raises(
@@ -180,7 +146,7 @@ def test_the_error_names_each_cell_once_and_tells_of_no_layers():
 # What was found.
 
 
-def test_what_was_found_is_indexed_by_path_and_by_position():
+def test_results_are_indexed_by_path_and_by_position():
     found = ByLayer([("b", 1), ("a", 2), ("b", 3), ("b", 4)])
     assert list(found.items()) == [("b", 1), ("a", 2), ("b#2", 3), ("b#3", 4)]
     assert found["b"] == found[0] == found[-4] == 1
@@ -190,7 +156,7 @@ def test_what_was_found_is_indexed_by_path_and_by_position():
     assert ByLayer(found.items()) == found
 
 
-def test_the_errors_say_what_there_is():
+def test_the_errors_list_the_paths():
     found = ByLayer([("first", 1), ("second", 2)])
     with pytest.raises(
         KeyError, match=r"expected one of \['first', 'second'\]; received 'third'"
@@ -246,7 +212,7 @@ def test_a_model_is_built_for_its_inputs_as_a_call_builds_it(make, inputs):
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_built_model_takes_batches_of_other_sizes_but_if_it_is_stateful():
+def test_a_built_model_takes_batches_of_any_size_unless_it_is_stateful():
     model = keras.Sequential([lstm_keras.LSTM(UNITS)])
     build(model, normal(3, TIME, FEATURES), batch_size=2)
     assert model.output_shape == (None, UNITS)
@@ -258,7 +224,7 @@ def test_a_built_model_takes_batches_of_other_sizes_but_if_it_is_stateful():
 
 
 @pytest.mark.parametrize("model", [None, "model.keras", layers.LSTM, normal(2, 3)])
-def test_what_is_no_layer_is_an_error(model):
+def test_anything_but_a_layer_is_an_error(model):
     with pytest.raises(
         ValueError,
         match=f"expected a Keras model or layer; received {type(model).__name__}",
@@ -324,7 +290,7 @@ def test_arrays_tensors_and_nested_lists_are_arrays():
 # Replacing.
 
 
-def test_attributes_are_others_inside_of_the_block_and_as_they_were_after():
+def test_attributes_are_replaced_in_the_block_and_restored_afterwards():
     layer = lstm_keras.LSTM(UNITS, return_sequences=False)
     before = dict(vars(layer))
     with replaced(layer, return_sequences=True, inner_loop=len, added=3):
@@ -335,7 +301,7 @@ def test_attributes_are_others_inside_of_the_block_and_as_they_were_after():
     assert layer.inner_loop.__func__ is lstm_keras.LSTM.inner_loop
 
 
-def test_attributes_are_as_they_were_after_an_error():
+def test_attributes_are_restored_after_an_error():
     layer = lstm_keras.LSTM(UNITS)
     before = dict(vars(layer))
     with pytest.raises(ZeroDivisionError), replaced(layer, go_backwards=True, call=len):
@@ -383,7 +349,7 @@ def test_another_thread_waits_until_it_may_replace():
 
 @pytest.mark.parametrize("make", [lstm_keras.LSTM, layers.LSTM])
 @pytest.mark.parametrize("go_backwards", [False, True])
-def test_a_call_holds_what_the_layer_was_asked_and_its_loop_answers(make, go_backwards):
+def test_a_call_holds_what_the_layer_was_called_with(make, go_backwards):
     layer = make(UNITS, return_sequences=True, go_backwards=go_backwards, name="one")
     layer.build((None, None, FEATURES))
     randomize_weights(layer)
@@ -429,7 +395,7 @@ def test_a_loop_with_other_attributes_leaves_the_layer_as_it_is(make):
     assert_same_attributes(before, attributes(layer))
 
 
-def test_a_mask_may_have_an_axis_more():
+def test_a_mask_may_have_one_more_axis():
     layer = layers.LSTM(UNITS)
     layer.build((None, None, FEATURES))
     mask = normal(BATCH, TIME) > 0
@@ -465,7 +431,7 @@ def test_a_model_that_another_thread_uses_meanwhile_is_not_intercepted_there():
     assert_all_close([outputs, *elsewhere], [expected, expected])
 
 
-def test_what_on_call_returns_is_what_the_model_goes_on_with():
+def test_the_model_continues_with_what_on_call_returns():
     model, _ = functional()
     model.layers[-1].set_weights([np.ones((2 * UNITS, 1)), np.zeros(1)])
     found = recurrent_layers(model, LSTM_CELLS)

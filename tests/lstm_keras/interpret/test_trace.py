@@ -4,10 +4,7 @@ import copy
 import gc
 import itertools
 import pickle
-import re
-import threading
 import weakref
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -15,7 +12,6 @@ import pytest
 from keras import layers, ops
 
 import lstm_keras
-import lstm_keras.plots
 from lstm_keras import stream_gates, trace_gates
 from lstm_keras.interpret.hooks import layers_within
 from lstm_keras.reference import lstm_forward
@@ -29,14 +25,20 @@ from tests.helpers.equality import (
     inputs_and_states,
     normal,
     randomize_weights,
+    reference_forward,
 )
-from tests.lstm_keras.interpret.test_hooks import (
+from tests.helpers.models import (
+    MASK,
     Block,
     ChangedCell,
     SameNames,
     assert_same_attributes,
     attributes,
+    in_threads,
+    masks_to_ids,
+    vectors_of,
 )
+from tests.helpers.pairwise import first_of, pairwise
 
 KINDS = {
     "ours": lstm_keras.LSTM,
@@ -49,18 +51,6 @@ both_kinds = pytest.mark.parametrize(
     "make", [lstm_keras.LSTM, layers.LSTM], ids=["ours", "built-in"]
 )
 every_direction = pytest.mark.parametrize("go_backwards", [False, True])
-
-# All steps; the end padded; the beginning; holes; nothing at all.
-MASK = np.array(
-    [
-        [1, 1, 1, 1, 1, 1, 1],
-        [1, 1, 1, 1, 0, 0, 0],
-        [0, 0, 0, 1, 1, 1, 1],
-        [0, 1, 0, 0, 1, 1, 0],
-        [0, 0, 0, 0, 0, 0, 0],
-    ],
-    bool,
-)
 
 
 def masked_inputs():
@@ -78,38 +68,6 @@ def built(layer, features=FEATURES, seed=4):
 def randomized(model, seed=4):
     randomize_weights(model, seed)
     return model
-
-
-def masks_to_ids(mask, words=20, seed=0):
-    """Random ids that are 0, as `Embedding(mask_zero=True)` masks, where mask is 0."""
-    ids = np.random.default_rng(seed).integers(1, words, mask.shape)
-    return np.where(mask, ids, 0).astype("int32")
-
-
-def vectors_of(model, ids):
-    """What the model's embedding makes of ids."""
-    (embedding,) = (e for e in model.layers if isinstance(e, layers.Embedding))
-    return embedding.get_weights()[0][ids]
-
-
-def read(layer, x, mask=None, h0=None, c0=None):
-    """The reference's Forward of a layer, in the order of reading."""
-    order = slice(None, None, -1 if layer.go_backwards else 1)
-    cell = layer.cell
-    kernel, recurrent_kernel, *bias = (
-        ops.convert_to_numpy(weight)
-        for weight in (cell.kernel, cell.recurrent_kernel, cell.bias)
-        if weight is not None
-    )
-    return lstm_forward(
-        x[:, order],
-        kernel,
-        recurrent_kernel,
-        bias[0] if bias else None,
-        h0,
-        c0,
-        None if mask is None else mask[:, order],
-    )
 
 
 def assert_traced(trace, layer, forward, tolerance=TOLERANCES["float32"]):
@@ -139,17 +97,17 @@ def test_gates_and_states_equal_the_reference_with_any_mask_and_state(
     x, h0, c0 = masked_inputs()
     trace = trace_gates(layer, x, [h0, c0], MASK)
     assert list(trace) == [layer.name]
-    assert_traced(trace[0], layer, read(layer, x, MASK, h0, c0))
+    assert_traced(trace[0], layer, reference_forward(layer, x, MASK, h0, c0))
 
 
 @every_kind
-def test_h_is_what_the_model_itself_puts_out(make):
+def test_h_is_the_output_of_the_model(make):
     layer = make(UNITS, return_sequences=True)
     model = randomized(keras.Sequential([keras.Input((None, FEATURES)), layer]))
     x = normal(BATCH, TIME, FEATURES)
     trace = trace_gates(model, x)
     np.testing.assert_allclose(trace[0].h, model.predict(x, verbose=0), atol=1e-6)
-    assert_traced(trace[layer.name], layer, read(layer, x))
+    assert_traced(trace[layer.name], layer, reference_forward(layer, x))
 
 
 @both_kinds
@@ -168,7 +126,7 @@ def test_gates_equal_the_reference_with_other_arguments(make, arguments):
     x, h0, c0 = masked_inputs()
     before = layer.get_weights()
     trace = trace_gates(layer, x, [h0, c0], MASK)
-    assert_traced(trace[0], layer, read(layer, x, MASK, h0, c0))
+    assert_traced(trace[0], layer, reference_forward(layer, x, MASK, h0, c0))
     for one, other in zip(layer.get_weights(), before, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -223,7 +181,7 @@ def test_half_precision_is_traced_in_single():
         np.dtype(bool),
     }
     # A few units in the last place of bfloat16, for the errors of the steps add up.
-    assert_traced(trace, layer, read(layer, x, MASK, h0, c0), 8 * 2.0**-8)
+    assert_traced(trace, layer, reference_forward(layer, x, MASK, h0, c0), 8 * 2.0**-8)
     outputs = layer(x, initial_state=[ops.convert_to_tensor(s) for s in (h0, c0)])
     outputs = ops.convert_to_numpy(ops.cast(outputs, "float32"))
     np.testing.assert_allclose(trace.h[0], outputs[0], atol=2.0**-7)
@@ -235,7 +193,7 @@ def test_double_precision_is_traced_in_double(make):
     layer = built(make(UNITS, dtype="float64"))
     x, h0, c0 = masked_inputs()
     trace = trace_gates(layer, x, [h0, c0], MASK)
-    assert_traced(trace[0], layer, read(layer, x, MASK, h0, c0), 1e-12)
+    assert_traced(trace[0], layer, reference_forward(layer, x, MASK, h0, c0), 1e-12)
 
 
 def test_the_dtype_is_the_models_whatever_the_global_one_is():
@@ -247,7 +205,7 @@ def test_the_dtype_is_the_models_whatever_the_global_one_is():
         trace = trace_gates(layer, x, [h0, c0])
     finally:
         keras.config.set_dtype_policy(policy)
-    assert_traced(trace[0], layer, read(layer, x, None, h0, c0))
+    assert_traced(trace[0], layer, reference_forward(layer, x, None, h0, c0))
 
 
 # In models.
@@ -270,7 +228,7 @@ def stacked(**arguments):
     )
 
 
-@pytest.mark.parametrize("zero_output_for_mask", [False, True])
+@first_of("zero_output_for_mask", [True, False])
 @every_direction
 def test_stacked_layers_see_the_mask_of_an_embedding(
     zero_output_for_mask, go_backwards
@@ -283,13 +241,13 @@ def test_stacked_layers_see_the_mask_of_an_embedding(
     first, second = model.layers[1:3]
     trace = trace_gates(model, ids)
     assert list(trace) == ["first", "second"]
-    forward = read(first, vectors_of(model, ids), MASK)
+    forward = reference_forward(first, vectors_of(model, ids), MASK)
     assert_traced(trace["first"], first, forward)
     # What the first puts out is in the order of reading, with the mask as it was.
     outputs = forward.outputs(zero_output_for_mask)
     if go_backwards and zero_output_for_mask:
         outputs = keras_outputs(first, vectors_of(model, ids))
-    assert_traced(trace["second"], second, read(second, outputs, MASK))
+    assert_traced(trace["second"], second, reference_forward(second, outputs, MASK))
 
 
 def keras_outputs(layer, vectors):
@@ -305,10 +263,10 @@ def test_zeroed_outputs_are_not_the_states():
     before = np.concatenate([h0[:, None], trace.h[:, :-1]], axis=1)
     np.testing.assert_allclose(trace.h[~MASK], before[~MASK], atol=1e-6)
     assert np.abs(trace.h[~MASK]).min() > 0
-    assert_traced(trace, layer, read(layer, x, MASK, h0, c0))
+    assert_traced(trace, layer, reference_forward(layer, x, MASK, h0, c0))
 
 
-@pytest.mark.parametrize("masked", [False, True])
+@first_of("masked", [True, False])
 @pytest.mark.parametrize("return_sequences", [False, True])
 def test_both_directions_are_traced(masked, return_sequences):
     both = layers.Bidirectional(
@@ -327,7 +285,7 @@ def test_both_directions_are_traced(masked, return_sequences):
     for one, layer in zip(
         trace.values(), (both.forward_layer, both.backward_layer), strict=True
     ):
-        assert_traced(one, layer, read(layer, x, mask))
+        assert_traced(one, layer, reference_forward(layer, x, mask))
     forth, back = trace[0].h, trace[1].h
     if not return_sequences:
         forth, back = forth[:, -1], back[:, 0]
@@ -339,7 +297,7 @@ def test_both_directions_are_traced(masked, return_sequences):
     np.testing.assert_allclose(outputs[rows], expected[rows], atol=tolerance)
 
 
-@pytest.mark.parametrize("masked", [False, True])
+@first_of("masked", [True, False])
 def test_a_distinct_backward_layer_is_traced(masked):
     back = layers.RNN(
         layers.LSTMCell(UNITS + 2),
@@ -358,12 +316,12 @@ def test_a_distinct_backward_layer_is_traced(masked):
     for name, layer in zip(
         names, (both.forward_layer, both.backward_layer), strict=True
     ):
-        assert_traced(trace[name], layer, read(layer, x, mask))
+        assert_traced(trace[name], layer, reference_forward(layer, x, mask))
     assert trace[1].h.shape == (len(MASK), TIME, UNITS + 2)
 
 
 @both_kinds
-@pytest.mark.parametrize("frames", [None, 3])
+@first_of("frames", [None, 3])
 def test_frames_of_time_distributed_are_rows_of_one_batch(make, frames):
     mask = np.stack([MASK, MASK[::-1], np.roll(MASK, 1, axis=0)], axis=1)
     ids = masks_to_ids(mask)
@@ -375,7 +333,7 @@ def test_frames_of_time_distributed_are_rows_of_one_batch(make, frames):
     trace = trace_gates(model, ids)
     assert list(trace) == ["frames/words"]
     x = vectors_of(model, ids).reshape(-1, TIME, FEATURES)
-    forward = read(layer, x, mask.reshape(-1, TIME))
+    forward = reference_forward(layer, x, mask.reshape(-1, TIME))
     assert_traced(trace[0], layer, forward)
     outputs = model.predict(ids, verbose=0)
     np.testing.assert_allclose(
@@ -394,14 +352,14 @@ def test_a_model_of_sentences_of_words_is_traced():
     trace = trace_gates(model, x)
     assert list(trace) == ["each/one/words", "sentences"]
     inner = sentence.layers[-1]
-    forward = read(inner, x.reshape(-1, TIME, FEATURES))
+    forward = reference_forward(inner, x.reshape(-1, TIME, FEATURES))
     assert_traced(trace[0], inner, forward)
     of_sentences = forward.h_last.reshape(BATCH, 2, UNITS)
-    assert_traced(trace["sentences"], outer, read(outer, of_sentences))
+    assert_traced(trace["sentences"], outer, reference_forward(outer, of_sentences))
 
 
-@pytest.mark.parametrize("time", [None, TIME])
-def test_a_dense_layer_at_every_step_of_a_masked_model_is_no_hindrance(time):
+@first_of("time", [None, TIME])
+def test_a_masked_model_with_a_dense_layer_at_every_step_is_traced(time):
     layer = layers.LSTM(UNITS, return_sequences=True)
     model = keras.Sequential(
         [
@@ -413,7 +371,9 @@ def test_a_dense_layer_at_every_step_of_a_masked_model_is_no_hindrance(time):
     )
     ids = masks_to_ids(MASK)
     trace = trace_gates(randomized(model), ids)
-    assert_traced(trace[0], layer, read(layer, vectors_of(model, ids), MASK))
+    assert_traced(
+        trace[0], layer, reference_forward(layer, vectors_of(model, ids), MASK)
+    )
 
 
 def test_a_layer_that_is_called_twice_is_traced_twice():
@@ -427,7 +387,7 @@ def test_a_layer_that_is_called_twice_is_traced_twice():
     trace = trace_gates(model, x)
     assert list(trace) == ["inner/lstm", "lstm", "inner/lstm#2", "lstm#2"]
     for name, one in zip(trace, 2 * [inner_layer, layer], strict=True):
-        forward = read(one, x)
+        forward = reference_forward(one, x)
         assert_traced(trace[name], one, forward)
         x = forward.h
 
@@ -444,10 +404,10 @@ def test_layers_within_a_composite_layer_are_traced():
         f"block/b/{both.forward_layer.name}",
         f"block/b/{both.backward_layer.name}",
     ]
-    forward = read(first, x)
+    forward = reference_forward(first, x)
     assert_traced(trace[0], first, forward)
     for one, layer in ((1, both.forward_layer), (2, both.backward_layer)):
-        assert_traced(trace[one], layer, read(layer, forward.h))
+        assert_traced(trace[one], layer, reference_forward(layer, forward.h))
 
 
 def test_a_subclassed_model_is_traced_even_with_two_layers_of_one_name():
@@ -456,9 +416,9 @@ def test_a_subclassed_model_is_traced_even_with_two_layers_of_one_name():
     model(x)
     trace = trace_gates(randomized(model), x)
     assert len(trace) == 2 and trace.keys() == {"same", "same_"}
-    forward = read(model.one, x)
+    forward = reference_forward(model.one, x)
     assert_traced(trace[0], model.one, forward)
-    assert_traced(trace[1], model.other, read(model.other, forward.h))
+    assert_traced(trace[1], model.other, reference_forward(model.other, forward.h))
 
 
 def test_a_state_that_another_layer_gives_is_the_one_before_the_first_step():
@@ -469,12 +429,12 @@ def test_a_state_that_another_layer_gives_is_the_one_before_the_first_step():
     model = randomized(keras.Model(inputs, decoder(inputs, initial_state=states)))
     x = normal(BATCH, TIME, FEATURES)
     trace = trace_gates(model, x)
-    forward = read(encoder, x)
+    forward = reference_forward(encoder, x)
     assert_traced(trace["encoder"], encoder, forward)
     assert_traced(
         trace["decoder"],
         decoder,
-        read(decoder, x, None, forward.h_last, forward.c_last),
+        reference_forward(decoder, x, None, forward.h_last, forward.c_last),
     )
 
 
@@ -485,7 +445,7 @@ def test_a_model_of_one_lstm_starts_at_the_initial_state_and_takes_a_mask():
     randomized(model)
     x, h0, c0 = masked_inputs()
     trace = trace_gates(model, x, [h0, c0], MASK)
-    assert_traced(trace[0], layer, read(layer, x, MASK, h0, c0))
+    assert_traced(trace[0], layer, reference_forward(layer, x, MASK, h0, c0))
 
 
 @pytest.mark.parametrize("form", [list, dict])
@@ -498,33 +458,35 @@ def test_models_with_several_inputs_take_lists_and_dictionaries(form):
     x, y = normal(BATCH, TIME, FEATURES, seed=1), normal(BATCH, TIME - 2, 2, seed=2)
     arrays = [x, y] if form is list else {"right": y, "left": x}
     trace = trace_gates(model, arrays, batch_size=2)
-    assert_traced(trace["one"], one, read(one, x))
-    assert_traced(trace["other"], other, read(other, y))
+    assert_traced(trace["one"], one, reference_forward(one, x))
+    assert_traced(trace["other"], other, reference_forward(other, y))
 
 
 def test_inputs_may_be_nested_lists_or_tensors():
     layer = built(layers.LSTM(UNITS))
     x, h0, c0 = inputs_and_states()
-    expected = read(layer, x, None, h0, c0)
+    expected = reference_forward(layer, x, None, h0, c0)
     for form in (lambda a: a.tolist(), lambda a: ops.convert_to_tensor(a, "float32")):
         trace = trace_gates(layer, form(x), [form(h0), form(c0)])
         assert_traced(trace[0], layer, expected)
 
 
 @every_kind
-@every_direction
-def test_an_initial_state_may_be_one_for_all(make, go_backwards):
+@first_of("go_backwards", [True, False])
+def test_one_initial_state_may_serve_every_row(make, go_backwards):
     layer = built(make(UNITS, go_backwards=go_backwards))
     x, h0, c0 = masked_inputs()
-    forward = read(layer, x, MASK, h0[:1].repeat(len(x), axis=0), c0)
+    forward = reference_forward(layer, x, MASK, h0[:1].repeat(len(x), axis=0), c0)
     for size in (2, 32):
         trace = trace_gates(layer, x, [h0[:1], c0], MASK, batch_size=size)
         assert_traced(trace[0], layer, forward)
 
 
-@every_direction
-@pytest.mark.parametrize("return_sequences", [False, True])
-@pytest.mark.parametrize("zero_output_for_mask", [False, True])
+@pairwise(
+    go_backwards=[False, True],
+    return_sequences=[False, True],
+    zero_output_for_mask=[False, True],
+)
 def test_a_layer_that_returns_its_cell_states_is_traced_and_returns_them(
     go_backwards, return_sequences, zero_output_for_mask
 ):
@@ -545,17 +507,17 @@ def test_a_layer_that_returns_its_cell_states_is_traced_and_returns_them(
     model = randomized(keras.Model(inputs, second(steps)))
     x = masked_inputs()[0] * MASK[..., None]
     trace = trace_gates(model, x)
-    assert_traced(trace["first"], first, read(first, x, MASK))
+    assert_traced(trace["first"], first, reference_forward(first, x, MASK))
     # The second layer reads what the first returns without being traced.
     mask = ops.convert_to_tensor(MASK)
     outputs = first(ops.convert_to_tensor(x, "float32"), mask=mask)
     joined = np.concatenate([ops.convert_to_numpy(one) for one in outputs], axis=-1)
     joined = joined if return_sequences else joined[:, None]
     seen = MASK if return_sequences else None
-    assert_traced(trace["second"], second, read(second, joined, seen))
+    assert_traced(trace["second"], second, reference_forward(second, joined, seen))
 
 
-@every_direction
+@first_of("go_backwards", [True, False])
 def test_a_learned_initial_state_is_the_one_before_the_first_step(go_backwards):
     layer = lstm_keras.LSTM(
         UNITS, go_backwards=go_backwards, learn_initial_state=True, name="lstm"
@@ -569,15 +531,15 @@ def test_a_learned_initial_state_is_the_one_before_the_first_step(go_backwards):
     ]
     assert np.abs(learned).min() > 0
     trace = trace_gates(model, x, batch_size=2)
-    assert_traced(trace[0], layer, read(layer, x, None, *learned))
+    assert_traced(trace[0], layer, reference_forward(layer, x, None, *learned))
     trace = trace_gates(model, x, [h0, c0], MASK)
-    assert_traced(trace[0], layer, read(layer, x, MASK, h0, c0))
+    assert_traced(trace[0], layer, reference_forward(layer, x, MASK, h0, c0))
 
 
 # In batches.
 
 
-def test_batches_are_joined_the_last_one_smaller():
+def test_batches_are_joined_though_the_last_one_is_smaller():
     model, ids = stacked(), masks_to_ids(np.concatenate([MASK, MASK[1:3]]))
     whole, parts = trace_gates(model, ids), trace_gates(model, ids, batch_size=3)
     assert list(whole) == list(parts)
@@ -602,7 +564,7 @@ def test_a_stream_yields_batch_by_batch():
 
 
 @both_kinds
-def test_states_of_a_stateful_layer_go_on_from_batch_to_batch_and_are_kept(make):
+def test_states_are_carried_from_batch_to_batch_and_restored(make):
     layer = make(UNITS, stateful=True)
     inputs = keras.Input(batch_shape=(2, TIME, FEATURES))
     model = keras.Model(inputs, layers.Dense(1)(layer(inputs)))
@@ -613,8 +575,8 @@ def test_states_of_a_stateful_layer_go_on_from_batch_to_batch_and_are_kept(make)
     x = normal(4, TIME, FEATURES)
     for _ in range(2):
         trace = trace_gates(model, x, batch_size=2)
-        first = read(layer, x[:2], None, h0, c0)
-        second = read(layer, x[2:], None, first.h_last, first.c_last)
+        first = reference_forward(layer, x[:2], None, h0, c0)
+        second = reference_forward(layer, x[2:], None, first.h_last, first.c_last)
         for name in ("f", "c", "h", "h0", "c0"):
             expected = np.concatenate([getattr(first, name), getattr(second, name)])
             np.testing.assert_allclose(getattr(trace[0], name), expected, atol=1e-5)
@@ -622,7 +584,7 @@ def test_states_of_a_stateful_layer_go_on_from_batch_to_batch_and_are_kept(make)
             np.testing.assert_allclose(ops.convert_to_numpy(state), value, rtol=1e-6)
 
 
-def test_states_of_other_stateful_layers_are_kept_and_changed_ones_are_seen():
+def test_states_of_other_stateful_layers_are_read_and_restored():
     below = layers.GRU(UNITS, stateful=True, return_sequences=True)
     # Keras's cuDNN on JAX reads what comes from a loop in the wrong order.
     layer = layers.LSTM(UNITS, stateful=True, use_cudnn=False)
@@ -638,10 +600,12 @@ def test_states_of_other_stateful_layers_are_kept_and_changed_ones_are_seen():
         for state, value in zip([*below.states, *layer.states], kept, strict=True):
             np.testing.assert_array_equal(ops.convert_to_numpy(state), value)
         hidden = ops.convert_to_numpy(below(x, initial_state=kept[0]))
-        assert_traced(trace[0], layer, read(layer, hidden, None, *kept[1:]))
+        assert_traced(
+            trace[0], layer, reference_forward(layer, hidden, None, *kept[1:])
+        )
 
 
-def test_a_stream_touches_no_states():
+def test_a_stream_changes_no_states():
     layer = layers.LSTM(UNITS, stateful=True)
     inputs = keras.Input(batch_shape=(2, TIME, FEATURES))
     model = randomized(keras.Model(inputs, layer(inputs)))
@@ -682,7 +646,7 @@ def fragile_model():
     return model
 
 
-def test_the_model_is_as_it_was_and_can_be_trained_and_saved(tmp_path):
+def test_the_model_is_unchanged_and_can_be_trained_and_saved(tmp_path):
     model, x = fragile_model(), normal(BATCH, 2, TIME, FEATURES)
     expected = model.predict(x, verbose=0)
     before, weights = attributes(model), model.get_weights()
@@ -698,7 +662,7 @@ def test_the_model_is_as_it_was_and_can_be_trained_and_saved(tmp_path):
     assert np.abs(model.predict(x, verbose=0) - expected).max() > 1e-4
 
 
-def test_the_model_is_as_it_was_after_an_error_in_the_middle(monkeypatch):
+def test_the_model_is_unchanged_after_an_error_in_the_middle(monkeypatch):
     model, x = fragile_model(), normal(BATCH, 2, TIME, FEATURES)
     expected = model.predict(x, verbose=0)
     before = attributes(model)
@@ -718,11 +682,11 @@ def test_new_weights_show_in_the_next_trace():
     layer = model.layers[1]
     trace_gates(model, ids)
     randomized(model, seed=50)
-    forward = read(layer, vectors_of(model, ids), MASK)
+    forward = reference_forward(layer, vectors_of(model, ids), MASK)
     assert_traced(trace_gates(model, ids)["first"], layer, forward)
     model.compile(keras.optimizers.SGD(1.0), "mse")
     model.fit(ids, np.ones((len(ids), 1)), verbose=0)
-    trained = read(layer, vectors_of(model, ids), MASK)
+    trained = reference_forward(layer, vectors_of(model, ids), MASK)
     assert np.abs(trained.h - forward.h).max() > 1e-3
     assert_traced(trace_gates(model, ids)["first"], layer, trained)
 
@@ -737,11 +701,11 @@ def test_layers_added_later_are_traced_as_well():
     assert len(trace_gates(model, x)) == 2
 
 
-def test_lengths_may_be_others_from_trace_to_trace():
+def test_lengths_may_differ_from_trace_to_trace():
     layer = built(lstm_keras.LSTM(UNITS))
     for time in (TIME, 1, TIME + 3):
         x = normal(BATCH, time, FEATURES)
-        assert_traced(trace_gates(layer, x)[0], layer, read(layer, x))
+        assert_traced(trace_gates(layer, x)[0], layer, reference_forward(layer, x))
 
 
 # Compiled once, and forgotten with the model.
@@ -776,6 +740,14 @@ def test_a_model_is_compiled_once_for_one_shape(monkeypatch):
     assert Counting.calls > 0
 
 
+def wrapped_layers():
+    return fragile_model(), normal(BATCH, 2, TIME, FEATURES)
+
+
+def stacked_layers():
+    return stacked(), masks_to_ids(MASK)
+
+
 def bare_layer():
     return built(lstm_keras.LSTM(UNITS)), normal(BATCH, TIME, FEATURES)
 
@@ -790,16 +762,9 @@ def subclassed_model():
     return SameNames(), normal(BATCH, TIME, FEATURES)
 
 
-@pytest.mark.parametrize(
+@first_of(
     "make",
-    [
-        lambda: (stacked(), masks_to_ids(MASK)),
-        lambda: (fragile_model(), normal(BATCH, 2, TIME, FEATURES)),
-        bare_layer,
-        stateful_model,
-        subclassed_model,
-    ],
-    ids=["stacked", "wrapped", "bare layer", "stateful", "subclassed"],
+    [wrapped_layers, stacked_layers, bare_layer, stateful_model, subclassed_model],
 )
 def test_a_traced_model_is_freed_when_it_is_no_longer_used(make):
     model, x = make()
@@ -815,22 +780,6 @@ def test_a_traced_model_is_freed_when_it_is_no_longer_used(make):
 # In several threads.
 
 
-def in_threads(*functions):
-    """Call functions at the same time, each some times, and return what they return."""
-    start, returned = threading.Barrier(len(functions)), {}
-
-    def run(number, function):
-        start.wait(timeout=60)
-        returned[number] = [function() for _ in range(5)]
-
-    threads = [threading.Thread(target=run, args=job) for job in enumerate(functions)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=120)
-    return [returned[number] for number in range(len(functions))]
-
-
 def test_two_threads_trace_two_models_that_share_a_layer():
     shared = lstm_keras.LSTM(UNITS, name="shared")
     inputs = keras.Input((None, FEATURES))
@@ -843,10 +792,12 @@ def test_two_threads_trace_two_models_that_share_a_layer():
     )
     for trace in one:
         assert list(trace) == ["shared"]
-        assert_traced(trace[0], shared, read(shared, x))
+        assert_traced(trace[0], shared, reference_forward(shared, x))
     for trace in other:
         assert list(trace) == ["below", "shared"]
-        assert_traced(trace[1], shared, read(shared, read(below, y).h))
+        assert_traced(
+            trace[1], shared, reference_forward(shared, reference_forward(below, y).h)
+        )
 
 
 def test_two_threads_trace_one_model_of_a_stateful_layer():
@@ -856,8 +807,10 @@ def test_two_threads_trace_one_model_of_a_stateful_layer():
     x = [normal(4, TIME, FEATURES, seed=seed) for seed in range(2)]
     found = in_threads(*(lambda x=x: trace_gates(model, x, batch_size=2) for x in x))
     for traces, sequences in zip(found, x, strict=True):
-        first = read(layer, sequences[:2])
-        second = read(layer, sequences[2:], None, first.h_last, first.c_last)
+        first = reference_forward(layer, sequences[:2])
+        second = reference_forward(
+            layer, sequences[2:], None, first.h_last, first.c_last
+        )
         for trace in traces:
             for name in ("f", "c", "h"):
                 expected = [getattr(first, name), getattr(second, name)]
@@ -869,7 +822,7 @@ def test_two_threads_trace_one_model_of_a_stateful_layer():
 def test_one_thread_traces_a_model_that_another_one_calls():
     model, ids = stacked(), masks_to_ids(MASK)
     expected = ops.convert_to_numpy(model(ids))
-    first = read(model.layers[1], vectors_of(model, ids), MASK)
+    first = reference_forward(model.layers[1], vectors_of(model, ids), MASK)
     # Not predict: with JAX, Keras gives the variables away meanwhile.
     traces, outputs = in_threads(
         lambda: trace_gates(model, ids, batch_size=2),
@@ -888,37 +841,11 @@ def test_a_model_is_traced_under_a_strategy_that_calls_it_in_another_thread():
         model = stacked()
         trace = trace_gates(model, masks_to_ids(MASK))
     layer = model.layers[1]
-    forward = read(layer, vectors_of(model, masks_to_ids(MASK)), MASK)
+    forward = reference_forward(layer, vectors_of(model, masks_to_ids(MASK)), MASK)
     assert_traced(trace["first"], layer, forward)
 
 
 # The result.
-
-
-def readme_blocks():
-    """The blocks of Python in the README's sections about models."""
-    text = Path(lstm_keras.__file__).parents[1].joinpath("README.md").read_text("utf-8")
-    use, inside = (
-        re.search(rf"## {title}.*?```python\n(.*?)```", text, re.DOTALL).group(1)
-        for title in ("Use the layer in your model", "See inside")
-    )
-    # The rest wants a run and a module of PyTorch.
-    return use, inside.partition("\nrun = ")[0]
-
-
-def test_the_readmes_model_can_be_seen_into_as_the_readme_says():
-    names = {
-        "inputs": np.random.default_rng(0).integers(1, 5000, (2, TIME)),
-        "targets": np.array([0, 1]),
-    }
-    for block in readme_blocks():
-        exec(compile(block, "README.md", "exec"), names)
-    model, trace, flow = (names[name] for name in ("model", "trace", "flow"))
-    layer = model.layers[1]
-    x = vectors_of(model, names["inputs"])
-    assert_traced(trace[0], layer, read(layer, x))
-    assert flow[0].h.shape == (2, TIME)
-    model.fit(np.ones((5, TIME), "int32"), np.ones(5), verbose=0)
 
 
 def test_the_arrays_are_saved_by_numpy(tmp_path):
@@ -949,7 +876,7 @@ def test_a_model_without_an_lstm_is_an_error_that_lists_its_layers():
         trace_gates(model, normal(BATCH, TIME, FEATURES))
 
 
-def test_what_is_no_layer_is_an_error():
+def test_anything_but_a_layer_is_an_error():
     with pytest.raises(ValueError, match="a Keras model or layer; received str"):
         trace_gates("model.keras", normal(BATCH, TIME, FEATURES))
 
@@ -975,7 +902,7 @@ ONES = np.ones((3, 6), bool)
         (
             (X, [H]),
             {},
-            r"\[h, c\], each of shape \(batch, units\) = \(batch, 5\) or "
+            r"\[h, c\], each of shape \(batch, units\) = \(3, 5\) or "
             r"\(1, 5\); received shapes \[\(3, 5\)\]",
         ),
         ((X, [H, C[:, 1:]]), {}, r"received shapes \[\(3, 5\), \(3, 4\)\]"),
@@ -1000,13 +927,13 @@ def test_an_initial_state_for_several_layers_is_an_error():
         trace_gates(stacked(), masks_to_ids(MASK), np.zeros((2, 5, UNITS)))
 
 
-def test_inputs_with_other_features_are_kerass_error_and_nothing_is_left_behind():
+def test_inputs_with_other_features_raise_the_error_of_keras_and_leave_nothing_behind():
     layer = built(layers.LSTM(UNITS, stateful=False))
     before = attributes(layer)
     with pytest.raises(Exception, match=r"(?i)shape|dimension|size"):
         trace_gates(layer, normal(BATCH, TIME, FEATURES + 1))
     assert_same_attributes(before, attributes(layer))
-    assert_traced(trace_gates(layer, X)[0], layer, read(layer, X))
+    assert_traced(trace_gates(layer, X)[0], layer, reference_forward(layer, X))
 
 
 def test_numbers_of_layers_do_not_disturb_their_order():
@@ -1045,7 +972,7 @@ def test_an_activation_given_after_a_trace_is_seen():
 
 
 @pytest.mark.parametrize("dtype", ["int32", "bool"])
-def test_whole_numbers_are_traced_as_the_layer_takes_them(dtype):
+def test_integers_are_traced_as_the_layer_reads_them(dtype):
     layer = lstm_keras.LSTM(3, return_sequences=True)
     x = np.random.default_rng(0).integers(0, 2, (2, 6, 4)).astype(dtype)
     layer(x)
@@ -1078,7 +1005,7 @@ def test_other_layers_may_be_stateful_stacks_or_have_no_configuration():
 
 
 class Nested(keras.layers.Layer):
-    """Layers one inside of the other, found by two ways each."""
+    """Layers one inside of the other, each of which Keras lists twice."""
 
     def __init__(self, depth):
         super().__init__()
@@ -1088,8 +1015,8 @@ class Nested(keras.layers.Layer):
         return self.inner(x)
 
 
-def test_every_layer_is_walked_through_once():
-    layer = Nested(40)
+def test_every_layer_is_visited_once():
+    layer = Nested(25)
     x = np.ones((2, 6, 4), "float32")
     layer(x)
     (trace,) = lstm_keras.trace_gates(layer, x).values()

@@ -1,7 +1,5 @@
 """The losses against the softmax written out in NumPy float64."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -10,6 +8,7 @@ import pytest
 from keras import ops
 
 from lstm_keras.language_model import losses
+from tests.helpers.fresh_process import run_python
 
 TOKENS, UNITS, WORDS = 37, 5, 50
 
@@ -67,7 +66,7 @@ def gradients(function, arrays):
     return loss.detach(), [tensor.grad for tensor in tensors]
 
 
-def test_loss_and_gradients_are_the_textbooks_in_any_number_of_chunks(arrays, chunks):
+def test_loss_and_gradients_equal_the_textbook_in_any_number_of_chunks(arrays, chunks):
     *floats, targets = arrays
     loss, found = gradients(
         lambda *tensors: losses.linear_cross_entropy(
@@ -118,7 +117,7 @@ def second_derivatives(function, arrays, directions, jit=False):
 
 
 @pytest.mark.parametrize("jit", [False, True])
-def test_second_derivatives_are_differences_of_the_textbooks_gradients(
+def test_second_derivatives_equal_differences_of_the_textbook_gradients(
     arrays, chunks, jit
 ):
     """The oracle: central differences along a direction, in float64."""
@@ -147,6 +146,7 @@ MEASURE = """
 import tensorflow as tf
 from pathlib import Path
 from lstm_keras.language_model import losses
+from tests.helpers.fresh_process import run_python
 
 def peak():
     status = Path("/proc/self/status").read_text()
@@ -175,12 +175,10 @@ print((peak() - before) / (1500 * 20_000 * 4))
     keras.backend.backend() != "tensorflow" or not Path("/proc/self/status").exists(),
     reason="about TensorFlow's eager tape, measured by Linux",
 )
+@pytest.mark.thorough
 def test_eager_tapes_hold_no_logits():
     """The peak, in a process of its own, in sizes of all logits at once."""
-    measured = subprocess.run(
-        [sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True
-    )
-    assert float(measured.stdout) < 1.5  # it was 6
+    assert float(run_python(MEASURE)) < 1.5  # it was 6
 
 
 def test_a_batch_of_padding_alone_costs_nothing(arrays):

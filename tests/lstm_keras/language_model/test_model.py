@@ -6,12 +6,11 @@ import pytest
 
 from lstm_keras import LSTM
 from lstm_keras.language_model.model import (
-    LanguageModelTrainer,
     TiedEmbedding,
     build_language_model,
-    start_at_unigrams,
     zero_states,
 )
+from lstm_keras.language_model.training import LanguageModelTrainer, start_at_unigrams
 
 WORDS = 30
 

@@ -3,18 +3,20 @@
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 from lstm_keras import LSTM
-from lstm_keras.language_model.model import LanguageModelTrainer, build_language_model
-from lstm_keras.language_model.training import (
+from lstm_keras.language_model.model import build_language_model
+from lstm_keras.language_model.scoring import score
+from lstm_keras.language_model.training import LanguageModelTrainer, ResetStates
+from lstm_keras.preprocessing.batches import (
     PrefixBatches,
-    ResetStates,
     SentenceBatches,
     StreamWindows,
-    score,
 )
 from lstm_keras.preprocessing.next_word import sentences, shift
 from lstm_keras.preprocessing.vocabulary import END, PADDING, START
+from tests.helpers.pairwise import first_of
 
 WORDS = 20
 
@@ -51,12 +53,12 @@ def literal_losses(parts):
     for sentence in sentences(TEXT):
         words = [START, *sentence]
         for end in range(1, len(words)):
-            logits = parts.model.predict(np.array([words[:end]]), verbose=0)[0, -1]
-            losses.append(-log_softmax(logits)[words[end]])
+            logits = parts.model(np.array([words[:end]]))[0, -1]
+            losses.append(-log_softmax(ops.convert_to_numpy(logits))[words[end]])
     return np.array(losses)
 
 
-@pytest.mark.parametrize("layer", [LSTM, keras.layers.LSTM, keras.layers.GRU])
+@first_of("layer", [LSTM, keras.layers.LSTM, keras.layers.GRU])
 def test_one_pass_gives_the_losses_of_all_prefixes(layer):
     """Per batch, and in sum: the tutorial's padded expansion, and no padding at all."""
     parts = parts_of(layer)
@@ -115,7 +117,7 @@ def test_lengths_may_differ_from_batch_to_batch_while_training():
 
 
 def test_an_expansion_that_does_not_fit_into_memory_is_an_error(monkeypatch):
-    monkeypatch.setattr("experiments.next_word_training.MAX_PREFIX_IDS", 100)
+    monkeypatch.setattr("lstm_keras.preprocessing.batches.MAX_PREFIX_IDS", 100)
     with pytest.raises(ValueError, match="expected at most 100 ids in the expansion"):
         PrefixBatches(sentences(TEXT), 4, seed=0)
 
@@ -132,7 +134,7 @@ def test_scores_of_sentences_come_in_the_order_of_the_text():
 @pytest.mark.parametrize("steps", [4, 7, 100])
 def test_scores_of_a_stream_carry_the_state_through_the_whole_text(monkeypatch, steps):
     """Whatever the windows, what one pass over the whole text says."""
-    monkeypatch.setattr("experiments.next_word_training.EVALUATION_STEPS", steps)
+    monkeypatch.setattr("lstm_keras.language_model.scoring.EVALUATION_STEPS", steps)
     parts = parts_of()
     inputs, targets = shift(TEXT)
     log_probabilities = log_softmax(parts.model.predict(inputs[None], verbose=0))[0]
@@ -160,6 +162,7 @@ def test_every_epoch_and_evaluation_starts_with_zero_states():
     assert values[0] == pytest.approx(np.exp(losses.mean()), rel=1e-4)
 
 
+@pytest.mark.thorough
 def test_a_stream_learns_from_what_the_window_before_ended_with():
     """The word that ends a window tells the one that begins the next but one."""
     windows = StreamWindows(np.array([5, 6, 7, 8] * 200, "int32"), 2, 2)

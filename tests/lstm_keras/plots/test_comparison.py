@@ -1,4 +1,4 @@
-"""Figures of two layers beside each other."""
+"""Figures of two layers: the artists hold the numbers that were given."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Figures of gates, gradients and contributions: what is drawn, and that it reads."""
+"""Figures of gates, gradients and words: the artists hold the numbers given."""
 
 import numpy as np
 import pytest
@@ -140,12 +140,12 @@ def test_of_many_words_the_strongest_is_named():
         lambda: plot_prefix_predictions([], []),
     ],
 )
-def test_what_does_not_fit_is_refused(draw):
+def test_arrays_that_do_not_fit_are_refused(draw):
     with pytest.raises(ValueError, match=r"expected .*; received"):
         draw()
 
 
 @pytest.mark.parametrize("wrong", [{"example": 2}, {"unit": 6}])
-def test_an_example_or_unit_that_is_not_there_is_refused(wrong):
+def test_a_missing_example_or_unit_is_refused(wrong):
     with pytest.raises(IndexError):
         plot_steps(trace(), **wrong)

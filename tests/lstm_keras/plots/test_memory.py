@@ -1,4 +1,4 @@
-"""Figures of what layers remember."""
+"""Figures of what layers remember: the artists hold the numbers that were given."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def test_every_text_is_readable_and_axes_have_names(figure):
     assert axes.get_title() and axes.get_xlabel() and axes.get_ylabel()
 
 
-def test_bars_end_at_the_longest_lag_and_say_it():
+def test_bars_end_at_the_longest_lag_and_are_labelled():
     (axes,) = plot_longest_lag(LONGEST, LAGS).axes
     ticks = [label.get_text() for label in axes.get_xticklabels()]
     assert ticks == ["10", "25", "50", "100", "200", "400"]

@@ -1,4 +1,4 @@
-"""Figures: what is drawn, and that no text is cut off or covers another."""
+"""Figures: the artists hold the numbers given; no text is cut off or covers another."""
 
 import io
 

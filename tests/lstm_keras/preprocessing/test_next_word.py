@@ -1,8 +1,8 @@
-"""Tests of lstm_keras.preprocessing.next_word: written out by hand and by plain loops."""
+"""Examples for next-word prediction, against those of plain loops."""
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_keras.preprocessing.next_word import (
@@ -13,6 +13,7 @@ from lstm_keras.preprocessing.next_word import (
     shift,
 )
 from lstm_keras.preprocessing.vocabulary import END, PADDING, START
+from tests.helpers.examples import examples
 
 TEXTS = st.lists(st.integers(END, 9), max_size=40).map(lambda ids: np.int32(ids))
 
@@ -42,7 +43,6 @@ def test_prefixes_are_written_out_one_token_longer_each():
     assert prefixes([])[0].size == prefixes([])[1].size == 0
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(TEXTS, max_size=5), st.none() | st.integers(1, 12))
 def test_prefixes_are_those_of_a_plain_loop(texts, maxlen):
     rows = [
@@ -100,7 +100,7 @@ def test_streams_go_on_from_window_to_window():
             windows[index]
 
 
-@settings(max_examples=200, deadline=None)
+@examples(thorough=200)
 @given(TEXTS, st.integers(1, 8), st.integers(1, 8))
 def test_every_token_is_a_target_once_after_the_token_before_it(ids, batch_size, steps):
     windows = Streams(ids, batch_size, steps)
@@ -118,7 +118,7 @@ def test_every_token_is_a_target_once_after_the_token_before_it(ids, batch_size,
 
 
 @pytest.mark.parametrize("value", [0, -1, 2.0, True])
-def test_sizes_that_are_none_are_refused(value):
+def test_invalid_sizes_are_refused(value):
     ids = np.int32([4, END])
     with pytest.raises(ValueError, match="expected batch_size"):
         Streams(ids, value, 2)

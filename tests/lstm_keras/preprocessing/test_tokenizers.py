@@ -1,16 +1,16 @@
-"""Tests of lstm_keras.preprocessing.tokenizers.
+"""Tokens, against those that a reader would write down and those of Keras's tokenizer.
 
-Oracles: the tokens as a reader would write them down, the Keras tokenizer that
-TensorFlow still carries, and that tokens joined to a text are its tokens.
+TensorFlow still carries that one. Tokens joined to a text must be its tokens again.
 """
 
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_keras.preprocessing.tokenizers import TOKENIZERS, join_tokens, tokenize
+from tests.helpers.examples import examples
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_lone_surrogates_and_null_characters_are_no_words():
     assert tokenize("a\ud800b \x00") == ["a", "b"]
 
 
-@settings(max_examples=200, deadline=None)
+@examples(thorough=200)
 @given(st.text(), st.text())
 def test_texts_side_by_side_have_the_tokens_of_each(first, second):
     first = first.replace("<", "")  # no tag across the two
@@ -135,7 +135,7 @@ def test_texts_side_by_side_have_the_tokens_of_each(first, second):
     assert not any(char.isspace() for token in tokenize(first) for char in token)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(thorough=200)
 @given(st.text())
 def test_keras_tokenizer_splits_as_the_one_of_keras(text):
     tf = pytest.importorskip("tensorflow")
@@ -148,7 +148,7 @@ def test_keras_tokenizer_keeps_the_line_break_as_a_word():
 
 
 @pytest.mark.parametrize("text", [None, 5, b"bytes", ["a"]])
-def test_tokenizing_what_is_no_string_is_refused(text):
+def test_tokenizing_anything_but_a_string_is_refused(text):
     with pytest.raises(TypeError, match="expected a string"):
         tokenize(text)
 

@@ -1,7 +1,6 @@
-"""Tests of lstm_keras.preprocessing.vocabulary.
+"""Vocabularies, against `collections.Counter` and Keras's tokenizer and padding.
 
-Oracles: `keras.utils.pad_sequences`, the Keras tokenizer that TensorFlow still
-carries, and `collections.Counter`.
+TensorFlow still carries that tokenizer.
 """
 
 import time
@@ -133,7 +132,7 @@ def test_decoding_reads_as_text_with_a_line_for_each_end(tokenizer):
 
 
 @pytest.mark.parametrize("ids", [[6], [-1], [[4]], [4.0]])
-def test_decoding_ids_that_are_none_of_the_vocabulary_is_refused(ids):
+def test_decoding_ids_outside_the_vocabulary_is_refused(ids):
     with pytest.raises(ValueError, match="expected ids"):
         Vocabulary(["a", "b"]).decode(ids)
 
@@ -152,7 +151,7 @@ def test_bad_words_are_refused(words, message):
         Vocabulary(words)
 
 
-def test_texts_that_hold_no_word_make_no_vocabulary():
+def test_texts_without_a_word_are_refused():
     for texts in ([], [""], ["?!"]):
         with pytest.raises(ValueError, match="at least one word"):
             Vocabulary.build(texts)

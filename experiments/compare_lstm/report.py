@@ -1,0 +1,311 @@
+"""What the report of a comparison tells."""
+
+from collections.abc import Iterator, Sequence
+
+from experiments.common.result import Figure, Note, Paragraph, Part, Section, Table
+from experiments.compare_lstm.costs import Size, Speed
+from experiments.compare_lstm.equality import (
+    KERAS,
+    QUANTITIES,
+    REFERENCE,
+    Equality,
+    number,
+    table,
+)
+from experiments.compare_lstm.settings import Settings
+from experiments.compare_lstm.training import Difference, Training
+from experiments.speed import layers
+from experiments.speed.report import milliseconds
+from experiments.speed.shapes import KINDS
+from lstm_keras import plots
+
+EQUALITY_HEADER = ("Dtype", "Layer", "Against", "Largest", "Tolerance", "Result")
+QUANTITIES_HEADER = ("Dtype, layer", "Mask", "Result", "Tolerance", *QUANTITIES)
+DIFFERENCE_HEADER = ("Outcome", "Keras's", "Ours", "Difference", "95% interval")
+SPEED_HEADER = (
+    "Shape B,T,D,H; path",
+    "Step",
+    "ms",
+    "10% to 90%",
+    "Times as fast as Keras",
+    "Peak MiB",
+    "Memory ÷ Keras's",
+    "First call s",
+)
+SIZE_HEADER = ("Layer", "Parameters", "Bytes of weights", "Bytes of the .keras file")
+
+EQUALITY_EXPLANATION = (
+    "Largest absolute difference relative to the largest element expected, over both "
+    "directions and with and without return_sequences, from the same random weights, "
+    "sequences and initial states; every case is in equality.csv. output, h and c are "
+    "what a call with return_state returns, the columns with d are the gradients of a "
+    "weighted sum of all three. loop is our cell step by step; the other names are our "
+    "engines. An engine may differ from a loop by four times the tolerance in mixed "
+    "precision, where it computes in float32 and the loop rounds at every step; and "
+    "where keras.ops does not compute float64 in float64 (JAX, torch), the tolerance "
+    "against it is that of float32."
+)
+SPEED_EXPLANATION = (
+    "Median time of a whole step (train_on_batch, predict_on_batch) of Embedding → "
+    "LSTM → Dense(1) with Adam, float32, all paths in turn in one process. Times as "
+    "fast as Keras: median of the ratios within each round. Peak: resident memory over "
+    "some steps beyond that after the imports, each in a process of its own. First "
+    "call: includes compilation. keras is keras.layers.LSTM; torch.nn.LSTM, on torch, "
+    "is a plain torch model."
+)
+SIZE_EXPLANATION = (
+    "The sentiment model of 5,000 words with each layer, before training: the state of "
+    "the optimizer is not yet included."
+)
+
+
+def sections(metrics, settings: Settings, rows: Sequence[dict]) -> list[Section]:
+    """Return the sections of the report.
+
+    Args:
+        metrics: The metrics of the run.
+        settings: Its settings.
+        rows: What `equality.compare_all` returned.
+    """
+    found = [Section(None, [first_part(metrics.equality), *headlines(metrics)])]
+    if metrics.equality:
+        found.append(Section("Equality", equality_parts(metrics.equality, rows)))
+    if metrics.training:
+        parts = [*training_parts(metrics.training, settings)]
+        found.append(Section("Training", parts))
+    if metrics.speed:
+        found.append(Section("Speed and memory", speed_parts(metrics.speed)))
+    if metrics.size:
+        found.append(Section("Size", size_parts(metrics.size)))
+    return found
+
+
+def first_part(equality: Equality | None) -> Part:
+    """Return whether the layers are equal."""
+    if equality is None:
+        return Paragraph("Equality was not examined (--parts).")
+    kind = Note if equality.failed else Paragraph
+    return kind(equality.verdict)
+
+
+def headlines(metrics) -> list[Paragraph]:
+    """Return what the other parts found, a sentence or two each."""
+    found = []
+    if metrics.training and metrics.training.differences:
+        one = metrics.training.differences["test accuracy"]
+        found.append(
+            f"Training: the test accuracy is {one.ours:.4f} with ours and "
+            f"{one.keras:.4f} with Keras's, seed by seed a difference of "
+            f"{difference(one)} ({seeds(one)})."
+        )
+    if metrics.speed and metrics.speed.results:
+        found.append(speed_headline(metrics.speed))
+    if metrics.size:
+        keras, ours = metrics.size
+        same = "the same" if keras.parameters == ours.parameters else "not the same"
+        found.append(
+            f"Size: {same} number of parameters, {ours.parameters:,} with ours and "
+            f"{keras.parameters:,} with Keras's."
+        )
+    return [Paragraph(text) for text in found]
+
+
+def equality_parts(equality: Equality, rows: Sequence[dict]) -> list[Part]:
+    """Return what is told of the equality."""
+    parts = [Paragraph(EQUALITY_EXPLANATION, page_only=True)]
+    if equality.failures:
+        failures = [[text] for text in equality.failures]
+        header = ("Cases that exceed their tolerance",)
+        parts.append(Table(header, failures, page_only=True))
+    parts.append(Table(EQUALITY_HEADER, equality_rows(rows)))
+    for against in (KERAS, REFERENCE):
+        if quantities := quantity_rows(equality, against):
+            parts += [
+                Paragraph(f"Differences from {against}:", page_only=True),
+                Table(QUANTITIES_HEADER, quantities, page_only=True),
+            ]
+    return parts
+
+
+def equality_rows(rows: Sequence[dict]) -> list[list[str]]:
+    """Return the largest differences of each dtype and layer, over all masks."""
+    return [
+        [
+            *(row[key] for key in ("dtype", "layer", "against")),
+            *(number(row[key]) for key in ("largest", "tolerance")),
+            result(row),
+        ]
+        for row in table(rows)
+    ]
+
+
+def quantity_rows(equality: Equality, against: str) -> list[list[str]]:
+    """Return the differences of every quantity from one of the two judges."""
+    return [
+        [
+            f"{row['dtype']}, {row['layer'].removeprefix('lstm_keras.LSTM, ')}",
+            row["mask"],
+            result(row),
+            *(number(row[name]) for name in ("tolerance", *QUANTITIES)),
+        ]
+        for row in equality.table
+        if row["against"] == against
+    ]
+
+
+def result(row: dict) -> str:
+    """Return whether all cases of a row of `equality.table` passed."""
+    return f"FAIL: {row['failed']} of {row['cases']}" if row["failed"] else "pass"
+
+
+def training_parts(training: Training, settings: Settings) -> Iterator[Part]:
+    """Yield what is told of the training."""
+    notes = [training.ending, training.data["note"]]
+    if not training.data["real"]:
+        notes.append("These numbers are of generated reviews, not of IMDB's.")
+    yield from (Note(text) for text in notes if text)
+    if training.differences:
+        yield Table(DIFFERENCE_HEADER, difference_rows(training))
+        yield Paragraph(measured(training, settings), page_only=True)
+        yield from figures(training)
+
+
+def difference_rows(training: Training) -> list[list[str]]:
+    """Return the rows of the table of the training."""
+    return [
+        [
+            outcome,
+            f"{one.keras:.4f}",
+            f"{one.ours:.4f}",
+            signed(one.mean),
+            interval(one),
+        ]
+        for outcome, one in training.differences.items()
+    ]
+
+
+def measured(training: Training, settings: Settings) -> str:
+    """Return how the differences were measured."""
+    data = training.data
+    seconds = {
+        name: sum(run.training_seconds for run in training.runs if run.layer == name)
+        for name in training.histories
+    }
+    took = " and ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
+    return (
+        f"Means over {seeds(training.differences['test loss'])}; the difference is "
+        "ours minus Keras's with the same seed, that is with the same initial weights, "
+        "order of the reviews and split, and its interval that of Student's t. "
+        f"{settings.epochs} epochs on {data['train']:,} reviews, of which the one with "
+        f"the lowest loss on {data['validation']:,} more is selected; "
+        f"{data['test']:,} test reviews. Training took {took}, compilation included."
+    )
+
+
+def figures(training: Training) -> list[Figure]:
+    """Return the figures of the training."""
+    panels = {
+        f"{name.capitalize()}, ours − Keras's": {
+            split: vars(training.differences[f"{split} {name}"])
+            for split in ("validation", "test")
+        }
+        for name in ("accuracy", "loss")
+    }
+    return [
+        Figure(
+            "training",
+            plots.plot_paired_curves(training.histories),
+            "Validation after each epoch, of both layers from the same seeds: every "
+            "seed, thin, and the mean.",
+        ),
+        Figure(
+            "differences",
+            plots.plot_paired_differences(panels),
+            "Paired differences of the trained models, with 95% t intervals over the "
+            "seeds.",
+        ),
+    ]
+
+
+def seeds(one: Difference) -> str:
+    """Return the number of seeds of a difference."""
+    return "1 seed" if one.seeds == 1 else f"{one.seeds} seeds"
+
+
+def difference(one: Difference) -> str:
+    """Return a paired difference with its interval."""
+    text = signed(one.mean)
+    return text if one.interval is None else f"{text}, 95% interval {interval(one)}"
+
+
+def interval(one: Difference) -> str:
+    """Return the ends of a paired difference's interval."""
+    return "–" if one.interval is None else " to ".join(map(signed, one.interval))
+
+
+def signed(value: float) -> str:
+    """Return a difference with its sign, so that only zero looks like zero."""
+    if value == 0:
+        return "0"
+    return f"{value:+.4f}" if abs(value) >= 0.0005 else f"{value:+.1e}"
+
+
+def speed_headline(speed: Speed) -> str:
+    """Return how fast each path of ours is at the first shape."""
+    ours = [
+        f"{path} {', '.join(f'{kinds[kind].ratio:.2f} in {kind}' for kind in KINDS)}"
+        for path, kinds in speed.results[0].paths.items()
+        if path != layers.KERAS
+    ]
+    return f"Speed: times as fast as Keras at {speed.shape}: {'; '.join(ours)}."
+
+
+def speed_parts(speed: Speed) -> list[Part]:
+    """Return what is told of time and memory."""
+    parts = [Note(text) for text in speed.failures]
+    if speed.results:
+        parts += [
+            Table(SPEED_HEADER, speed_rows(speed)),
+            Paragraph(SPEED_EXPLANATION, page_only=True),
+        ]
+    return parts
+
+
+def speed_rows(speed: Speed) -> list[list[str]]:
+    """Return the rows of the table of time and memory."""
+    return [
+        [
+            f"{found.shape}; {path}",
+            kind,
+            milliseconds(kinds[kind].median),
+            f"{milliseconds(kinds[kind].low)} to {milliseconds(kinds[kind].high)}",
+            f"{kinds[kind].ratio:.2f}",
+            *memory_cells(speed, found.shape, path, kind),
+            f"{kinds[kind].first:.2f}",
+        ]
+        for found in speed.results
+        for kind in KINDS
+        for path, kinds in found.paths.items()
+    ]
+
+
+def memory_cells(speed: Speed, shape: str, path: str, kind: str) -> list[str]:
+    """Return the MiB of a path and their ratio to Keras's, where measured."""
+    measured = speed.memory.get(kind, {}) if shape == speed.shape else {}
+    if path not in measured:
+        return ["–", "–"]
+    keras = measured.get(layers.KERAS)
+    ratio = f"{measured[path] / keras:.2f}" if keras else "–"
+    return [f"{measured[path]:,.0f}", ratio]
+
+
+def size_parts(sizes: Sequence[Size]) -> list[Part]:
+    """Return what is told of the sizes."""
+    rows = [
+        [one.layer, *(f"{n:,}" for n in (one.parameters, one.weights, one.file))]
+        for one in sizes
+    ]
+    return [
+        Table(SIZE_HEADER, rows),
+        Paragraph(SIZE_EXPLANATION, page_only=True),
+    ]

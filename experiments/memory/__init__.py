@@ -1,0 +1,1 @@
+"""Memory tasks: what can a recurrent layer remember, and for how long?"""

@@ -1,0 +1,26 @@
+"""What `summarise` compares of next-word runs."""
+
+from pathlib import Path
+
+from experiments.common.trial import Trial
+
+SEED_CHOOSES_DATA = True  # what is held out
+
+MEASURES = {
+    "training perplexity": ("train", "perplexity"),
+    "training top-1 accuracy": ("train", "accuracy"),
+    "held-out perplexity": ("held_out", "perplexity"),
+    "held-out top-1 accuracy": ("held_out", "accuracy"),
+    "held-out top-5 accuracy": ("held_out", "top5_accuracy"),
+}
+
+
+def trials(folder: Path, config: dict, metrics: dict) -> list[Trial]:
+    """Return what the run's one seed achieved."""
+    model, *_ = metrics["results"]  # then the n-grams
+    values = {
+        name: None if model[part] is None else model[part][key]
+        for name, (part, key) in MEASURES.items()
+    }
+    fingerprint = metrics["data"].get("fingerprint")
+    return [Trial(config["seed"], values, metrics["interrupted"], fingerprint)]

@@ -1,0 +1,178 @@
+"""What the report of a next-word run tells."""
+
+from experiments.common.result import Figure, Note, Paragraph, Section, Table
+from experiments.next_word.train import Trained
+from lstm_keras import plots
+from lstm_keras.datasets import Corpus
+from lstm_keras.evaluation import (
+    LanguageModelResult,
+    accuracy_by_position,
+    loss_by_frequency,
+    nearest_neighbours,
+)
+
+HEADER = (
+    "Model",
+    "Text",
+    "Perplexity",
+    "Bits per word",
+    "Loss (nats)",
+    "Top-1",
+    "Top-5",
+    "Top-1 of prefixes",
+)
+TEXTS = {"held_out": "held out", "train": "training"}
+
+# Frequent, middling and rare: the ranks of the words whose neighbours are shown.
+NEIGHBOUR_RANKS = (20, 40, 80, 120, 160, 240, 320, 480, 640, 800)
+
+
+def sections(metrics, corpus: Corpus, trained: Trained, ending: str) -> list[Section]:
+    """Return the sections of the report.
+
+    Args:
+        metrics: The metrics of the run.
+        corpus: The text.
+        trained: The model.
+        ending: How the run ended early, or "".
+    """
+    warnings = [ending, corpus.note]
+    if not metrics.results[0].held_out:
+        warnings.append(
+            "No text was held out: these numbers tell how well the model knows its "
+            "training text by heart, not how well it predicts."
+        )
+    return [
+        Section(
+            None,
+            [
+                Paragraph(summary_line(metrics) + "."),
+                Paragraph(f"Text: {corpus.name}."),
+                *(Note(text) for text in warnings if text),
+            ],
+        ),
+        Section(
+            "Results",
+            [
+                Table(HEADER, result_rows(metrics)),
+                Paragraph(measured(metrics), page_only=True),
+            ],
+        ),
+        Section("Figures", figures(metrics, corpus, trained)),
+        Section(
+            "Words that the model finds similar", [neighbours_table(corpus, trained)]
+        ),
+    ]
+
+
+def summary_line(metrics) -> str:
+    """Return the perplexities of the model and of the best n-gram in one line."""
+    text = "held_out" if metrics.results[0].held_out else "train"
+    perplexities = {
+        result.name: getattr(result, text).perplexity for result in metrics.results
+    }
+    model, *others = perplexities
+    line = f"Perplexity on the {TEXTS[text]} text: {perplexities[model]:.1f}"
+    if others:
+        best = min(others, key=perplexities.get)
+        line += f" ({best}: {perplexities[best]:.1f})"
+    return line
+
+
+def result_rows(metrics) -> list[list[str]]:
+    """Return the rows of the table of results, held-out text first."""
+    return [
+        [result.name, name, *columns(getattr(result, text))]
+        for text, name in TEXTS.items()
+        for result in metrics.results
+        if getattr(result, text)
+    ]
+
+
+def columns(result: LanguageModelResult) -> list[str]:
+    """Return a result's columns in the table."""
+    prefixes = result.prefix_accuracy
+    return [
+        f"{result.perplexity:.1f}",
+        f"{result.bits_per_word:.3f}",
+        f"{result.loss:.4f}",
+        f"{result.accuracy:.4f}",
+        f"{result.top5_accuracy:.4f}",
+        "–" if prefixes is None else f"{prefixes:.4f}",
+    ]
+
+
+def measured(metrics) -> str:
+    """Return what the numbers count."""
+    data = metrics.data
+    rate = data["held_out"]["oov_rate"]
+    share = "" if rate is None else f", {rate:.1%} of the held-out ones"
+    return (
+        "Every word, punctuation mark and end of a line counts once. Words outside the "
+        f"vocabulary of {data['vocabulary']:,} ids ({data['train']['oov_rate']:.1%} of "
+        f"the training tokens{share}) count as one word, for all models alike. Top-1 "
+        "of prefixes leaves out first words and ends, as the usual tutorial does. "
+        f"The network has {metrics.parameters:,} parameters; training took "
+        f"{metrics.training_seconds:.0f} s for {metrics.epochs} epochs."
+    )
+
+
+def figures(metrics, corpus: Corpus, trained: Trained) -> list[Figure]:
+    """Return the figures."""
+    scores = trained.held_out_scores or trained.train_scores
+    text = TEXTS["held_out" if trained.held_out_scores else "train"]
+    references = {
+        result.name: result.held_out.perplexity
+        for result in metrics.results[1:]
+        if result.held_out
+    }
+    found = [
+        Figure(
+            "learning_curves",
+            plots.plot_perplexity(
+                trained.fit.history, trained.fit.best_epoch, references
+            ),
+            "Perplexity after each epoch. That of the training text is measured while "
+            "the model learns, with dropout"
+            + (" and a sampled softmax." if metrics.sampled_softmax else "."),
+        ),
+        Figure(
+            "frequency_loss",
+            plots.plot_frequency_loss(loss_by_frequency(scores, corpus.counts)),
+            f"Loss on the {text} text by how often a word occurs in the training text.",
+        ),
+        Figure(
+            "calibration",
+            plots.plot_top_calibration(scores),
+            f"How often the most probable word comes true on the {text} text.",
+        ),
+    ]
+    if not corpus.stream:
+        by_position = Figure(
+            "position_accuracy",
+            plots.plot_position_accuracy(accuracy_by_position(scores)),
+            f"Accuracy on the {text} text by the position in the sentence.",
+        )
+        found.append(by_position)
+    return found
+
+
+def neighbours_table(corpus: Corpus, trained: Trained) -> Table:
+    """Return for some words the words with the most similar vectors."""
+    words = corpus.vocabulary.words
+    chosen = [
+        words[rank]
+        for rank in NEIGHBOUR_RANKS
+        if rank < len(words) and words[rank].isalpha()
+    ]
+    vectors = trained.parts.model.get_layer("embedding").get_weights()[0]
+    rows = [
+        (
+            row["word"],
+            ", ".join(
+                f"{near['word']} {near['cosine']:.2f}" for near in row["neighbours"]
+            ),
+        )
+        for row in nearest_neighbours(vectors, words, chosen or words[:1])
+    ]
+    return Table(("Word", "Nearest by cosine of their vectors"), rows, page_only=True)

@@ -1,0 +1,167 @@
+"""Train a next-word model, and compare it with n-grams."""
+
+from experiments.common import data_parallel
+from experiments.common.environment import fingerprint
+from experiments.common.fit import Checkpoint
+from experiments.common.layers import described, engine_facts, layer_name
+from experiments.common.lifecycle import Context
+from experiments.common.result import Result, RunMetrics, metrics, varying
+from experiments.common.signals import INTERRUPTED
+from experiments.common.terminal import stage
+from experiments.next_word import report
+from experiments.next_word.settings import Settings
+from experiments.next_word.train import Trained, train, train_sample
+from lstm_keras.datasets import Corpus, load_text
+from lstm_keras.evaluation import (
+    KneserNeyTrigram,
+    LanguageModelResult,
+    TokenScores,
+    UnigramModel,
+    evaluate_language_model,
+)
+
+
+@metrics
+class ModelResults:
+    """What one model achieved on both texts."""
+
+    name: str
+    """The layer, or the kind of n-grams."""
+    train: LanguageModelResult
+    """Results on the training text; on the beginning of a long one."""
+    held_out: LanguageModelResult | None
+    """Results on the held-out text; null if there is none."""
+
+
+@metrics
+class Metrics(RunMetrics):
+    """What a next-word run found."""
+
+    sampled_softmax: int | None
+    """Number of words of the softmax in training; null for all. Evaluation is over all
+    words."""
+    parameters: int
+    """Number of parameters of the model."""
+    epochs: int
+    """Number of epochs."""
+    best_epoch: int
+    """The epoch whose weights the model has, counted from 1."""
+    training_seconds: float = varying()
+    """Duration of the training, evaluation after each epoch included."""
+    results: list[ModelResults]
+    """Results of the trained model, which is the first, and of the n-grams."""
+
+
+def run(settings: Settings, context: Context) -> Result[Metrics]:
+    """Load the text, train, evaluate, and describe the result."""
+    devices = data_parallel.devices(settings, of_text=True)
+    engine = engine_facts(
+        settings.layer, settings.engine, settings.jit, settings.recurrent_dropout
+    )
+    print(described(engine))
+    corpus = load(settings)
+    data = data_facts(settings, corpus)
+    context.begin(data, devices)
+    checkpoint = Checkpoint(
+        context.checkpoints / "training.npz", settings.checkpoint_seconds
+    )
+    trained = train(settings, corpus, checkpoint)
+    fitted = trained.fit
+    epochs = len(fitted.history["perplexity"])
+    interrupted = fitted.interrupted
+    ending = f"The training was interrupted in epoch {epochs}." if interrupted else ""
+    found = Metrics(
+        data=data,
+        engine=engine,
+        sampled_softmax=settings.sampled_softmax,
+        parameters=trained.parts.model.count_params(),
+        epochs=epochs,
+        best_epoch=fitted.best_epoch,
+        training_seconds=round(fitted.seconds, 1),
+        results=evaluate(settings, corpus, trained),
+    )
+    return Result(
+        title=f"Next word: {settings.name}",
+        metrics=found,
+        sections=report.sections(found, corpus, trained, ending),
+        status=INTERRUPTED if interrupted else 0,
+        ending=ending,
+        tables={"history.csv": fitted.rows()},
+        files={
+            "model.keras": trained.parts.model.save,
+            "vocabulary.json": corpus.vocabulary.save,
+        },
+    )
+
+
+def load(settings: Settings) -> Corpus:
+    """Load the text, and say which it is."""
+    with stage(f"Loading the text ({settings.text})"):
+        corpus = load_text(
+            settings.text,
+            held_out=settings.held_out,
+            held_out_source=settings.held_out_text,
+            split=settings.split,
+            tokenizer=settings.tokens,
+            min_count=settings.min_count,
+            max_vocab=settings.max_vocab,
+            limit=settings.limit,
+            seed=settings.seed,
+            progress=lambda tokens: print(f"{tokens:,} … ", end="", flush=True),
+        )
+    facts = corpus.facts
+    print(
+        f"Text: {corpus.name}: {facts['train']['tokens']:,} tokens to train, "
+        f"{facts['held_out']['tokens']:,} held out, {len(corpus.vocabulary):,} ids"
+    )
+    if corpus.note:
+        print(corpus.note)
+    return corpus
+
+
+def data_facts(settings: Settings, corpus: Corpus) -> dict:
+    """Return what `metrics.json` says about the text."""
+    return {
+        "name": corpus.name,
+        "source": corpus.source,
+        "note": corpus.note,
+        "tokens": settings.tokens,
+        "split": settings.split,
+        **corpus.facts,
+        "fingerprint": fingerprint((corpus.train, corpus.held_out)),
+    }
+
+
+def evaluate(
+    settings: Settings, corpus: Corpus, trained: Trained
+) -> list[ModelResults]:
+    """Return the results of the model and of the n-grams on both texts.
+
+    After an interruption the n-grams are left out.
+    """
+    name = layer_name(settings.layer)
+    results = [model_results(name, trained.train_scores, trained.held_out_scores)]
+    if trained.fit.interrupted or not settings.baselines:
+        return results
+    sample, stream = train_sample(corpus), corpus.stream
+    models = {"Kneser-Ney trigram": KneserNeyTrigram, "Unigram": UnigramModel}
+    for name, kind in models.items():
+        with stage(name):
+            model = kind.fit(corpus.train, len(corpus.vocabulary), stream=stream)
+            scores = [
+                model.score(ids, stream=stream) if len(ids) else None
+                for ids in (sample, corpus.held_out)
+            ]
+            results.append(model_results(name, *scores))
+    return results
+
+
+def model_results(
+    name: str, train: TokenScores, held_out: TokenScores | None
+) -> ModelResults:
+    """Return the results of one model."""
+    return ModelResults(
+        name=name,
+        train=evaluate_language_model(train, name=name),
+        held_out=held_out and evaluate_language_model(held_out, name=name),
+    )

@@ -1,0 +1,194 @@
+"""The next-word model, its training, and what it says of the text."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from experiments.common import data_parallel
+from experiments.common.fit import Checkpoint, Fit, fit
+from experiments.common.layers import layer_name, recurrent_layer
+from experiments.common.terminal import stage
+from experiments.next_word.settings import Settings
+from lstm_keras.datasets import Corpus
+from lstm_keras.evaluation import TokenScores
+from lstm_keras.language_model import (
+    LanguageModel,
+    LanguageModelTrainer,
+    ResetStates,
+    build_language_model,
+    score,
+    start_at_unigrams,
+)
+from lstm_keras.language_model.scoring import EVALUATION_BATCH
+from lstm_keras.preprocessing import (
+    END,
+    EpochBatches,
+    PrefixBatches,
+    SentenceBatches,
+    StreamWindows,
+    sentences,
+)
+
+# A plateau multiplies the learning rate by this, as in PyTorch's word_language_model.
+PLATEAU_FACTOR = 0.25
+
+# Only this number of tokens is scored of a longer training text.
+TRAIN_SAMPLE = 100_000
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model and what it says of the two texts."""
+
+    parts: LanguageModel
+    fit: Fit
+    train_scores: TokenScores
+    held_out_scores: TokenScores | None
+
+
+def train(
+    settings: Settings, corpus: Corpus, checkpoint: Checkpoint | None = None
+) -> Trained:
+    """Train, keep the weights of the best epoch, and score every token.
+
+    Raises:
+        DivergedError: The loss became NaN or infinite.
+    """
+    with data_parallel.distribute(settings, of_text=True) as devices:
+        parts, fitted = _fit(settings, corpus, devices, checkpoint)
+    if devices > 1:  # evaluation has batches that the devices cannot share evenly
+        weights = parts.model.get_weights()
+        parts = build(settings, len(corpus.vocabulary))
+        parts.model.set_weights(weights)
+    with stage("Scoring every token"):
+        scores = [
+            score(parts, ids, stream=corpus.stream) if len(ids) else None
+            for ids in (train_sample(corpus), corpus.held_out)
+        ]
+    return Trained(parts, fitted, *scores)
+
+
+def train_sample(corpus: Corpus) -> np.ndarray:
+    """Return the training text, or of a long one whole sentences at its beginning."""
+    if len(corpus.train) <= TRAIN_SAMPLE:
+        return corpus.train
+    ends = (corpus.train[:TRAIN_SAMPLE] == END).nonzero()[0]
+    return corpus.train[: ends[-1] + 1 if len(ends) else TRAIN_SAMPLE]
+
+
+def build(settings: Settings, vocabulary: int) -> LanguageModel:
+    """Return the model of the settings.
+
+    Args:
+        settings: The settings of the model.
+        vocabulary: Number of ids.
+    """
+    make = recurrent_layer(settings.layer, settings.engine, settings.jit)
+    units = [settings.units] * settings.layers
+    if settings.tied:
+        units[-1] = settings.embedding
+    layers = [
+        make(
+            size,
+            return_sequences=True,
+            return_state=True,
+            recurrent_dropout=settings.recurrent_dropout,
+        )
+        for size in units
+    ]
+    return build_language_model(
+        vocabulary,
+        settings.embedding,
+        layers,
+        tied=settings.tied,
+        dropout=settings.dropout,
+        mask_padding=settings.examples == "prefixes",
+    )
+
+
+def training_data(
+    settings: Settings, corpus: Corpus
+) -> tuple[EpochBatches, EpochBatches | None]:
+    """Return what to train on, and what to evaluate on after each epoch or None."""
+    size = settings.batch_size
+    if corpus.stream:
+        batches, held_out = (
+            StreamWindows(ids, size, settings.steps) if len(ids) else None
+            for ids in (corpus.train, corpus.held_out)
+        )
+        return batches, held_out
+    kind = PrefixBatches if settings.examples == "prefixes" else SentenceBatches
+    batches = kind(sentences(corpus.train), size, settings.seed)
+    if not len(corpus.held_out):
+        return batches, None
+    return batches, SentenceBatches(sentences(corpus.held_out), EVALUATION_BATCH)
+
+
+def optimizer(settings: Settings, steps: int) -> keras.optimizers.Optimizer:
+    """Return Adam with the learning rate, clipping and decay of the settings.
+
+    Args:
+        settings: The settings of the training.
+        steps: Number of training steps, for the decay of the learning rate.
+    """
+    rate = settings.learning_rate
+    if settings.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, steps)
+    return keras.optimizers.AdamW(
+        rate, weight_decay=settings.weight_decay, global_clipnorm=settings.clip
+    )
+
+
+def callbacks(settings: Settings, monitor: str) -> list[keras.callbacks.Callback]:
+    """Return the callbacks of the training, beside those of `fit`."""
+    found = [ResetStates()]
+    if settings.schedule == "plateau":
+        plateau = keras.callbacks.ReduceLROnPlateau(
+            monitor,
+            factor=PLATEAU_FACTOR,
+            patience=0,
+            mode="min",
+            min_delta=0,
+            verbose=1,
+        )
+        found.append(plateau)
+    return found
+
+
+def _fit(settings, corpus, devices, checkpoint) -> tuple[LanguageModel, Fit]:
+    """Train on the devices that share each batch."""
+    keras.utils.set_random_seed(settings.seed)
+    parts = build(settings, len(corpus.vocabulary))
+    start_at_unigrams(parts.head, corpus.counts)
+    streams = settings.batch_size if corpus.stream else None
+    trainer = LanguageModelTrainer(
+        parts, settings.sampled_softmax, settings.seed, streams
+    )
+    batches, held_out = training_data(settings, corpus)
+    if devices > 1:
+        batches = data_parallel.EvenBatches(batches, devices)
+        held_out = held_out and data_parallel.EvenBatches(held_out, devices)
+    monitor = "val_perplexity" if held_out else "perplexity"
+    steps = settings.epochs * len(batches)
+    trainer.compile(optimizer(settings, steps), jit_compile=settings.jit)
+    print(f"\nTraining {layer_name(settings.layer)}:")
+    parts.model.summary(print_fn=print)
+    fitted = fit(
+        trainer,
+        batches,
+        held_out,
+        epochs=settings.epochs,
+        patience=settings.patience,
+        monitor=monitor,
+        callbacks=callbacks(settings, monitor),
+        to=checkpoint,
+    )
+    # Keras's mean loss weights batches by rows; perplexity weights them by tokens.
+    history = {
+        name: values
+        for name, values in fitted.history.items()
+        if name not in ("loss", "val_loss")
+    }
+    return parts, dataclasses.replace(fitted, history=history)

@@ -1,0 +1,1 @@
+"""How fast is it? Engines, text processing, learning and generation, timed."""

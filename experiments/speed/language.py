@@ -1,0 +1,206 @@
+"""Time learning the next word, and generating text."""
+
+import os
+import statistics
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from experiments.common.terminal import stage
+from experiments.speed.metrics import TableMetrics
+from experiments.speed.settings import Settings
+from lstm_keras import LSTM
+from lstm_keras.datasets import Corpus, load_text
+from lstm_keras.evaluation import evaluate_language_model
+from lstm_keras.language_model import (
+    LanguageModel,
+    LanguageModelTrainer,
+    Stepper,
+    build_language_model,
+    score,
+    start_at_unigrams,
+)
+from lstm_keras.preprocessing import PrefixBatches, SentenceBatches, sentences
+
+# The tutorial's batch size for both forms, and for each the learning rate of Adam with
+# which it was fastest of 0.003, 0.005, 0.01, 0.02, 0.03 and of 0.01 to 0.05.
+BATCH_SIZE = 32
+LEARNING_RATES = {"prefixes": 0.01, "passes": 0.03}
+
+
+def prefixes(settings: Settings) -> TableMetrics:
+    """Time two forms of learning the same sentences to the same accuracy."""
+    with stage("Loading the text"):
+        corpus = small_text(settings.text)
+    goal = min(settings.accuracy, best_accuracy(corpus.train))
+    print(
+        f"{corpus.name}: {corpus.facts['train']['segments']} sentences, "
+        f"{len(corpus.train):,} tokens; until {goal:.4f} of the prefixes are right"
+    )
+    ratios, rows = [], []
+    for seed in range(settings.seeds):
+        seconds = {}
+        for form in LEARNING_RATES:
+            with stage(f"Learning by {form}, seed {seed}"):
+                result = measure_learning(corpus, form, goal, settings.epochs, seed)
+            if result["accuracy"] >= goal:
+                seconds[form] = result["training"]
+            rows.append({"form": form, "seed": seed, **result})
+        if len(seconds) == len(LEARNING_RATES):
+            ratios.append(seconds["prefixes"] / seconds["passes"])
+    return TableMetrics(
+        measure="prefixes",
+        data={"name": corpus.name, **corpus.facts["train"]},
+        engine=engine("loop"),
+        notes=comparison(ratios, settings.seeds),
+        results={f"Until {goal:.4f} of the prefixes are right": rows},
+    )
+
+
+def comparison(ratios: Sequence[float], seeds: int) -> list[str]:
+    """Return what the ratios of the seeds that reached the accuracy say."""
+    lines = []
+    if len(ratios) < seeds:
+        lines.append(
+            f"{seeds - len(ratios)} of {seeds} seeds did not reach the accuracy"
+        )
+    if ratios:
+        lines.append(
+            f"prefixes / passes: {statistics.median(ratios):.1f} (median; "
+            f"{min(ratios):.1f} to {max(ratios):.1f})"
+        )
+    return lines
+
+
+def engine(name: str) -> dict:
+    """Return which layer computed the numbers, and with which engine."""
+    path = LSTM(1, engine=name).explain_engine(training=True).engine
+    return {"layer": "lstm_keras.LSTM", "path": path}
+
+
+def small_text(source: str) -> Corpus:
+    """Return the small text, every word of it in the vocabulary, nothing held out."""
+    limit = None
+    if source == "auto":
+        faq = Path(os.environ.get("LSTM_KERAS_DATA", "")) / "next_word" / "faq.txt"
+        source, limit = (faq, None) if faq.is_file() else ("embedded", 1000)
+    return load_text(source, held_out=0, min_count=1, limit=limit)
+
+
+def best_accuracy(ids: np.ndarray) -> float:
+    """Return what no model can exceed, since equal prefixes continue differently."""
+    nexts = defaultdict(Counter)
+    for sentence in sentences(ids):
+        words = sentence.tolist()[:-1]
+        for end in range(1, len(words)):
+            nexts[tuple(words[:end])][words[end]] += 1
+    most = sum(max(counts.values()) for counts in nexts.values())
+    return most / sum(counts.total() for counts in nexts.values())
+
+
+class AccuracyGoal(keras.callbacks.Callback):
+    """Ends the training once enough prefixes are continued rightly.
+
+    Evaluation after each epoch is not part of the time.
+
+    Args:
+        parts: The model.
+        ids: Its text.
+        goal: The accuracy to reach.
+
+    Attributes:
+        seconds: The duration of each epoch.
+        accuracy: After the last epoch.
+    """
+
+    def __init__(self, parts: LanguageModel, ids: np.ndarray, goal: float):
+        super().__init__()
+        self.parts, self.ids, self.goal = parts, ids, goal
+        self.seconds: list[float] = []
+        self.accuracy = 0.0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Start the clock."""
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Stop the clock, and evaluate."""
+        self.seconds.append(time.perf_counter() - self._start)
+        scores = score(self.parts, self.ids, stream=False)
+        self.accuracy = evaluate_language_model(scores, name="").prefix_accuracy
+        self.model.stop_training = self.accuracy >= self.goal
+
+
+def measure_learning(
+    corpus: Corpus, form: str, goal: float, epochs: int, seed: int
+) -> dict:
+    """Train the default model until it knows its text.
+
+    What the first epoch took longer than the others is compilation.
+    """
+    keras.utils.set_random_seed(seed)
+    parts = build_language_model(
+        len(corpus.vocabulary),
+        100,
+        # The loop does not compile again for batches of other shapes, of which the
+        # passes have some after the first epoch.
+        [LSTM(150, return_sequences=True, return_state=True, engine="loop")],
+        mask_padding=form == "prefixes",
+    )
+    start_at_unigrams(parts.head, corpus.counts)
+    trainer = LanguageModelTrainer(parts)
+    rate = LEARNING_RATES[form]
+    trainer.compile(keras.optimizers.Adam(rate, global_clipnorm=1.0))
+    batches = {"prefixes": PrefixBatches, "passes": SentenceBatches}[form](
+        sentences(corpus.train), BATCH_SIZE, seed
+    )
+    clock = AccuracyGoal(parts, corpus.train, goal)
+    entering = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: batches.enter(epoch)
+    )
+    trainer.fit(
+        batches, epochs=epochs, callbacks=[entering, clock], shuffle=False, verbose=0
+    )
+    seconds = clock.seconds
+    usual = statistics.median(seconds[1:] or seconds)
+    return {
+        "epochs": len(seconds),
+        "training": usual + sum(seconds[1:]),
+        "compiling": seconds[0] - usual,
+        "accuracy": clock.accuracy,
+    }
+
+
+def generation(settings: Settings) -> TableMetrics:
+    """Time a new token after prompts of several lengths."""
+    with stage("Generating"):
+        times = measure_generation((1, 10, 100, 1000))
+    rows = [{"prompt": n, "milliseconds a new token": ms} for n, ms in times.items()]
+    return TableMetrics(
+        measure="generation",
+        data={"name": "a vocabulary of 10,000 words, no text"},
+        engine=engine("auto"),
+        notes=[],
+        results={"A new token": rows},
+    )
+
+
+def measure_generation(lengths: Sequence[int], tokens: int = 100) -> dict[int, float]:
+    """Return the median milliseconds of a step of the default model, 10,000 words."""
+    lstm = LSTM(150, return_sequences=True, return_state=True)
+    stepper = Stepper(build_language_model(10_000, 100, [lstm]).model)
+    stepper.feed(np.ones((1, 1), np.int32), stepper.start())  # compiles
+    results = {}
+    for length in lengths:
+        _, states = stepper.feed(np.full((1, length), 4), stepper.start())
+        clocks = []
+        for _ in range(tokens):
+            start = time.perf_counter()
+            _, states = stepper.feed(np.full((1, 1), 4), states)
+            clocks.append(time.perf_counter() - start)
+        results[length] = 1000 * statistics.median(clocks)
+    return results

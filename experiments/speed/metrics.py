@@ -1,0 +1,94 @@
+"""What `metrics.json` contains: the types of what was timed."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from experiments.common.result import RunMetrics, metrics
+
+NotMeasured = Annotated[dict[str, None], Field(max_length=0)]
+
+
+@metrics
+class Step:
+    """Seconds of one kind of step."""
+
+    first: NonNegativeFloat
+    """First call, which compiles."""
+    low: NonNegativeFloat
+    """Quantile of 10%."""
+    median: NonNegativeFloat
+    """Median."""
+    high: NonNegativeFloat
+    """Quantile of 90%."""
+    ratio: NonNegativeFloat
+    """Speed relative to Keras's layer: the median of the ratios within each round."""
+
+
+@metrics
+class Times:
+    """Times at one shape."""
+
+    shape: str
+    """Batch size, steps, features, units, and "masked" if the sequences are."""
+    operations: dict[str, PositiveInt]
+    """Floating point operations of the layer's matrix products, by kind of step."""
+    paths: dict[str, dict[str, Step]]
+    """Seconds by what computes the LSTM, and by kind of step."""
+
+
+@metrics
+class Memory:
+    """The memory of training steps."""
+
+    shape: str
+    """Shape at which it was measured."""
+    mebibytes: dict[str, dict[str, NonNegativeFloat]]
+    """MiB by backend, and by what computes the LSTM."""
+
+
+@metrics
+class Growth:
+    """Times while one size doubles and the others stay."""
+
+    backend: str
+    """Backend that was timed."""
+    shapes: dict[str, list[str]]
+    """Shapes in which steps (T), batch size (B) or units (H) alone double."""
+    results: list[Times]
+    """Times at each of these shapes."""
+
+
+@metrics
+class LayerMetrics(RunMetrics):
+    """What `--measure layers` found."""
+
+    measure: Literal["layers"] = "layers"
+    """What was timed."""
+    operations_per_second: PositiveFloat
+    """Speed of a large float32 matrix product in NumPy, the limit."""
+    flush_denormal: bool
+    """Whether torch treated denormal numbers as zero."""
+    failures: list[str]
+    """What failed, in sentences."""
+    results: dict[str, list[Times]]
+    """Times at each shape, by backend."""
+    memory: Memory | NotMeasured
+    """Memory; empty if not measured."""
+    growth: Growth | NotMeasured
+    """Times at growing shapes; empty if not measured."""
+
+
+@metrics
+class TableMetrics(RunMetrics):
+    """What the other measures found."""
+
+    measure: Literal["text", "prefixes", "generation"]
+    """What was timed."""
+    notes: list[str]
+    """What a reader should know."""
+    results: dict[str, list[dict[str, str | int | float]]]
+    """Tables by title, each a list of rows by column. `seconds` are wall-clock time,
+    `CPU seconds` processor time; `training` is without compilation, `compiling` what
+    the first epoch took longer than the others, `accuracy` the share of the prefixes
+    whose next word is predicted in the end."""

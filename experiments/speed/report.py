@@ -1,0 +1,220 @@
+"""What the report of a benchmark tells."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from experiments.common.result import (
+    Environment,
+    Figure,
+    Note,
+    Paragraph,
+    Section,
+    Table,
+)
+from experiments.speed.metrics import Growth, LayerMetrics, Memory, TableMetrics, Times
+from experiments.speed.shapes import GROWTH, KINDS, Shape
+from lstm_keras import plots
+
+HEADER = (
+    "Shape B,T,D,H",
+    "Backend",
+    "Path",
+    "ms a step",
+    "10% to 90%",
+    "Times as fast as Keras",
+    "× limit",
+    "First call s",
+)
+LIMIT = "matrix products alone"
+
+
+def layer_sections(metrics: LayerMetrics) -> list[Section]:
+    """Return the sections of `--measure layers`."""
+    parts = {"": shape_rows(metrics), " (growth)": growth_rows(metrics)}
+    sections = [
+        Section(
+            None,
+            [
+                Paragraph(explanation(metrics)),
+                *(Note(text) for text in metrics.failures),
+                machine(metrics.environment),
+            ],
+        ),
+        *(
+            Section(f"{kind.capitalize()}{suffix}", [time_table(rows, kind)])
+            for suffix, rows in parts.items()
+            for kind in KINDS
+            if rows
+        ),
+    ]
+    if isinstance(metrics.memory, Memory):
+        sections.append(Section("Memory", memory_parts(metrics.memory)))
+    if isinstance(metrics.growth, Growth):
+        sections.append(Section("Growth", figures(metrics)))
+    return sections
+
+
+def tables(metrics: TableMetrics) -> list[Section]:
+    """Return the sections of the other measures: their tables as they are."""
+    notes = [Note(text) for text in metrics.notes]
+    return [
+        Section(None, [*notes, machine(metrics.environment)]),
+        *(
+            Section(
+                title,
+                [Table([*rows[0]], [[*map(_shown, row.values())] for row in rows])],
+            )
+            for title, rows in metrics.results.items()
+        ),
+    ]
+
+
+def machine(environment: Environment) -> Paragraph:
+    """Return what was measured on."""
+    computer = environment.machine
+    return Paragraph(f"Measured on {computer.cpu}, {computer.cores} cores.")
+
+
+def explanation(metrics: LayerMetrics) -> str:
+    """Return what the numbers are."""
+    denormal = "treated as zero" if metrics.flush_denormal else "not treated as zero"
+    return (
+        "Median time of a whole step (train_on_batch, predict_on_batch) of Embedding → "
+        "LSTM → Dense(1) with Adam, the paths of a backend in turn in one process. "
+        "Times as fast as Keras: median of the rounds' ratios to Keras's layer on the "
+        "same backend. × limit: time relative to the layer's matrix products alone (of "
+        "steps that are not masked; for training three times those of prediction) at "
+        f"{metrics.operations_per_second / 1e9:,.0f} GFLOP/s, the fastest large "
+        "float32 matrix product of this machine in NumPy. First call: includes "
+        "compilation. keras is keras.layers.LSTM, loop and the engines are "
+        "lstm_keras.LSTM, "
+        "torch.nn.LSTM is a plain torch model, which packs masked sequences. Denormal "
+        f"numbers are {denormal} on torch."
+    )
+
+
+def measurements(results: Sequence[Times], backend: str, peak: float) -> Iterator[dict]:
+    """Yield a row of numbers for each shape, path and kind of step.
+
+    Args:
+        results: The times of a backend.
+        backend: Its name.
+        peak: The machine's operations a second.
+    """
+    for result in results:
+        for path, kinds in result.paths.items():
+            for kind in KINDS:
+                step = kinds[kind]
+                yield {
+                    "backend": backend,
+                    "shape": result.shape,
+                    "path": path,
+                    "kind": kind,
+                    **vars(step),
+                    "times_limit": step.median / (result.operations[kind] / peak),
+                }
+
+
+def shape_rows(metrics: LayerMetrics) -> list[dict]:
+    """Return the numbers of the chosen shapes, shape by shape."""
+    rows = [
+        row
+        for backend, results in metrics.results.items()
+        for row in measurements(results, backend, metrics.operations_per_second)
+    ]
+    shapes = list(dict.fromkeys(row["shape"] for row in rows))
+    return sorted(rows, key=lambda row: shapes.index(row["shape"]))
+
+
+def growth_rows(metrics: LayerMetrics) -> list[dict]:
+    """Return the numbers of the growing shapes."""
+    growth, peak = metrics.growth, metrics.operations_per_second
+    if not isinstance(growth, Growth):
+        return []
+    return list(measurements(growth.results, growth.backend, peak))
+
+
+def csv_rows(metrics: LayerMetrics) -> list[dict]:
+    """Return all numbers, those of the growing shapes last."""
+    parts = {"shapes": shape_rows(metrics), "growth": growth_rows(metrics)}
+    return [{"part": part, **row} for part, rows in parts.items() for row in rows]
+
+
+def time_table(rows: Sequence[dict], kind: str) -> Table:
+    """Return the table of one kind of step."""
+    body = [
+        [
+            row["shape"],
+            row["backend"],
+            row["path"],
+            milliseconds(row["median"]),
+            f"{milliseconds(row['low'])} to {milliseconds(row['high'])}",
+            f"{row['ratio']:.2f}",
+            f"{row['times_limit']:,.1f}",
+            f"{row['first']:.2f}",
+        ]
+        for row in rows
+        if row["kind"] == kind
+    ]
+    return Table(HEADER, body)
+
+
+def milliseconds(seconds: float) -> str:
+    """Return seconds as milliseconds, with at least three digits."""
+    value = 1000 * seconds
+    return f"{value:,.{max(0, 2 - math.floor(math.log10(value)))}f}"
+
+
+def memory_parts(memory: Memory) -> list[Paragraph | Table]:
+    """Return the table of memory, and what its numbers are."""
+    rows = [
+        [backend, path, f"{mebibytes:,.0f}"]
+        for backend, paths in memory.mebibytes.items()
+        for path, mebibytes in paths.items()
+    ]
+    meaning = (
+        f"Peak resident memory over training steps at {memory.shape}, beyond that "
+        "after the imports, each in a process of its own."
+    )
+    return [Paragraph(meaning), Table(("Backend", "Path", "MiB"), rows)]
+
+
+def figures(metrics: LayerMetrics) -> list[Figure]:
+    """Return the figures of growth."""
+    return [
+        Figure(
+            f"growth_{kind}",
+            plots.plot_growth(kind.capitalize(), growth_panels(metrics, kind), LIMIT),
+            f"Median time of a step ({kind}, {metrics.growth.backend}) while one size "
+            "doubles and the others stay; dashed: the layer's matrix products at the "
+            "speed of a large one.",
+        )
+        for kind in KINDS
+    ]
+
+
+def growth_panels(metrics: LayerMetrics, kind: str) -> dict:
+    """Return for each size the curves of the paths, and of the limit."""
+    rows = [row for row in growth_rows(metrics) if row["kind"] == kind]
+    return {
+        size: _curves([row for row in rows if row["shape"] in shapes], size)
+        for size, shapes in metrics.growth.shapes.items()
+    }
+
+
+def _curves(rows: Sequence[dict], size: str) -> dict:
+    curves, limit = {}, {}
+    for row in rows:
+        value = getattr(Shape.read(row["shape"]), GROWTH[size][0])
+        curves.setdefault(row["path"], {})[value] = row["median"]
+        limit[value] = row["median"] / row["times_limit"]
+    return {
+        name: tuple(zip(*sorted(curve.items()), strict=True))
+        for name, curve in (curves | {LIMIT: limit}).items()
+    }
+
+
+def _shown(value) -> str:
+    if isinstance(value, float):
+        return f"{value:,.3f}"
+    return f"{value:,}" if isinstance(value, int) else value

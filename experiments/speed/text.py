@@ -1,0 +1,145 @@
+"""Time the way from reviews to ids, and how long starting takes."""
+
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain, cycle, islice, repeat
+
+import keras
+import numpy as np
+from sklearn.feature_extraction.text import CountVectorizer
+
+from experiments.common.terminal import stage
+from experiments.speed.metrics import TableMetrics
+from experiments.speed.settings import Settings
+from lstm_keras.datasets import load_reviews
+from lstm_keras.preprocessing import FIRST_WORD, OOV, TOKENIZERS, Vocabulary, pad
+
+Seconds = tuple[float, float]  # wall-clock time, and processor time of this process
+
+STARTS = 5
+BATCH = 1024  # texts at once for Keras's layer
+
+IMPORT = """\
+import time, keras
+start = time.perf_counter()
+import lstm_keras
+print(time.perf_counter() - start)
+"""
+
+
+def text(settings: Settings) -> TableMetrics:
+    """Time reviews to ids with every tokenizer and with others', and the start-up."""
+    with stage(f"Loading the reviews ({settings.data})"):
+        reviews = load_reviews(settings.data, tokenizer="words")
+    distinct = [*reviews.train.texts, *reviews.test.texts]
+    texts = list(islice(cycle(distinct), settings.reviews))
+    print(f"{len(texts):,} texts, {len(distinct):,} of them distinct: {reviews.name}")
+    rows = [
+        {
+            "tokenizer": tokenizer,
+            "step": step,
+            "seconds": clock,
+            "CPU seconds": processor,
+            "reviews/s": round(len(texts) / clock),
+        }
+        for tokenizer, steps in measure_text(texts, settings.maxlen)
+        for step, (clock, processor) in steps.items()
+    ]
+    starts = [
+        {"what": what, "seconds": seconds} for what, seconds in measure_start().items()
+    ]
+    return TableMetrics(
+        measure="text",
+        data={"name": reviews.name, "texts": len(texts), "distinct": len(distinct)},
+        notes=[reviews.note] if reviews.note else [],
+        results={
+            f"{len(texts):,} texts to ids padded to {settings.maxlen}": rows,
+            f"Start, median of {STARTS}": starts,
+        },
+    )
+
+
+def measure_text(
+    texts: list[str], maxlen: int
+) -> Iterator[tuple[str, dict[str, Seconds]]]:
+    """Yield each tokenizer's name, and the time of its steps from texts to padded ids.
+
+    Ours first, then scikit-learn's analyser with a dictionary, and Keras's layer.
+    """
+    measures = {name: partial(_ours, tokenizer=name) for name in TOKENIZERS} | {
+        "CountVectorizer": _scikit_learn,
+        "TextVectorization": _keras,
+    }
+    for name, measure in measures.items():
+        with stage(name):
+            steps = measure(texts, maxlen)
+        yield name, steps
+
+
+def _ours(texts: list[str], maxlen: int, tokenizer: str) -> dict[str, Seconds]:
+    building, vocabulary = _timed(lambda: Vocabulary.build(texts, tokenizer=tokenizer))
+    encoding, _ = _timed(lambda: pad(vocabulary.encode_all(texts), maxlen))
+    return _steps(building, encoding)
+
+
+def _scikit_learn(texts: list[str], maxlen: int) -> dict[str, Seconds]:
+    analyze = CountVectorizer().build_analyzer()
+
+    def build() -> dict[str, int]:
+        counts = Counter(chain.from_iterable(map(analyze, texts)))
+        words = enumerate(counts.most_common(), FIRST_WORD)
+        return {word: rank for rank, (word, _) in words}
+
+    def encode(text: str) -> np.ndarray:
+        return np.fromiter(map(ids.get, analyze(text), repeat(OOV)), np.int32)
+
+    building, ids = _timed(build)
+    encoding, _ = _timed(lambda: pad([*map(encode, texts)], maxlen))
+    return _steps(building, encoding)
+
+
+def _keras(texts: list[str], maxlen: int) -> dict[str, Seconds]:
+    layer = keras.layers.TextVectorization(output_sequence_length=maxlen)
+    array = np.array(texts, dtype=object)
+    batches = [array[start : start + BATCH] for start in range(0, len(texts), BATCH)]
+    building, _ = _timed(lambda: layer.adapt(iter(batches)))
+    encoding, _ = _timed(
+        lambda: [keras.ops.convert_to_numpy(layer(batch)) for batch in batches]
+    )
+    return _steps(building, encoding)
+
+
+def _steps(building: Seconds, encoding: Seconds) -> dict[str, Seconds]:
+    return {"build vocabulary": building, "text to ids": encoding}
+
+
+def _timed(function: Callable) -> tuple[Seconds, object]:
+    clock, processor = time.perf_counter(), time.process_time()
+    result = function()
+    return (time.perf_counter() - clock, time.process_time() - processor), result
+
+
+def measure_start() -> dict[str, float]:
+    """Return the median seconds until `--help` has answered, and of our own import."""
+    with stage("Starting a script, and importing"):
+        helps, imports = [], []
+        for _ in range(STARTS):
+            start = time.perf_counter()
+            run_python("-m", "experiments.imdb_sentiment", "--help")
+            helps.append(time.perf_counter() - start)
+            imports.append(float(run_python("-c", IMPORT)))
+    return {
+        "python -m experiments.imdb_sentiment --help": statistics.median(helps),
+        "import lstm_keras beyond import keras": statistics.median(imports),
+    }
+
+
+def run_python(*arguments: str) -> str:
+    """Return what Python prints in a process of its own."""
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -1,0 +1,1 @@
+"""Many runs in one table: means over the seeds, and two sets of runs compared."""

@@ -1,0 +1,122 @@
+"""The runs of a sweep: which there are, what each still needs, and their table."""
+
+import dataclasses
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.common import options, processes
+from experiments.common.experiment import Experiment
+from experiments.common.files import read_json
+from experiments.common.run_folder import origin_of, run_path
+from experiments.summarise import command_line as summarise
+from experiments.sweep.command_line import Settings
+
+EXPERIMENTS = ("imdb_sentiment", "next_word")
+
+# The options that the sweep chooses for each of its runs.
+CHOSEN = {
+    *("recipe", "seed", "seeds"),
+    *("name", "output", "overwrite", "resume", "repeat"),
+}
+
+
+def sweep(settings: Settings, name: str | None, common: Sequence[str]) -> None:
+    """Make the runs that are missing, and print the table.
+
+    Args:
+        settings: The settings of the sweep.
+        name: The experiment.
+        common: Options of every run.
+
+    Raises:
+        ValueError: The options are not those of the experiment, or a run of that name
+            was made with others.
+        SystemExit: With status 1 if a run failed.
+    """
+    if name not in EXPERIMENTS or settings.name is None:
+        raise ValueError(
+            f"expected one of {', '.join(EXPERIMENTS)}, and --name; received "
+            f"{name} and {settings.name}"
+        )
+    experiment = load(name)
+    wanted = command_lines(settings, experiment, common)
+    commands = {
+        path.name: ("experiments.sweep.worker", name, *argv)
+        for path, argv in wanted.items()
+        if remaining(experiment, argv)
+    }
+    print(f"{len(wanted)} runs, {len(wanted) - len(commands)} of them finished")
+    failed = []
+    ended = processes.run_all(commands, settings.jobs, settings.ray)
+    for count, one in enumerate(ended, start=1):
+        how = one.how if one.status else "done"
+        print(f"{count}/{len(commands)}  {one.name} {how}", flush=True)
+        failed += [one.name] if one.status else []
+    finished = [str(path) for path in wanted if (path / "metrics.json").is_file()]
+    if finished:
+        print()
+        summarise.main(finished)
+    if failed:
+        print(f"\nNot finished: {', '.join(failed)}; the same command resumes them.")
+        sys.exit(1)
+
+
+def load(name: str) -> Experiment:
+    """Return an experiment, without Keras."""
+    return importlib.import_module(f"experiments.{name}.settings").EXPERIMENT
+
+
+def command_lines(
+    settings: Settings, experiment: Experiment, common: Sequence[str]
+) -> dict[Path, list[str]]:
+    """Return the folder of each run, and its command line.
+
+    Raises:
+        ValueError: A recipe is unknown, or an option is one that the sweep chooses.
+    """
+    recipes = options.names(settings.recipes, tuple(experiment.recipes), "--recipes")
+    experiment.parse(common)  # ends the program if they are wrong
+    if chosen := options.given(experiment.settings, common) & CHOSEN:
+        raise ValueError(
+            "expected no options after -- that the sweep chooses; received "
+            f"{', '.join(map(options.flag_of, sorted(chosen)))}"
+        )
+    found = {}
+    for recipe in recipes:
+        for seed in range(settings.seed, settings.seed + settings.seeds):
+            name = f"{settings.name}-{recipe}-{seed}"
+            path = run_path(settings.output, experiment.name, name)
+            places = (f"--output={settings.output}", f"--name={name}")
+            found[path] = [f"--recipe={recipe}", f"--seed={seed}", *places, *common]
+    return found
+
+
+def remaining(experiment: Experiment, argv: Sequence[str]) -> Sequence[str]:
+    """Return what a run still needs: its command line, `--resume RUN`, or nothing.
+
+    Raises:
+        ValueError: There is a run of that name that was made with other options.
+    """
+    chosen = experiment.parse(argv).checked()
+    path = run_path(chosen.output, experiment.name, chosen.name)
+    try:
+        begun, command = origin_of(path)["settings"], ("--resume", str(path))
+    except FileNotFoundError:
+        if not path.exists():
+            return argv
+        begun, command = read_json(path / "config.json"), ()
+    differ = [
+        field.name
+        for field in dataclasses.fields(chosen)
+        if (field.metadata["compared"] or field.name == "seed")
+        and field.name in begun
+        and begun[field.name] != getattr(chosen, field.name)
+    ]
+    if differ:
+        raise ValueError(
+            f"expected {path} to be a run of this sweep; it was made with another "
+            f"{', '.join(differ)} (choose another --name)"
+        )
+    return command
