@@ -17,9 +17,6 @@ MOST_MAPPINGS = 15_000
 @pytest.hookimpl(tryfirst=True)  # before Hypothesis's own, which reads the option
 def pytest_configure(config):
     """Choose the number of random examples, and their seed, to be able to name it."""
-    config.addinivalue_line(
-        "markers", "thorough: covers what quicker tests cover, too (make test-all)"
-    )
     examples.load_profile(config.getoption("--hypothesis-profile"))
     if config.getoption("--hypothesis-seed") is None:
         given = getattr(config, "workerinput", {}).get("seed")

@@ -91,7 +91,7 @@ def read(path: Path) -> State:
         KeyError,
         AttributeError,
         OSError,
-        # Members that claim to be encrypted, or of an impossible kind or size.
+        # Zip members marked as encrypted, or of an impossible kind or size.
         EOFError,
         RuntimeError,
         MemoryError,
@@ -105,13 +105,7 @@ def read(path: Path) -> State:
 
 
 def capture(model: keras.Model, facts: dict, *, metrics: bool) -> State:
-    """Return the state of a compiled model.
-
-    Args:
-        model: The model.
-        facts: See `State`.
-        metrics: Whether to include the running metrics.
-    """
+    """Return the state of a compiled model, with its running `metrics` or without."""
     return State(
         facts,
         variables=_values(_variables(model)),
@@ -124,7 +118,7 @@ def restore(model: keras.Model, state: State) -> None:
     """Set a model, compiled as the one that was captured, to a state.
 
     Raises:
-        ValueError: The state is another model's.
+        ValueError: The state belongs to another model.
     """
     _assign(_variables(model), state.variables)
     if state.metrics:
@@ -133,10 +127,10 @@ def restore(model: keras.Model, state: State) -> None:
 
 
 def check(model: keras.Model, state: State, facts: Collection[str]) -> None:
-    """Check that a state has these facts and is this model's.
+    """Check that a state has all facts and belongs to this model.
 
     Raises:
-        ValueError: It lacks one, or is another model's.
+        ValueError: It lacks a fact, or belongs to another model.
     """
     missing = set(facts) - set(state.facts)
     if missing:

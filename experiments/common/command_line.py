@@ -1,4 +1,4 @@
-"""The command line of every experiment, which answers before Keras is loaded."""
+"""The command line of every experiment, which does not need Keras for `--help`."""
 
 import contextlib
 import importlib
@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from experiments.common.experiment import Experiment
 from experiments.common.signals import INTERRUPTED, sigterm_as_ctrl_c
 
-# TensorFlow logs much about CUDA and oneDNN when it starts. Errors still come through
-# as exceptions. Set it to 0 to read everything.
+# TensorFlow's start-up messages about CUDA and oneDNN; 0 shows them. Errors are
+# exceptions in any case.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 # What the extra `experiments` in setup.cfg installs.
@@ -19,15 +19,11 @@ EXTRA = ("filelock", "jinja2", "pandas", "pydantic", "rich")
 
 
 def main(experiment: Experiment, argv: Sequence[str] | None = None) -> None:
-    """Run an experiment, or one of its other commands, as the command line says.
-
-    Args:
-        experiment: The experiment.
-        argv: The command line without the program's name; `sys.argv` if None.
+    """Run an experiment, or one of its subcommands, on a command line.
 
     Raises:
-        SystemExit: With 2 if an option is wrong, 130 if the run was interrupted, and 1
-            if it failed.
+        SystemExit: With status 2 if an option is invalid, 130 if the run was
+            interrupted, and 1 if it failed.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     if argv and argv[0] in experiment.commands:
@@ -36,7 +32,7 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> None:
             getattr(importlib.import_module(module), function)(argv[1:])
         return
     settings = experiment.parse(argv)
-    status = 1  # unless it comes to an end: nobody may read what it prints any more
+    status = 1  # stays if the reader of the output has gone, which ends it silently
     with sigterm_as_ctrl_c(), readable_errors():
         lifecycle = importlib.import_module("experiments.common.lifecycle")
         status = lifecycle.execute(experiment, settings, argv)
@@ -46,10 +42,10 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> None:
 
 @contextlib.contextmanager
 def readable_errors() -> Iterator[None]:
-    """End the program with a one-line message for the errors that a user can cause."""
+    """Turn errors that a user can cause into one-line messages."""
     try:
         yield
-    except BrokenPipeError:  # whoever reads the output has read enough
+    except BrokenPipeError:  # as of `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
@@ -57,7 +53,7 @@ def readable_errors() -> Iterator[None]:
         if error.name not in EXTRA:
             raise
         sys.exit(
-            f"error: the experiments need {error.name}; install it by "
+            f"error: the experiments need {error.name}; install it with "
             "pip install 'lstm_keras[experiments]'"
         )
     except KeyboardInterrupt:
@@ -66,7 +62,7 @@ def readable_errors() -> Iterator[None]:
 
 
 def command(experiment: str, argv: Sequence[str]) -> str:
-    """Return the command that was typed, ready to be pasted into a shell."""
+    """Return the command of a run, ready to be pasted into a shell."""
     variables = [
         f"{name}={shlex.quote(os.environ[name])}"
         for name in ("LSTM_KERAS_DATA", "KERAS_BACKEND")

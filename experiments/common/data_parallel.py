@@ -1,6 +1,6 @@
-"""Train on all devices of a machine, each with a share of every batch.
+"""Train on all devices of a machine, which share every batch.
 
-All devices hold the same weights and apply the gradient of the whole batch:
+All devices have the same weights and apply the gradient of the whole batch:
 JAX through `keras.distribution`, TensorFlow through `tf.distribute.MirroredStrategy`.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from lstm_keras.preprocessing.batches import EpochBatches
 
-# How to split a CPU into several devices, to try this without several GPUs.
+# How to try it without several GPUs.
 JAX_FLAG = "--xla_force_host_platform_device_count=2"
 SPLIT_CPU = {
     "jax": f"XLA_FLAGS={JAX_FLAG} in the environment",
@@ -23,7 +23,7 @@ SPLIT_CPU = {
 
 
 def devices(settings, *, of_text: bool = False) -> list[str]:
-    """Return the devices that share batches; none without `data_parallel`.
+    """Return the devices that share every batch; none without `data_parallel`.
 
     Args:
         settings: With `data_parallel`, `batch_size` and `jit`.
@@ -31,12 +31,12 @@ def devices(settings, *, of_text: bool = False) -> list[str]:
             by their norm.
 
     Raises:
-        ValueError: `data_parallel` is not possible.
+        ValueError: The settings or the machine do not allow `data_parallel`.
     """
     if not settings.data_parallel:
         return []
     if why := _refusal(keras.backend.backend(), settings.jit, of_text):
-        raise ValueError(f"expected no --data-parallel {why}")
+        raise ValueError(f"--data-parallel is not possible {why}")
     names = keras.distribution.list_devices()
     if len(names) < 2:
         raise ValueError(
@@ -52,36 +52,36 @@ def devices(settings, *, of_text: bool = False) -> list[str]:
 
 
 def _refusal(backend: str, jit: bool, of_text: bool) -> str | None:
-    """Say why a backend can't do it."""
+    """Return why a backend does not support it, or None."""
     if backend not in SPLIT_CPU:
         return (
-            f"on {backend}: Keras has none there, and PyTorch's own wants a process "
-            "for each device and a training loop instead of Model.fit"
+            f"on {backend}: Keras does not support it there, and PyTorch's own needs a "
+            "process for each device and a training loop instead of Model.fit"
         )
     if backend == "tensorflow" and of_text:
         return (
-            "of a text on TensorFlow: there each device clips the gradient of its own "
-            "share, and shares have unequal numbers of words, so the training would be "
-            "another; received backend tensorflow (on jax it is the same)"
+            "for text on TensorFlow, where each device clips the gradient of its own "
+            "share and shares have different numbers of words, so that results would "
+            "differ from those of one device (use KERAS_BACKEND=jax)"
         )
     if backend == "tensorflow" and jit:
         return (
-            "with --jit on TensorFlow: a step that XLA compiles can't read the weights "
-            "on another device; received both"
+            "with --jit on TensorFlow, where a compiled step can't read the weights on "
+            "another device"
         )
     return None
 
 
 @contextlib.contextmanager
 def distribute(settings, *, of_text: bool = False) -> Iterator[int]:
-    """Build, compile and train a model on several devices, inside of this context.
+    """Build, compile and train models inside this context on several devices.
 
     Args:
         settings: See `devices`.
         of_text: See `devices`.
 
     Returns:
-        A context; `with` gives how many devices there are, 1 without `data_parallel`.
+        A context that gives the number of devices, 1 without `data_parallel`.
 
     Raises:
         ValueError: See `devices`.

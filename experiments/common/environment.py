@@ -1,4 +1,4 @@
-"""What the numbers of a run depend on: versions, machine, data, order of operations."""
+"""Versions and machine of a run, deterministic operations, and a hash of its data."""
 
 import contextlib
 import hashlib
@@ -37,8 +37,8 @@ def environment(devices: Sequence[str] = ()) -> Environment:
 
 
 def make_deterministic() -> None:
-    """Make the backend reproducible, before it computes anything."""
-    # JAX reads it when it starts; cuBLAS the other one, see torch's documentation.
+    """Make the backend's operations deterministic, before anything is computed."""
+    # JAX reads the first when it starts; torch's documentation asks for the second.
     flags = os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -1,4 +1,4 @@
-"""What an experiment is: a name, its settings, and a function that runs them."""
+"""The declaration of an experiment: its name, settings and command line."""
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
@@ -16,13 +16,13 @@ class Experiment:
     Attributes:
         name: The name of its folder in `experiments`.
         settings: Its settings, a dataclass of `options.option`s.
-        description: Shown at the top of `--help`.
-        epilog: Shown at its end.
-        usage: The forms of its command, if there are several.
-        recipes: The defaults that each value of `preset` changes.
+        description: The beginning of `--help`.
+        epilog: The end of `--help`.
+        usage: The usage lines.
+        recipes: Other defaults, by the value of `preset`.
         preset: The setting that selects a recipe.
-        commands: Other things that it does, by the first word of the command line:
-            "module:function", which takes the words after that.
+        commands: Subcommands: by the first word of the command line the
+            "module:function" that takes the other words.
     """
 
     name: str
@@ -36,15 +36,15 @@ class Experiment:
 
     @property
     def program(self) -> str:
-        """How a user calls it."""
+        """The command that runs it."""
         return f"python -m experiments.{self.name}"
 
     def run_function(self) -> Callable:
-        """Import the experiment, and Keras with it, and return its `run`."""
+        """Import the experiment, which loads Keras, and return its `run`."""
         return importlib.import_module(f"experiments.{self.name}.run").run
 
     def parse(self, argv: Sequence[str]):
-        """Read its command line; a bad option ends the program with exit status 2."""
+        """Parse a command line; an invalid option ends the program with status 2."""
         return options.parse(
             self.settings,
             argv,

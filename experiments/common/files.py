@@ -1,4 +1,4 @@
-"""Atomic writes: a file is complete or absent, whenever program or machine stop."""
+"""Atomic writes: a file is complete or absent, even after a crash or a power cut."""
 
 import contextlib
 import csv
@@ -10,10 +10,10 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def atomic_write(path: Path, mode: str = "w", **options) -> Iterator:
-    """Open a file that takes its name only once all of it is on the disk.
+    """Open a file that appears under its name only once it is complete and on disk.
 
-    Until then it has a hidden name beside it. An earlier file of that name stays if the
-    block fails.
+    Until then it has a hidden name beside it. If the block fails, an existing file of
+    that name stays as it is.
 
     Args:
         path: The file.
@@ -43,7 +43,7 @@ def atomic_write(path: Path, mode: str = "w", **options) -> Iterator:
 
 
 def write_json(path: Path, content) -> None:
-    """Write a JSON file that a person can read, too."""
+    """Write an indented JSON file."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     with atomic_write(path) as file:
         file.write(text + "\n")

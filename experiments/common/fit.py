@@ -16,8 +16,8 @@ from experiments.common.errors import DivergedError
 from experiments.common.terminal import fit_verbosity
 from lstm_keras.preprocessing.batches import WARM_UP, EpochBatches
 
-# The attributes that hold the state of Keras's callbacks. Callbacks of ours name
-# theirs in `state_attributes`.
+# The attributes that hold the state of Keras's callbacks. Other callbacks name theirs
+# in `state_attributes`.
 _STATE = {
     keras.callbacks.EarlyStopping: ("best", "wait", "best_epoch", "stopped_epoch"),
     keras.callbacks.ReduceLROnPlateau: ("best", "wait", "cooldown_counter"),
@@ -28,14 +28,14 @@ _FACTS = ("epoch", "step", "ended", "history", "seconds", "callbacks")
 
 @dataclass(frozen=True)
 class Fit:
-    """How a training run went.
+    """The course of a training run.
 
     Attributes:
         history: The values after each epoch, by Keras's names (`loss`, `val_loss`, …).
         best_epoch: The epoch whose weights the model has now, counted from 1; 0 if
             none had a finite value (see `stop_if_diverged`).
-        interrupted: Whether Ctrl-C or SIGTERM came, even if the last epoch was over.
-        seconds: Its duration, validation included.
+        interrupted: Whether Ctrl-C or SIGTERM came, even in the last step.
+        seconds: Duration, validation included.
     """
 
     history: dict[str, list[float]]
@@ -44,7 +44,7 @@ class Fit:
     seconds: float
 
     def rows(self) -> list[dict]:
-        """Return a row for each epoch: its number from 1, and the values after it."""
+        """Return a row for each epoch: its number, from 1, and its values."""
         return [
             {"epoch": epoch, **dict(zip(self.history, values, strict=True))}
             for epoch, values in enumerate(
@@ -55,12 +55,12 @@ class Fit:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a training run writes its checkpoint, and resumes from if it is there.
+    """The checkpoint that a training run writes, and resumes from if it exists.
 
     Attributes:
         path: The file.
-        seconds: Time between two checkpoints within an epoch; there is one after each
-            epoch in any case.
+        seconds: Time between two checkpoints within an epoch; every epoch ends with
+            one.
     """
 
     path: Path
@@ -84,29 +84,30 @@ def fit(
 
     Args:
         model: The model, compiled.
-        train: What to train on.
-        validation: What to validate on.
+        train: Training batches.
+        validation: Validation batches.
         epochs: Largest number of epochs.
-        patience: Stop after that many epochs without a lower value of `monitor`; with
-            None, train to the last.
+        patience: Number of epochs without a lower value of `monitor` after which to
+            stop; None for never.
         monitor: The value that selects the epoch, by its name in the history; lower is
             better.
         callbacks: Further callbacks, called before those of `fit`.
-        to: Where to write the checkpoint. A training run that finds one there continues
-            to the end that it would have had without a stop.
+        to: The checkpoint. If it exists, the training run continues from it, and ends
+            with the same result as without the interruption.
         verbose: Keras's; by default a bar on a terminal, else a line per epoch.
-        stop_if_diverged: Whether a loss that becomes NaN or infinite is no error, but
-            stops the training as the last epoch does.
+        stop_if_diverged: Whether to end normally if the loss becomes NaN or infinite,
+            instead of raising an error.
 
     Raises:
         DivergedError: The loss became NaN or infinite, or `monitor` was never finite.
-        ValueError: There is nothing to monitor, or the checkpoint is another model's.
+        ValueError: `monitor` needs validation data, or the checkpoint is another
+            model's.
         OSError: The checkpoint cannot be written.
     """
     if validation is None and monitor.startswith("val_"):
         raise ValueError(
-            "expected a value of the training to monitor, since there is nothing to "
-            f"validate on; received {monitor!r}"
+            "expected a training metric to monitor, since there are no validation "
+            f"data; received {monitor!r}"
         )
     best = keras.callbacks.EarlyStopping(
         monitor, patience=patience or epochs, mode="min", restore_best_weights=True
@@ -114,7 +115,9 @@ def fit(
     followed = [*callbacks, best]
     with stop_on_interrupt() as interrupt:
         progress = _Progress(model, train, followed, interrupt, to, stop_if_diverged)
-        while progress.epoch < epochs and not (progress.ended or interrupt.asked):
+        while progress.epoch < epochs and not (
+            progress.ended or (interrupt.asked and progress.history)
+        ):
             train.enter(progress.epoch, progress.step)
             model.fit(
                 train,
@@ -141,11 +144,10 @@ def fit(
 
 @contextlib.contextmanager
 def stop_on_interrupt() -> Iterator["StopOnInterrupt"]:
-    """Let Ctrl-C end a training run cleanly: `with` gives a callback for `Model.fit`.
+    """Give a callback for `Model.fit` by which Ctrl-C ends a training run cleanly.
 
     The first Ctrl-C stops after the current batch; the epoch is still validated and
-    counted, and what follows `Model.fit` still happens. A second one raises
-    `KeyboardInterrupt`.
+    recorded, and `Model.fit` returns. A second one raises `KeyboardInterrupt`.
     """
     interrupt = StopOnInterrupt()
     previous = signal.signal(signal.SIGINT, interrupt.on_signal)
@@ -160,20 +162,20 @@ class StopOnInterrupt(keras.callbacks.Callback):
 
     Attributes:
         asked: Whether Ctrl-C came.
-        held: Whether steps do not count at present.
+        held: Whether the steps are the warm-up of a resumed epoch.
     """
 
     asked = held = False
 
     def on_signal(self, signum, frame):
-        """Note the first Ctrl-C; give up at the second."""
+        """Record the first Ctrl-C; raise at the second."""
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
         print("\nInterrupted: stopping after this step; again to give up at once.")
 
     def on_train_batch_end(self, batch, logs=None):
-        """Stop, unless the step does not count or is the last one of the epoch."""
+        """Stop, unless the step is of the warm-up or the last one of the epoch."""
         if self.asked and not self.held and batch + 1 < self.params["steps"]:
             self.model.stop_training = True
 
@@ -184,17 +186,17 @@ class StopOnInterrupt(keras.callbacks.Callback):
 
 
 class _Progress(keras.callbacks.Callback):
-    """Follows a training run, and writes and restores its checkpoint.
+    """Tracks a training run, and writes and restores its checkpoint.
 
     It must be the last callback but for the `StopOnInterrupt`.
 
     Args:
         model: The model, compiled.
-        train: What it is trained on.
-        callbacks: Those whose state belongs to the training run; the last of them is
+        train: The training batches.
+        callbacks: The callbacks whose state is part of the checkpoint; the last one is
             the `EarlyStopping` that remembers the best epoch.
-        interrupt: What stops it.
-        to: Where the checkpoint goes, or None.
+        interrupt: The callback that stops it.
+        to: The checkpoint, or None.
         stop_if_diverged: See `fit`.
 
     Attributes:
@@ -230,11 +232,11 @@ class _Progress(keras.callbacks.Callback):
 
     @property
     def seconds(self) -> float:
-        """Duration of the training, without pauses between its processes."""
+        """Duration of the training, without pauses before a resume."""
         return time.perf_counter() - self._begun
 
     def finish(self) -> None:
-        """Give the model its best weights, if there was nothing left to train."""
+        """Give the model its best weights, if the resumed training was complete."""
         if self._state is not None:
             self._restore_callbacks()
             self._trained.set_weights(self._state.best)

@@ -1,4 +1,4 @@
-"""The recurrent layer that an experiment's settings ask for."""
+"""The recurrent layer of an experiment's settings, and its engine."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +15,7 @@ _OF_KERAS = {
 
 
 def recurrent_layer(layer: str, engine: str = "auto", jit: bool = False) -> Callable:
-    """Return what makes a layer of that kind: its class, or a partial of it.
+    """Return the constructor of a layer: its class, or a partial of it.
 
     Args:
         layer: One of `settings.LAYERS`.
@@ -47,13 +47,9 @@ def engine_facts(
     jit: bool = False,
     recurrent_dropout: float = 0.0,
 ) -> dict:
-    """Return the layer, the engines that compute it, and why the others do not.
+    """Return the layer's name, its engines, and why others were passed over.
 
-    Args:
-        layer: See `recurrent_layer`.
-        engine: See `recurrent_layer`.
-        jit: See `recurrent_layer`.
-        recurrent_dropout: Of the layer; not every engine has it.
+    For the arguments see `recurrent_layer`; not every engine has recurrent dropout.
     """
     make = recurrent_layer(layer, engine, jit)
     facts = {"layer": layer_name(layer)}
@@ -71,7 +67,7 @@ def engine_facts(
 
 
 def described(facts: dict) -> str:
-    """Return what `engine_facts` found in one line."""
+    """Return the result of `engine_facts` as one line."""
     paths = [
         facts[kind] for kind in ("path", "training", "prediction") if kind in facts
     ]
@@ -79,7 +75,7 @@ def described(facts: dict) -> str:
 
 
 def layer_name(layer: str) -> str:
-    """Return the layer's name as Python has it."""
+    """Return the full name of a layer's class."""
     if layer == "custom":
         return "lstm_keras.LSTM"
     return f"keras.layers.{_OF_KERAS[layer].__name__}"

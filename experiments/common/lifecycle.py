@@ -1,7 +1,7 @@
-"""The life of a run: settings, folder, training, report, exit status.
+"""The lifecycle of a run: settings, folder, training, report, exit status.
 
-Keras takes seconds to load, so the modules that need it are imported only when the
-settings are known to be good and the folder is there.
+Keras takes seconds to load, so the modules that need it are imported only after the
+settings have been checked and the folder has been created.
 """
 
 import dataclasses
@@ -21,13 +21,12 @@ class Context:
     """What the lifecycle gives to an experiment's `run`.
 
     Args:
-        folder: Where the run works until it takes its name.
-        config: What `config.json` will contain.
+        folder: The hidden folder of the run.
+        config: The content of `config.json`.
         command: The command of the run.
 
     Attributes:
-        environment: What the metrics will say of versions and machine; `begin` sets
-            it, or an experiment whose numbers come from other processes.
+        environment: Versions and machine, once `begin` has been called.
         checkpoints: The folder of the checkpoints, once `begin` has been called.
     """
 
@@ -37,10 +36,10 @@ class Context:
         self.checkpoints: Path | None = None
 
     def begin(self, data: Mapping, devices: Sequence[str] = ()) -> None:
-        """Note what the run starts from, or check that a resumed one starts the same.
+        """Record versions and data, or check that a resumed run has the same.
 
         Args:
-            data: The facts of the data, with its fingerprint.
+            data: Facts about the data, such as its fingerprint.
             devices: The devices that share each batch, if there are several.
 
         Raises:
@@ -55,16 +54,13 @@ class Context:
 
 
 def execute(experiment: Experiment, chosen, argv: Sequence[str]) -> int:
-    """Make the run of a command line, and return its exit status.
+    """Execute the run of a command line, and return its exit status.
 
-    Args:
-        experiment: The experiment.
-        chosen: Its settings, as the command line gives them.
-        argv: The command line.
+    `chosen` are the settings on the command line `argv`.
 
     Raises:
-        ValueError: The settings do not go together, or the data is not what it should.
-        OSError: A file or folder is not there, or can't be written.
+        ValueError: The settings contradict each other, or the data is invalid.
+        OSError: A file or folder does not exist, or can't be written.
     """
     processes.end_with_starter()  # a job of a sweep is a run, too
     settings, command = chosen, command_of(experiment.name, argv)
@@ -85,7 +81,7 @@ def execute(experiment: Experiment, chosen, argv: Sequence[str]) -> int:
 
 
 def make(experiment: Experiment, settings, command: str) -> tuple:
-    """Make a run: return its folder, its metrics, and its exit status."""
+    """Execute a run, and return its folder, its metrics, and its exit status."""
     config = configuration(experiment, settings)
     path = run_path(settings.output, experiment.name, settings.name)
     resuming = getattr(settings, "resume", None) is not None
@@ -103,7 +99,7 @@ def make(experiment: Experiment, settings, command: str) -> tuple:
 
 
 def completed(result, context: Context, seconds: float):
-    """Return the metrics of a run with what the lifecycle knows of it."""
+    """Return the metrics of a run, with what is the same for every experiment."""
     from experiments.common.environment import environment
 
     metrics = result.metrics
@@ -130,7 +126,7 @@ def load(experiment: Experiment, settings) -> Callable:
 
 
 def configuration(experiment: Experiment, settings) -> dict:
-    """Return what `config.json` contains: all settings but `resume`."""
+    """Return the content of `config.json`: all settings but `resume`."""
     values = dataclasses.asdict(settings)
     values.pop("resume", None)
     return {"experiment": experiment.name, **values}
@@ -153,7 +149,7 @@ def write(folder: Path, config: Mapping, metrics, result) -> None:
 
 
 def show(result, path: Path) -> None:
-    """Print the report of a run, and where to find it."""
+    """Print the report of a run, and the path of its page."""
     print()
     render.show(result.sections)
     print(f"\nReport: {path / 'report.html'}")

@@ -1,4 +1,4 @@
-"""Declare settings as dataclass fields, and read them from a command line."""
+"""Dataclass fields that become command-line options."""
 
 import argparse
 import dataclasses
@@ -6,6 +6,7 @@ import math
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 
 def option(
@@ -14,25 +15,19 @@ def option(
     *,
     group: str,
     choices: Sequence[str] | None = None,
-    least: float = -math.inf,
-    most: float = math.inf,
-    above: float = -math.inf,
-    below: float = math.inf,
     compared: bool = True,
+    **bounds: float,
 ):
     """Declare a field of an experiment's settings, which becomes a command-line option.
 
     Args:
         default: Its default.
-        help: What it does, for `--help`.
-        group: The heading in `--help` under which it stands.
+        help: Its help text.
+        group: Its heading in `--help`.
         choices: The allowed values, if they can be listed.
-        least: Smallest allowed number.
-        most: Largest allowed number.
-        above: A bound that the number must exceed.
-        below: A bound that the number must stay under.
-        compared: Whether runs that differ in it are runs of different things: not so
-            for the seed, for where results go, and for how they are computed.
+        compared: Whether a different value makes a run a different configuration: no
+            for the seed, the place of the results and the way they are computed.
+        **bounds: Bounds of a number; see `number`.
     """
     return dataclasses.field(
         default=default,
@@ -41,7 +36,7 @@ def option(
             "group": group,
             "choices": choices,
             "compared": compared,
-            "bounds": {"least": least, "most": most, "above": above, "below": below},
+            "bounds": bounds,
         },
     )
 
@@ -55,19 +50,19 @@ def parse(
     preset: str = "recipe",
     **about,
 ):
-    """Read a command line into a settings dataclass.
+    """Parse a command line into a settings dataclass.
 
     Args:
         settings: A dataclass whose fields are made by `option`.
         argv: The arguments, without the program's name.
-        program: How the user calls it, `python -m experiments.NAME`.
-        recipes: The defaults that each value of `preset` changes. Options that are
-            given win over them.
+        program: The command, `python -m experiments.NAME`.
+        recipes: Other defaults, by the value of `preset`. Explicit options override
+            them.
         preset: The field that selects a recipe.
         **about: `description`, `usage` and `epilog` of the `ArgumentParser`.
 
     Returns:
-        An instance of `settings`. A bad option ends the program with exit status 2.
+        An instance of `settings`. An invalid option ends the program with status 2.
     """
     parser = _parser(settings, prog=program, **about)
     if recipes:
@@ -116,23 +111,22 @@ def number(
     above: float = -math.inf,
     below: float = math.inf,
 ) -> Callable[[str], float]:
-    """Return an argparse type that reads a number within bounds."""
-    bounds = [
+    """Return an argparse type that reads a number within bounds.
+
+    Args:
+        kind: `int` or `float`.
+        least: Smallest allowed number.
+        most: Largest allowed number.
+        above: A bound that the number must exceed.
+        below: A bound that the number must stay under.
+    """
+    bounds = {"at least": least, "at most": most, "above": above, "below": below}
+    wanted = " and ".join(
         f"{word} {bound if isinstance(bound, int) else f'{bound:g}'}"
-        for word, bound in (
-            ("at least", least),
-            ("at most", most),
-            ("above", above),
-            ("below", below),
-        )
+        for word, bound in bounds.items()
         if math.isfinite(bound)
-    ]
-    wanted = " ".join(
-        [
-            {int: "a whole number", float: "a number"}[kind],
-            " and ".join(bounds),
-        ]
-    ).strip()
+    )
+    wanted = f"{'a whole number' if kind is int else 'a number'} {wanted}".rstrip()
 
     def read(text: str):
         try:
@@ -179,6 +173,18 @@ def numbers(text: str, kind: type, least: float, what: str) -> tuple:
     return found
 
 
+def check_source(text: str, named: Sequence[str], what: str) -> None:
+    """Refuse a source of data that does not exist, before anything is loaded.
+
+    Raises:
+        FileNotFoundError: It is neither one of `named` nor an existing path.
+    """
+    if text not in named and not (text and Path(text).exists()):
+        raise FileNotFoundError(
+            f"expected {what} as one of {named} or an existing path; received {text!r}"
+        )
+
+
 def _parser(settings: type, **about) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -194,7 +200,7 @@ def _parser(settings: type, **about) -> argparse.ArgumentParser:
 
 
 def _own_first(settings: type) -> list[dataclasses.Field]:
-    """Order the fields so that `--help` begins with what is particular to it."""
+    """Return the fields, those that the class does not inherit first."""
     inherited = {
         field.name
         for base in settings.__mro__[1:]

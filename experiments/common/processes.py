@@ -145,7 +145,8 @@ class Jobs:
             a job that is killed, or whose machine dies, is tried again.
 
     Raises:
-        ValueError: Ray is asked for and not installed, or not there.
+        ValueError: Ray is asked for and not installed.
+        ConnectionError: There is no cluster at that address.
     """
 
     def __init__(self, count: int, ray: str | None = None):

@@ -1,7 +1,7 @@
-"""Show the sections of a report, on the terminal and as an HTML page.
+"""Render the sections of a report for the terminal and as an HTML page.
 
-The page is one file that loads nothing from outside. Jinja escapes all that it is
-given, so that no text from data is taken for HTML.
+The page is one self-contained file. Jinja escapes all text, so that none from the data
+is taken for HTML.
 """
 
 import base64
@@ -24,7 +24,7 @@ from experiments.common.result import (
     Table,
 )
 
-# Output that is not a terminal has no width: no line of a table is folded or cut there.
+# Columns for output that is not a terminal, so that no line of a table is folded there.
 PIPE_WIDTH = 10_000
 
 TEMPLATES = jinja2.Environment(
@@ -49,13 +49,7 @@ def save_figures(folder: Path, sections: Sequence[Section]) -> None:
 
 
 def page(title: str, sections: Sequence[Section], figures: Path) -> str:
-    """Return a report as an HTML page.
-
-    Args:
-        title: Its heading.
-        sections: What it tells.
-        figures: The folder that `save_figures` wrote to.
-    """
+    """Return a report as an HTML page, with the figures that `save_figures` wrote."""
     images = {
         path.stem: base64.b64encode(path.read_bytes()).decode()
         for path in figures.glob("*.png")
@@ -65,7 +59,7 @@ def page(title: str, sections: Sequence[Section], figures: Path) -> str:
 
 
 def show(sections: Sequence[Section]) -> None:
-    """Print a report, without what only a page can show."""
+    """Print the parts of a report that are not for the page alone."""
     width = None if sys.stdout.isatty() else PIPE_WIDTH
     console = rich.console.Console(width=width, highlight=False, soft_wrap=True)
     for section in sections:
@@ -77,7 +71,7 @@ def show(sections: Sequence[Section]) -> None:
 
 
 def provenance(metrics: RunMetrics, config: dict) -> list[Section]:
-    """Return the sections that end every report: where its numbers come from."""
+    """Return the last sections of every report: command, settings, data, machine."""
     environment = metrics.environment
     facts = [
         *((f"data: {key}", value) for key, value in metrics.data.items()),

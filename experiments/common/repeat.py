@@ -18,16 +18,13 @@ REASONS = {"passed over in training", "passed over in prediction"}
 
 
 def repeated(experiment: Experiment, chosen, argv: Sequence[str]) -> tuple:
-    """Return the settings and the command that make a finished run again.
+    """Return the settings and the command of a run that repeats a finished one.
 
-    Args:
-        experiment: The experiment.
-        chosen: The settings of the command line, with `repeat`.
-        argv: The command line.
+    `chosen` are the settings on the command line `argv`, with `repeat`.
 
     Raises:
         FileNotFoundError: There is no finished run.
-        ValueError: It is no run of this experiment, or other options were given.
+        ValueError: It is a run of another experiment, or other options were given.
     """
     given = resume.check_alone(experiment, argv, "repeat", ALLOWED)
     path = resume.folder_of(experiment, chosen.repeat)
@@ -49,7 +46,7 @@ def repeated(experiment: Experiment, chosen, argv: Sequence[str]) -> tuple:
             f"{places['name']}"
         )
     settings = resume.read_settings(experiment, config, path)
-    # The command is that of the run, without what it is compared with.
+    # The new run's command is the earlier one's, without --repeat.
     settings = dataclasses.replace(settings, **places, repeat=None)
     words = options.arguments(type(settings), dataclasses.asdict(settings))
     repeating = dataclasses.replace(settings, repeat=str(path.absolute()))
@@ -57,10 +54,10 @@ def repeated(experiment: Experiment, chosen, argv: Sequence[str]) -> tuple:
 
 
 def equal_results(experiment: Experiment, earlier: str, path: Path) -> bool:
-    """Compare a repeated run with the earlier one, and print how they compare.
+    """Return whether a repeated run has the results of the earlier one, and print it.
 
     Raises:
-        SystemExit: The earlier run has gone in the meantime.
+        SystemExit: The earlier run was deleted in the meantime.
     """
     try:
         before = read_json(Path(earlier, "metrics.json"))
@@ -76,12 +73,10 @@ def equal_results(experiment: Experiment, earlier: str, path: Path) -> bool:
 
 
 def compared(earlier: Mapping, later: Mapping, varying: Set[str]) -> list[str]:
-    """Return how the results of two runs compare, in lines; one if they are equal.
+    """Compare the `metrics.json` of two runs, but for `varying` metrics such as times.
 
-    Args:
-        earlier: What the `metrics.json` of the one contains.
-        later: The same of the other.
-        varying: Names of metrics that are not compared, such as times.
+    Returns:
+        A line if the results are equal, else a line for each difference after another.
     """
     before, after = dict(_leaves(earlier, varying)), dict(_leaves(later, varying))
     lines = [

@@ -1,4 +1,4 @@
-"""What an experiment returns: typed metrics, and sections that tell of them."""
+"""The result of an experiment: typed metrics, and the sections of its report."""
 
 import dataclasses
 import typing
@@ -18,10 +18,10 @@ _CONFIG = pydantic.ConfigDict(use_attribute_docstrings=True, extra="forbid")
 
 @typing.dataclass_transform(kw_only_default=True)
 def metrics(cls: type) -> type:
-    """Make a class one of what goes into `metrics.json`.
+    """Decorate a class whose values go into `metrics.json`.
 
-    It is a dataclass that checks its values' types, and whose fields' docstrings are
-    the descriptions in the JSON schema.
+    It becomes a dataclass that checks the types of its values. The docstrings of its
+    fields are the descriptions in the JSON schema.
     """
     made = pydantic.dataclasses.dataclass(cls, kw_only=True, config=_CONFIG)
     for one in dataclasses.fields(made):
@@ -32,7 +32,7 @@ def metrics(cls: type) -> type:
 
 
 def varying(default: Any = dataclasses.MISSING) -> Any:
-    """Declare a metric that differs between two runs of one command, such as a time."""
+    """Declare a metric that varies between runs of the same command, such as a time."""
     return field(default=default, metadata={"varies": True})
 
 
@@ -50,7 +50,7 @@ class Machine:
 
 @metrics
 class Environment:
-    """What the numbers depend on beside settings and data."""
+    """Versions and machine, on which the numbers depend, too."""
 
     python: str
     """Version of Python."""
@@ -61,42 +61,53 @@ class Environment:
     machine: Machine
     """The computer."""
     devices: int = 1
-    """Number of devices that shared each batch."""
+    """Number of devices that share each batch."""
     git_commit: str | None = None
     """Commit of the checkout, with "+changes" if files differ from it."""
 
 
 @metrics
-class RunMetrics:
-    """What every `metrics.json` contains; an experiment adds fields of its own.
+class Spread:
+    """A measure over the seeds."""
 
-    An experiment fills in `data` and `engine`. The rest is filled in for it, unless it
-    has its own `environment` or `seconds`.
+    mean: float
+    """Mean."""
+    standard_deviation: float | None
+    """Sample standard deviation; null of a single seed."""
+
+
+@metrics
+class RunMetrics:
+    """The metrics of every experiment, each of which adds fields of its own.
+
+    An experiment sets `data` and `engine`, and may set `environment` and `seconds`; the
+    lifecycle sets the rest.
     """
 
     experiment: str = varying("")
-    """Name of the experiment, which decides what else is here."""
+    """Name of the experiment."""
     name: str = varying("")
     """Name of the run and of its folder."""
     command: str = varying("")
-    """The command, with the environment variables that matter, ready for a shell."""
-    interrupted: bool = varying(False)  # no run that can be compared was
-    """Whether the run ended early, so that something is missing."""
+    """The command with its environment variables, ready for a shell."""
+    interrupted: bool = varying(False)  # only complete runs are compared
+    """Whether the run was interrupted, so that something is missing."""
     ending: str = varying("")
-    """How it ended early or what failed, in a sentence; empty if nothing did."""
+    """What was interrupted or failed, in a sentence; empty if nothing."""
     data: dict[str, Any] = field(default_factory=dict)
-    """What the run learned from and was measured on."""
+    """The data of training and evaluation."""
     engine: dict[str, Any] = field(default_factory=dict)
-    """What computed the recurrent layers."""
+    """The engines of the recurrent layers."""
     environment: Environment | None = field(default=None, metadata={"varies": True})
     """Versions and machine."""
     seconds: float | None = varying(None)
-    """Wall-clock time of the run; of `memory` the sum over its training runs."""
+    """Duration of the run, or the sum over its training runs if several processes share
+    them."""
 
 
 @dataclass(frozen=True)
 class Paragraph:
-    """Plain text. `page_only` leaves it out of what the terminal shows."""
+    """Plain text; `page_only` leaves it out on the terminal."""
 
     text: str
     page_only: bool = False
@@ -126,7 +137,7 @@ class Table:
 
     @property
     def numeric(self) -> list[bool]:
-        """Return for each column whether it holds numbers, and is right-aligned."""
+        """Whether each column holds numbers, which are right-aligned."""
         return [
             column > 0
             and bool(self.rows)
@@ -146,7 +157,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Html:
-    """A part of the page that an experiment rendered itself, escaped by Jinja."""
+    """A part of the page that the experiment renders with Jinja, which escapes it."""
 
     markup: Markup
 
@@ -156,7 +167,7 @@ Part = Paragraph | Note | Code | Table | Figure | Html
 
 @dataclass(frozen=True)
 class Section:
-    """Parts of a report under a heading; the first section of one has none."""
+    """Parts of a report under a heading, if it has one."""
 
     title: str | None
     parts: Sequence[Part]
@@ -167,16 +178,16 @@ M = TypeVar("M", bound=RunMetrics)
 
 @dataclass(kw_only=True)
 class Result(Generic[M]):
-    """What a run found.
+    """The result of a run.
 
     Attributes:
         title: Heading of the report.
-        metrics: What `metrics.json` will contain.
-        sections: What report and terminal tell.
+        metrics: The content of `metrics.json`.
+        sections: The report, for page and terminal.
         status: Exit status: 0, `signals.INTERRUPTED`, or 1 if something failed.
         ending: See `RunMetrics`.
         tables: The rows of each CSV file, by file name.
-        files: What writes each other file, by file name.
+        files: The function that writes each other file, by file name.
     """
 
     title: str
@@ -189,17 +200,17 @@ class Result(Generic[M]):
 
     @property
     def interrupted(self) -> bool:
-        """Whether the run ended early."""
+        """Whether the run was interrupted."""
         return self.status == INTERRUPTED
 
 
 def metrics_type(run: Callable) -> type[RunMetrics]:
-    """Return the type of the metrics, from the annotation of an experiment's `run`."""
+    """Return the type of an experiment's metrics, from the annotation of its `run`."""
     return typing.get_args(typing.get_type_hints(run)["return"])[0]
 
 
 def varying_names(kind: Any) -> set[str]:
-    """Return the names of all fields, also in nested types, that are `varying`."""
+    """Return the names of all `varying` fields, those of nested types included."""
     found = set()
     if dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)

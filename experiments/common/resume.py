@@ -1,4 +1,4 @@
-"""Continue an interrupted or killed run with the settings that it was begun with."""
+"""Continue an interrupted or killed run with its own settings."""
 
 import dataclasses
 import shlex
@@ -10,21 +10,18 @@ from experiments.common.experiment import Experiment
 from experiments.common.files import read_json
 from experiments.common.run_folder import ORIGIN, origin_of
 
-# The options that may be given anew: they change no result.
+# The options that may differ from the run's: they change no result.
 ALLOWED = ("jobs", "ray", "checkpoint_seconds")
 
 
 def resumed(experiment: Experiment, chosen, argv: Sequence[str]) -> tuple:
     """Return the settings and the command of the run to continue.
 
-    Args:
-        experiment: The experiment.
-        chosen: The settings of the command line, with `resume`.
-        argv: The command line.
+    `chosen` are the settings on the command line `argv`, with `resume`.
 
     Raises:
         FileNotFoundError: There is no unfinished run.
-        ValueError: It is no run of this experiment, or other options were given.
+        ValueError: It is a run of another experiment, or other options were given.
     """
     given = check_alone(experiment, argv, "resume", ALLOWED)
     path = folder_of(experiment, chosen.resume)
@@ -75,7 +72,7 @@ def folder_of(experiment: Experiment, run: str) -> Path:
     """Return the folder of a run that a user names.
 
     Raises:
-        ValueError: It is not where a run of the experiment is.
+        ValueError: Its parent folder is not that of the experiment.
     """
     path = Path(run)
     if len(path.parts) < 2 or ".." in path.parts:
@@ -91,13 +88,8 @@ def folder_of(experiment: Experiment, run: str) -> Path:
 def read_settings(experiment: Experiment, values, path: Path):
     """Read the settings of a run as strictly as a command line.
 
-    Args:
-        experiment: The experiment.
-        values: What the run's file says.
-        path: The run, for messages.
-
     Raises:
-        ValueError: They are not the settings of a run of this version.
+        ValueError: They are not settings of this version.
     """
     names = {field.name for field in dataclasses.fields(experiment.settings)}
     if not isinstance(values, dict) or set(values) - {"experiment"} - names:

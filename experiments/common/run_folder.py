@@ -1,8 +1,8 @@
 """The folder of a run, which appears under its name only when it is complete.
 
-A running run works in a hidden folder beside it, `.NAME.partial`, which is renamed at
-the end. Its checkpoints are in `checkpoint/` there, so that a killed run can be
-resumed; a run that was interrupted and could still write its report keeps them, too.
+Until then a run works in a hidden folder beside it, `.NAME.partial`, which is renamed
+at the end. Its checkpoints are in `checkpoint/` there, from which a killed run can be
+resumed. An interrupted run still writes its report, and keeps its checkpoints.
 """
 
 import contextlib
@@ -26,26 +26,23 @@ LOCK = "lock"
 
 
 class RunFolder:
-    """A folder that appears under its name only when everything in it has been written.
+    """Context manager of a folder that appears under its name once it is complete.
 
-    Use it as a context manager, which gives the hidden folder to write into and renames
-    it when the block ends. If the block fails, the hidden folder stays if it contains a
-    checkpoint, and is removed otherwise.
-
-    Only one process at a time can hold the folder of a name.
+    It gives the hidden folder to write into, and renames it when the block ends. If the
+    block fails, the hidden folder stays if it contains a checkpoint, and is removed
+    otherwise. Only one process at a time can hold it.
 
     Args:
-        path: The folder to make.
-        overwrite: Whether a folder of that name is replaced, and an unfinished run of
-            that name deleted.
+        path: The folder.
+        overwrite: Whether to replace an existing run of that name, finished or not.
         resume: Whether to continue an unfinished run of that name.
 
     Raises:
         FileExistsError: There is a run of that name, finished or not, and neither
-            `overwrite` nor `resume`; or what is to be replaced is not a run.
+            `overwrite` nor `resume`; or a folder to overwrite is not a run.
         FileNotFoundError: There is nothing to resume.
-        BlockingIOError: Another process is making this run.
-        OSError: The place cannot be written to.
+        BlockingIOError: Another process holds this run.
+        OSError: The parent folder cannot be written to.
     """
 
     def __init__(self, path: Path, overwrite: bool = False, resume: bool = False):
@@ -71,7 +68,7 @@ class RunFolder:
         return self._partial
 
     def __exit__(self, kind, error, traceback) -> None:
-        """Rename the folder, or release it if there was an error."""
+        """Rename the folder; after an error, keep or remove it."""
         ours = self._is_ours()
         if error is not None:
             self._release()
@@ -123,7 +120,7 @@ class RunFolder:
         return False
 
     def _finish_exchange(self) -> None:
-        """Repair what a kill between the two renames of `_take_name` has left."""
+        """Repair the state after a kill between the two renames of `_take_name`."""
         if not self._old.is_dir():
             return
         if self.path.exists():
@@ -148,9 +145,9 @@ class RunFolder:
             )
 
     def _reuse_checkpoints(self) -> None:
-        """Leave the checkpoints of the unfinished run, and nothing else, in the folder.
+        """Leave only the checkpoints of the unfinished run in the hidden folder.
 
-        Those that a kill has left come first: they are newer than a report.
+        Those of a killed run are there already, and newer than those of a report.
         """
         if _has_checkpoint(self._partial):
             self._clear(keep=(CHECKPOINT,))
@@ -172,7 +169,7 @@ class RunFolder:
                 path.unlink()
 
     def _release(self) -> None:
-        """Keep checkpoints, if there are any, and release the lock."""
+        """Release the lock, and remove the folder unless it has checkpoints."""
         with contextlib.suppress(OSError):
             if self._is_ours() and not _has_progress(self._partial):
                 shutil.rmtree(self._partial)
@@ -197,12 +194,12 @@ class RunFolder:
         try:
             self._partial.rename(self.path)
         except OSError:
-            # Not in a `finally`: if this fails, too, the old run must stay where it is.
+            # Not in a `finally`, where the old run could be deleted if this fails, too.
             if self._old.is_dir():
                 self._old.rename(self.path)
             raise
         sync(self.path.parent)
-        # Only now: until the run has its name, a kill must not cost the checkpoints.
+        # Last, since a kill before the rename must not lose the checkpoints.
         if not _interrupted(self.path):
             shutil.rmtree(self.path / CHECKPOINT, ignore_errors=True)
         (self.path / LOCK).unlink(missing_ok=True)
@@ -217,14 +214,14 @@ def begin(
     environment: Environment,
     data: Mapping,
 ) -> Path:
-    """Note what a new run starts from, or check that a resumed one starts the same.
+    """Record the origin of a new run, or check that a resumed one has the same.
 
     Args:
-        folder: What `RunFolder` gave.
-        settings: What `--resume` reads them from.
-        command: That of the run.
+        folder: The hidden folder of the run.
+        settings: Its settings, which `--resume` reads.
+        command: Its command.
         environment: Backend, versions and number of devices must be the same.
-        data: Facts of the data, which must be the same.
+        data: Facts about the data, which must be the same.
 
     Returns:
         The folder for the checkpoints.
@@ -244,14 +241,14 @@ def begin(
 
 
 def check_versions(checkpoint: Path, environment: Environment) -> None:
-    """Refuse to continue a run in another environment than it was begun in.
+    """Refuse to continue a run in an environment other than its own.
 
     Args:
-        checkpoint: What `begin` returned.
-        environment: The present one.
+        checkpoint: The folder that `begin` returned.
+        environment: The present environment.
 
     Raises:
-        ValueError: Backend, versions or number of devices are others.
+        ValueError: Backend, versions or number of devices differ.
     """
     begun, needed = read_json(checkpoint / ORIGIN)["needed"], _needed(environment)
     _check_same({name: begun.get(name) for name in needed}, needed)
@@ -276,10 +273,10 @@ def _check_same(begun: dict, needed: dict) -> None:
 
 
 def origin_of(path: Path) -> dict:
-    """Return what `begin` noted of an unfinished run.
+    """Return the origin of an unfinished run, which `begin` recorded.
 
     Args:
-        path: The run's folder, which may exist as the hidden one only.
+        path: The run's folder, of which only the hidden one may exist.
 
     Raises:
         FileNotFoundError: There is no unfinished run.
@@ -303,7 +300,7 @@ def partial_path(path: Path) -> Path:
 
 
 def run_path(output: str, experiment: str, name: str) -> Path:
-    """Return `output/experiment/name`, refusing a name that is no single folder name.
+    """Return `output/experiment/name`.
 
     Raises:
         ValueError: The name is empty, starts with a dot or holds a path separator.
@@ -314,7 +311,7 @@ def run_path(output: str, experiment: str, name: str) -> Path:
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    """Return what identifies a file as long as it is open."""
+    """Return device and inode, which identify a file while it is open."""
     found = path.stat()
     return found.st_dev, found.st_ino
 
@@ -324,7 +321,7 @@ def _has_checkpoint(folder: Path) -> bool:
 
 
 def _has_progress(folder: Path) -> bool:
-    """Whether anything was trained; a run that was only begun is not worth keeping."""
+    """Whether a run has trained at all, which makes it worth keeping."""
     files = (folder / CHECKPOINT).rglob("*")
     return _has_checkpoint(folder) and any(
         path.is_file()
@@ -335,7 +332,7 @@ def _has_progress(folder: Path) -> bool:
 
 
 def _interrupted(folder: Path) -> bool:
-    """Whether a run was interrupted, or has no metrics that say so."""
+    """Whether a run was interrupted, or lacks metrics."""
     path = folder / "metrics.json"
     return not path.is_file() or bool(read_json(path).get("interrupted"))
 

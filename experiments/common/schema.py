@@ -13,11 +13,7 @@ from experiments.common.result import metrics_type
 
 
 def schema(experiment: str) -> dict:
-    """Return the schema; the descriptions are the docstrings of the fields.
-
-    Args:
-        experiment: Name of the experiment.
-    """
+    """Return an experiment's schema, described by the docstrings of the fields."""
     run = importlib.import_module(f"experiments.{experiment}.run").run
     return pydantic.TypeAdapter(metrics_type(run)).json_schema()
 

@@ -1,4 +1,4 @@
-"""The groups of settings that experiments share; each inherits those that it needs."""
+"""The options, and the groups of them, that experiments share."""
 
 import dataclasses
 import time
@@ -14,10 +14,31 @@ ENGINES = ("auto", "loop", "cudnn", "xla", "aten", "scan")  # lstm_keras.engines
 
 
 def seed_option(help: str, group: str):
-    """Declare a field for a seed, the first one where there are several."""
+    """Declare a seed, or the first of several."""
     return option(
         0, help, group=group, least=0, most=2**32 - MOST_SEEDS, compared=False
     )
+
+
+def seeds_option(default: int, group: str):
+    """Declare the number of training runs that differ in the seed alone."""
+    help = "number of training runs, with consecutive seeds from --seed on"
+    return option(default, help, group=group, least=1, most=MOST_SEEDS, compared=False)
+
+
+def size_option(default: int, help: str, group: str = "model"):
+    """Declare the size of a layer."""
+    return option(default, help, group=group, least=1, most=MOST_UNITS)
+
+
+def fraction_option(default: float, help: str, group: str = "training"):
+    """Declare a fraction, which can be 0 but not 1."""
+    return option(default, help, group=group, least=0, below=1)
+
+
+def learning_rate_option(default: float, group: str = "training"):
+    """Declare Adam's learning rate."""
+    return option(default, "learning rate of Adam", group=group, above=0, most=10)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,25 +50,25 @@ class OutputSettings:
     )
     name: str | None = option(
         None,
-        "name of the run folder (default: made from the time)",
+        "name of the run's folder (default: date and time)",
         group="output",
         compared=False,
     )
     overwrite: bool = option(
-        False, "replace a run of that name", group="output", compared=False
+        False, "replace an earlier run of that name", group="output", compared=False
     )
 
     def checked(self) -> Self:
-        """Return these settings, complete and consistent, before anything is loaded.
+        """Return the final settings, or refuse them before anything is loaded.
 
         Raises:
-            ValueError: They do not go together.
-            OSError: A file that they name is not there.
+            ValueError: They contradict each other.
+            OSError: A file that they name does not exist.
         """
         return self
 
     def name_prefix(self) -> str:
-        """Return what a name that was not given begins with."""
+        """Return the beginning of a default name."""
         return ""
 
     def named(self) -> Self:
@@ -64,15 +85,15 @@ class RepeatSettings(OutputSettings):
 
     repeat: str | None = option(
         None,
-        "folder of a finished run: run its command again, with its options but for "
-        "--name, --output and --overwrite, and compare the results",
+        "folder of a finished run: run its command again, and compare the results; "
+        "only --name, --output and --overwrite can be given beside it",
         group="resume and reproduce",
         compared=False,
     )
     deterministic: bool = option(
         False,
-        "replace or refuse operations whose result varies between runs; it makes a "
-        "GPU slower, and on a CPU the seed alone reproduces a run",
+        "replace or refuse operations whose result varies between runs; slower on a "
+        "GPU, unnecessary on a CPU",
         group="resume and reproduce",
     )
 
@@ -83,15 +104,14 @@ class ResumeSettings(RepeatSettings):
 
     resume: str | None = option(
         None,
-        "folder of an interrupted or killed run to continue, with its options; "
-        "--checkpoint-seconds, --jobs and --ray may be given anew",
+        "folder of an interrupted or killed run: continue it with its options; only "
+        "--checkpoint-seconds, --jobs and --ray can be given beside it",
         group="resume and reproduce",
         compared=False,
     )
     checkpoint_seconds: float = option(
         60.0,
-        "seconds between two checkpoints within an epoch; there is one after each "
-        "epoch in any case",
+        "seconds between two checkpoints within an epoch; every epoch ends with one",
         group="resume and reproduce",
         compared=False,
         least=0,
@@ -100,12 +120,12 @@ class ResumeSettings(RepeatSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSettings:
-    """How the custom layer is computed."""
+    """The engine of the custom layer."""
 
     engine: str = option(
         "auto",
-        "what computes the custom layer: auto, the fastest engine that can; loop, the "
-        "cell step by step; or an engine by its name",
+        "engine of the custom layer; auto: the fastest that supports it; loop: the "
+        "cell, step by step",
         group="speed",
         choices=ENGINES,
     )
@@ -117,27 +137,41 @@ class TrainingSettings(EngineSettings, ResumeSettings):
 
     layer: str = option(
         "custom",
-        "custom: lstm_keras.LSTM; the others are Keras's own",
+        "recurrent layer; custom: lstm_keras.LSTM; builtin: keras.layers.LSTM; gru, "
+        "simple_rnn: Keras's GRU and SimpleRNN",
         group="model",
         choices=LAYERS,
     )
+    layers: int = option(
+        1, "number of stacked recurrent layers", group="model", least=1, most=100
+    )
+    patience: int | None = option(
+        None,
+        "stop after this number of epochs without a better result on validation data "
+        "(default: never); the model has the weights of its best epoch in any case",
+        group="training",
+        least=1,
+    )
     seed: int = seed_option("seed of split, weights, order and dropout", "training")
+    baselines: bool = option(
+        True, "also train the baselines", group="training", compared=False
+    )
     jit: bool = option(
         False,
-        "compile the training step with XLA; on TensorFlow the custom layer then runs "
-        "as a loop, since its engine works outside of such a program",
+        "compile the training step with XLA; on TensorFlow the custom layer then uses "
+        "the engine loop",
         group="speed",
     )
     dtype: str = option(
         "float32",
-        "the layers' dtype policy",
+        "dtype policy of the layers",
         group="speed",
         choices=("float32", "mixed_bfloat16", "mixed_float16", "float64"),
     )
     data_parallel: bool = option(
         False,
-        "train on all devices, each with a share of every batch of --batch-size: on "
-        "JAX, and for reviews on TensorFlow, too",
+        "train on all devices, which share every batch of --batch-size (JAX; on "
+        "TensorFlow imdb_sentiment only)",
         group="speed",
     )
 
@@ -148,12 +182,12 @@ class TrainingSettings(EngineSettings, ResumeSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class JobSettings:
-    """How many processes share the work."""
+    """The number of processes that share the work, and where they run."""
 
     jobs: int = option(
         1,
-        "number of training runs at a time, each in a process of its own, which takes "
-        "some seconds to start; there is no gain beyond the number of cores",
+        "number of training runs at a time, each in its own process; more than there "
+        "are cores gain nothing",
         group="jobs",
         compared=False,
         least=1,
@@ -161,7 +195,7 @@ class JobSettings:
     )
     ray: str | None = option(
         None,
-        "address of a Ray cluster, or auto, to run the jobs on; its machines must see "
+        "address of a Ray cluster that runs the jobs, or auto; its machines must see "
         "the same folders (pip install 'lstm_keras[ray]')",
         group="jobs",
         compared=False,

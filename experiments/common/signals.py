@@ -9,10 +9,10 @@ INTERRUPTED = 130  # the exit status by which shells report Ctrl-C
 
 @contextlib.contextmanager
 def sigterm_as_ctrl_c() -> Iterator[None]:
-    """Make SIGTERM, by which other programs end this one, do what Ctrl-C does."""
+    """Make SIGTERM do what Ctrl-C does."""
 
     def end(*_):
-        # Shells let what they start in the background ignore Ctrl-C.
+        # Ctrl-C is ignored in the background jobs of a shell.
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
             raise KeyboardInterrupt
         signal.raise_signal(signal.SIGINT)
@@ -26,7 +26,7 @@ def sigterm_as_ctrl_c() -> Iterator[None]:
 
 @contextlib.contextmanager
 def ctrl_c_ignored() -> Iterator[None]:
-    """Finish what takes seconds and must not be left half done."""
+    """Ignore Ctrl-C during seconds of work that must not stay unfinished."""
     previous = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a run prints while it works."""
+"""Progress messages on the terminal."""
 
 import contextlib
 import sys
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def stage(text: str) -> Iterator[None]:
-    """Say what is being done, and how long it took."""
+    """Print the name of a step, and when it ends its duration."""
     print(f"{text} … ", end="", flush=True)
     start = time.perf_counter()
     outcome = "failed"
@@ -20,5 +20,5 @@ def stage(text: str) -> Iterator[None]:
 
 
 def fit_verbosity() -> int:
-    """Return Keras's `verbose`: a live bar on a terminal, else a line per epoch."""
+    """Return Keras's `verbose`: a progress bar on a terminal, else a line per epoch."""
     return 1 if sys.stdout.isatty() else 2

@@ -1,16 +1,16 @@
-"""What `summarise` reads from a run, by the `measures.py` of its experiment."""
+"""The results of a seed, which `measures.py` of an experiment reads from its runs."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What one seed of a run achieved.
+    """The results of one seed of a run.
 
     Attributes:
         seed: The seed.
-        values: The results by measure; None where there is none.
-        interrupted: Whether it ended early.
+        values: The results by measure; None if there is none.
+        interrupted: Whether it was interrupted.
         fingerprint: Fingerprint of its data; None if unknown.
     """
 

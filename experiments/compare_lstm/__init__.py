@@ -1,1 +1,1 @@
-"""Is `lstm_keras.LSTM` the same as Keras's layer, and what does it cost?"""
+"""Equality and costs of `lstm_keras.LSTM` and `keras.layers.LSTM`."""

@@ -1,4 +1,4 @@
-"""What the two layers cost: time and memory of a step, sizes of the model."""
+"""The costs of the two layers: time and memory of a step, sizes of the model."""
 
 import tempfile
 from pathlib import Path
@@ -15,20 +15,20 @@ from experiments.speed.shapes import KINDS, read_shapes
 
 @metrics
 class Speed:
-    """What a step costs."""
+    """Time and memory of a step."""
 
     shape: str
-    """The first shape, at which the memory is measured."""
+    """The first shape, at which memory is measured."""
     results: list[Times]
     """Times at each shape; empty if the measurement failed."""
     memory: dict[str, dict[str, float]]
-    """MiB by kind of step, and by what computes the LSTM; empty if not measured."""
+    """MiB, by kind of step and by implementation of the LSTM; empty if not measured."""
     backend: str | None = None
     """Backend of Keras; null if the measurement failed."""
     engine: str | None = None
-    """The engine of a training step, and why not others; null if it failed."""
+    """The engine in training, and why others were passed over; null if it failed."""
     failures: list[str]
-    """What failed, in sentences."""
+    """Failures, in sentences."""
 
 
 @metrics
@@ -46,7 +46,7 @@ class Size:
 
 
 def speed(settings: Settings) -> Speed:
-    """Time everything that computes an LSTM on the backend, and measure its memory."""
+    """Measure time and memory of every implementation of an LSTM on the backend."""
     shapes = [str(shape) for shape in read_shapes(settings.shape)]
     workers = Workers(flush_denormal=False)
     answer = workers.ask(None, "times", shapes=shapes, rounds=settings.rounds)

@@ -1,7 +1,7 @@
 """The largest differences of outputs, states and gradients between the two layers.
 
-Both get the same random weights, sequences and initial states. In float64 the NumPy
-reference judges both.
+Both have the same random weights, sequences and initial states. In float64 both are
+also compared with the NumPy reference.
 """
 
 import contextlib
@@ -29,14 +29,14 @@ BATCH, STEPS, FEATURES, UNITS = 4, 9, 5, 6
 MASKS = ("none", "right", "left", "holes")
 KERAS, REFERENCE = "keras.layers.LSTM", "lstm_keras.reference"
 
-# What is compared. The gradients are of a sum of all outputs, each with a random
-# weight, so that nothing cancels.
+# The compared quantities. The gradients are those of a randomly weighted sum of all
+# outputs, so that nothing cancels.
 STATES = ("output", "h", "c")
 GRADIENTS = ("d inputs", "d h0", "d c0", "d kernel", "d recurrent kernel", "d bias")
 QUANTITIES = STATES + GRADIENTS
 
-# The largest differences allowed, relative to the largest element expected. In half
-# precision a few units in the last place, since rounding errors of the steps add up.
+# The allowed differences, relative to the largest expected element. In half precision
+# these are a few units in the last place, since rounding errors of the steps add up.
 TOLERANCES = {
     "float32": 1e-5,
     "float64": 1e-12,
@@ -49,30 +49,30 @@ SHOWN_FAILURES = 5
 
 @metrics
 class Equality:
-    """How far the layers differ."""
+    """The differences between the layers."""
 
     verdict: str
     """Whether the layers are equal, in a sentence."""
     cases: int
     """Number of comparisons."""
     failed: int
-    """Number of them that exceed their tolerance."""
+    """Number of comparisons that exceed their tolerance."""
     failures: list[str]
-    """Each of these, in words."""
+    """The comparisons that exceed their tolerance, in words."""
     table: list[dict[str, str | int | float | None]]
-    """The largest differences by dtype, layer, what it is compared with, and mask:
-    relative to the largest element expected, null if not finite; `d` is the gradient.
-    `tolerance` is what is allowed, `cases` the number of comparisons, `failed` the
-    number of them that exceed it."""
+    """The largest differences by dtype, layer, reference (`against`) and mask, relative
+    to the largest expected element, null if not finite; `d` is the gradient.
+    `tolerance` is the allowed difference, `cases` the number of comparisons, `failed`
+    the number of those that exceed it."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What every layer is asked to compute.
+    """A computation that all layers repeat.
 
     Attributes:
         dtype: One of `settings.DTYPES`.
-        mask: One of `MASKS`: where the padding is.
+        mask: The place of the padding, one of `MASKS`.
         go_backwards: As in the layer.
         return_sequences: As in the layer.
     """
@@ -85,7 +85,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Problem:
-    """Random numbers, float64: inputs, weights, and the weights of the loss.
+    """Random float64 inputs, weights, and weights of the loss.
 
     Attributes:
         arrays: Inputs `(batch, steps, features)`, initial `h` and `c`
@@ -114,13 +114,13 @@ class Problem:
         )
 
     def loss_weights_of(self, case: Case) -> list[np.ndarray]:
-        """Return a weight for each element that the layer returns."""
+        """Return a weight for each element of the layer's outputs."""
         sequence, *states = self.loss_weights
         return [sequence if case.return_sequences else sequence[:, -1], *states]
 
 
 def compare_all(dtypes: Sequence[str], seed: int, quick: bool) -> list[dict]:
-    """Return a row for each layer, what it is compared with, and case.
+    """Return a row for each layer, reference and case.
 
     Args:
         dtypes: Some of `settings.DTYPES`.
@@ -141,7 +141,7 @@ def compare_all(dtypes: Sequence[str], seed: int, quick: bool) -> list[dict]:
 
 
 def cases(dtype: str, quick: bool) -> list[Case]:
-    """Return every case of a dtype; if quick, only whole sequences read forwards."""
+    """Return all cases of a dtype; if quick, only whole sequences read forwards."""
     if quick:
         return [Case(dtype, mask, False, True) for mask in MASKS]
     return [
@@ -182,14 +182,14 @@ def compare(case: Case, problem: Problem) -> list[dict]:
 
 
 def row(case: Case, name: str, against: str, actual: dict, expected: dict) -> dict:
-    """Return the row of what was computed beside what was expected.
+    """Return the row that compares actual and expected arrays.
 
     Args:
         case: The case.
-        name: The loop or an engine of ours, or `KERAS`.
+        name: One of our engines, or `KERAS`.
         against: `KERAS` or `REFERENCE`.
         actual: Arrays by quantity.
-        expected: Likewise.
+        expected: Arrays by quantity.
     """
     differences = {key: difference(actual[key], expected[key]) for key in QUANTITIES}
     largest = float(np.max(list(differences.values())))  # NaN, if one is
@@ -206,9 +206,9 @@ def row(case: Case, name: str, against: str, actual: dict, expected: dict) -> di
 
 
 def difference(actual: np.ndarray, expected: np.ndarray) -> float:
-    """Return the largest difference, relative to the largest element expected.
+    """Return the largest difference, relative to the largest expected element.
 
-    If everything expected is zero, it is the difference itself.
+    If all expected elements are zero, it is absolute.
     """
     return float(np.abs(actual - expected).max() / (np.abs(expected).max() or 1.0))
 
@@ -222,7 +222,7 @@ def tolerance(dtype: str, name: str, against: str) -> float:
         # `keras.ops.matmul` of float64 gives float32 there (keras issue 23704).
         return TOLERANCES["float32"]
     if dtype.startswith("mixed"):
-        # An engine computes in float32 where a loop rounds at every step.
+        # Where a loop rounds at every step, an engine computes in float32.
         return 4 * TOLERANCES[dtype]
     return TOLERANCES[dtype]
 
@@ -233,9 +233,9 @@ def keras_is_a_loop() -> bool:
 
 
 def step_mask(name: str) -> np.ndarray | None:
-    """Return a mask of `MASKS`, `(batch, steps)`, True where a step counts.
+    """Return a mask of `MASKS`, `(batch, steps)`, False where a step is padding.
 
-    Every sequence has a step that counts; the first has no padding except holes.
+    Every sequence has an unmasked step; the first has no padding but holes.
     """
     if name == "none":
         return None
@@ -280,7 +280,7 @@ def run_layer(
 
 
 def run_reference(case: Case, problem: Problem) -> dict[str, np.ndarray]:
-    """Return all `QUANTITIES` by the NumPy reference."""
+    """Return all `QUANTITIES` of the NumPy reference."""
     x, h0, c0, *weights = problem.arrays
     call = lstm_layer(
         x,
@@ -298,7 +298,7 @@ def run_reference(case: Case, problem: Problem) -> dict[str, np.ndarray]:
 
 @contextlib.contextmanager
 def double_precision(dtype: str) -> Iterator[None]:
-    """Let JAX compute in float64 if that is the dtype; by default it uses float32."""
+    """Enable float64 on JAX, which is off by default, if that is the dtype."""
     if dtype != "float64" or keras.backend.backend() != "jax":
         yield
         return
@@ -313,11 +313,11 @@ def double_precision(dtype: str) -> Iterator[None]:
 
 
 def table(rows: Sequence[dict], *more: str) -> list[dict]:
-    """Return the largest differences by dtype, layer and what it is compared with.
+    """Return the largest differences by dtype, layer and reference.
 
     Args:
-        rows: What `compare_all` returns.
-        *more: Further keys to distinguish.
+        rows: The rows of `compare_all`.
+        *more: Further keys to group by.
     """
     keys = ("dtype", "layer", "against", *more)
     places = {key: list(dict.fromkeys(one[key] for one in rows)) for key in keys}
@@ -340,7 +340,7 @@ def table(rows: Sequence[dict], *more: str) -> list[dict]:
 
 
 def summary(rows: Sequence[dict]) -> Equality:
-    """Return what `metrics.json` contains of the rows of `compare_all`."""
+    """Return the metrics of the rows of `compare_all`."""
     failures = [failure(one) for one in rows if not one["passed"]]
     return Equality(
         verdict=verdict(rows, failures),
@@ -369,7 +369,7 @@ def verdict(rows: Sequence[dict], failures: Sequence[str]) -> str:
 
 
 def failure(one: dict) -> str:
-    """Return which case a row is, and where it differs most."""
+    """Describe a row's case, and its largest difference."""
     # Not max by the number alone: NaN is neither above nor below another number.
     worst = max(QUANTITIES, key=lambda name: (math.isnan(one[name]), one[name]))
     options = [option for option in ("go_backwards", "return_sequences") if one[option]]
@@ -381,7 +381,7 @@ def failure(one: dict) -> str:
 
 
 def number(value: float | None) -> str:
-    """Return a small number with two digits; None is one that is not finite."""
+    """Return a small number with two digits; None stands for one that is not finite."""
     if value is None:
         return "not finite"
     return "0" if value == 0 else f"{value:.1e}"

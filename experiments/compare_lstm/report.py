@@ -1,4 +1,4 @@
-"""What the report of a comparison tells."""
+"""The report of a comparison."""
 
 from collections.abc import Iterator, Sequence
 
@@ -35,15 +35,15 @@ SPEED_HEADER = (
 SIZE_HEADER = ("Layer", "Parameters", "Bytes of weights", "Bytes of the .keras file")
 
 EQUALITY_EXPLANATION = (
-    "Largest absolute difference relative to the largest element expected, over both "
+    "Largest absolute difference relative to the largest expected element, over both "
     "directions and with and without return_sequences, from the same random weights, "
     "sequences and initial states; every case is in equality.csv. output, h and c are "
-    "what a call with return_state returns, the columns with d are the gradients of a "
+    "the outputs of a call with return_state, the columns with d the gradients of a "
     "weighted sum of all three. loop is our cell step by step; the other names are our "
-    "engines. An engine may differ from a loop by four times the tolerance in mixed "
-    "precision, where it computes in float32 and the loop rounds at every step; and "
-    "where keras.ops does not compute float64 in float64 (JAX, torch), the tolerance "
-    "against it is that of float32."
+    "engines. In mixed precision an engine may differ from a loop by four times the "
+    "tolerance, since it computes in float32 and the loop rounds at every step. Where "
+    "keras.ops does not compute float64 in float64 (JAX, torch), the tolerance is that "
+    "of float32."
 )
 SPEED_EXPLANATION = (
     "Median time of a whole step (train_on_batch, predict_on_batch) of Embedding → "
@@ -54,19 +54,13 @@ SPEED_EXPLANATION = (
     "is a plain torch model."
 )
 SIZE_EXPLANATION = (
-    "The sentiment model of 5,000 words with each layer, before training: the state of "
-    "the optimizer is not yet included."
+    "The sentiment model of 5,000 words with each layer, before training, which adds "
+    "the state of the optimizer."
 )
 
 
 def sections(metrics, settings: Settings, rows: Sequence[dict]) -> list[Section]:
-    """Return the sections of the report.
-
-    Args:
-        metrics: The metrics of the run.
-        settings: Its settings.
-        rows: What `equality.compare_all` returned.
-    """
+    """Return the sections of the report; `rows` are those of `equality.compare_all`."""
     found = [Section(None, [first_part(metrics.equality), *headlines(metrics)])]
     if metrics.equality:
         found.append(Section("Equality", equality_parts(metrics.equality, rows)))
@@ -89,7 +83,7 @@ def first_part(equality: Equality | None) -> Part:
 
 
 def headlines(metrics) -> list[Paragraph]:
-    """Return what the other parts found, a sentence or two each."""
+    """Return a sentence on each of the other parts."""
     found = []
     if metrics.training and metrics.training.differences:
         one = metrics.training.differences["test accuracy"]
@@ -111,7 +105,7 @@ def headlines(metrics) -> list[Paragraph]:
 
 
 def equality_parts(equality: Equality, rows: Sequence[dict]) -> list[Part]:
-    """Return what is told of the equality."""
+    """Return the section on equality."""
     parts = [Paragraph(EQUALITY_EXPLANATION, page_only=True)]
     if equality.failures:
         failures = [[text] for text in equality.failures]
@@ -140,7 +134,7 @@ def equality_rows(rows: Sequence[dict]) -> list[list[str]]:
 
 
 def quantity_rows(equality: Equality, against: str) -> list[list[str]]:
-    """Return the differences of every quantity from one of the two judges."""
+    """Return the differences of all quantities from Keras or the reference."""
     return [
         [
             f"{row['dtype']}, {row['layer'].removeprefix('lstm_keras.LSTM, ')}",
@@ -159,10 +153,10 @@ def result(row: dict) -> str:
 
 
 def training_parts(training: Training, settings: Settings) -> Iterator[Part]:
-    """Yield what is told of the training."""
+    """Yield the section on training."""
     notes = [training.ending, training.data["note"]]
     if not training.data["real"]:
-        notes.append("These numbers are of generated reviews, not of IMDB's.")
+        notes.append("These numbers are from generated reviews, not from IMDB.")
     yield from (Note(text) for text in notes if text)
     if training.differences:
         yield Table(DIFFERENCE_HEADER, difference_rows(training))
@@ -185,7 +179,7 @@ def difference_rows(training: Training) -> list[list[str]]:
 
 
 def measured(training: Training, settings: Settings) -> str:
-    """Return how the differences were measured."""
+    """Return an explanation of the differences."""
     data = training.data
     seconds = {
         name: sum(run.training_seconds for run in training.runs if run.layer == name)
@@ -195,10 +189,10 @@ def measured(training: Training, settings: Settings) -> str:
     return (
         f"Means over {seeds(training.differences['test loss'])}; the difference is "
         "ours minus Keras's with the same seed, that is with the same initial weights, "
-        "order of the reviews and split, and its interval that of Student's t. "
-        f"{settings.epochs} epochs on {data['train']:,} reviews, of which the one with "
-        f"the lowest loss on {data['validation']:,} more is selected; "
-        f"{data['test']:,} test reviews. Training took {took}, compilation included."
+        "order of the reviews and split, and its interval is that of Student's t. "
+        f"{settings.epochs} epochs on {data['train']:,} reviews; the epoch with the "
+        f"lowest loss on {data['validation']:,} others is used; {data['test']:,} test "
+        f"reviews. Training took {took}, compilation included."
     )
 
 
@@ -215,8 +209,8 @@ def figures(training: Training) -> list[Figure]:
         Figure(
             "training",
             plots.plot_paired_curves(training.histories),
-            "Validation after each epoch, of both layers from the same seeds: every "
-            "seed, thin, and the mean.",
+            "Validation after each epoch, for both layers: every seed (thin) and the "
+            "mean.",
         ),
         Figure(
             "differences",
@@ -239,7 +233,7 @@ def difference(one: Difference) -> str:
 
 
 def interval(one: Difference) -> str:
-    """Return the ends of a paired difference's interval."""
+    """Return the interval of a paired difference."""
     return "–" if one.interval is None else " to ".join(map(signed, one.interval))
 
 
@@ -251,7 +245,7 @@ def signed(value: float) -> str:
 
 
 def speed_headline(speed: Speed) -> str:
-    """Return how fast each path of ours is at the first shape."""
+    """Return how fast our engines are at the first shape."""
     ours = [
         f"{path} {', '.join(f'{kinds[kind].ratio:.2f} in {kind}' for kind in KINDS)}"
         for path, kinds in speed.results[0].paths.items()
@@ -261,7 +255,7 @@ def speed_headline(speed: Speed) -> str:
 
 
 def speed_parts(speed: Speed) -> list[Part]:
-    """Return what is told of time and memory."""
+    """Return the section on time and memory."""
     parts = [Note(text) for text in speed.failures]
     if speed.results:
         parts += [
@@ -300,7 +294,7 @@ def memory_cells(speed: Speed, shape: str, path: str, kind: str) -> list[str]:
 
 
 def size_parts(sizes: Sequence[Size]) -> list[Part]:
-    """Return what is told of the sizes."""
+    """Return the section on sizes."""
     rows = [
         [one.layer, *(f"{n:,}" for n in (one.parameters, one.weights, one.file))]
         for one in sizes

@@ -1,4 +1,4 @@
-"""Compare what was asked for: equality, training, speed, size."""
+"""Compare the layers: equality, training, speed, size."""
 
 import logging
 
@@ -15,24 +15,24 @@ from experiments.compare_lstm.training import Training
 
 @metrics
 class Metrics(RunMetrics):
-    """What a comparison found; null for a part that was not asked for."""
+    """The results of a comparison; null for a part that --parts leaves out."""
 
     equality: Equality | None = None
-    """The largest differences of outputs, states and gradients."""
+    """Differences of outputs, states and gradients."""
     training: Training | None = None
     """Both layers trained from the same seeds."""
     speed: Speed | None = varying(None)
-    """What a step costs."""
+    """Time and memory of a step."""
     size: list[Size] | None = None
     """Sizes of the sentiment model with Keras's layer and with ours."""
 
 
 def run(settings: Settings, context: Context) -> Result[Metrics]:
-    """Compare the layers, and describe the result."""
+    """Compare the layers, and return the result."""
     parts, found, rows = settings.parts.split(","), {}, []
-    # TensorFlow warns of functions that are traced again: here each is another case.
+    # Its warnings of retracing are wrong here: each function belongs to another case.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    # First: its processes need a GPU's memory before this one takes it.
+    # First, before this process allocates the memory of a GPU.
     if "speed" in parts:
         found["speed"] = costs.speed(settings)
     if "equality" in parts:
@@ -65,7 +65,7 @@ def run(settings: Settings, context: Context) -> Result[Metrics]:
 
 
 def status(compared: Metrics) -> int:
-    """Return the exit status: whether the layers are equal, or Ctrl-C came before."""
+    """Return the exit status: 1 if the layers differ, or that of an interruption."""
     if compared.training and compared.training.ending:
         return INTERRUPTED
     return int(bool(compared.equality and compared.equality.failed))

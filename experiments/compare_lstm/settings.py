@@ -8,13 +8,20 @@ from experiments.common import options
 from experiments.common.experiment import Experiment
 from experiments.common.options import option
 from experiments.common.settings import (
-    MOST_SEEDS,
     EngineSettings,
     RepeatSettings,
+    learning_rate_option,
     seed_option,
+    seeds_option,
+    size_option,
 )
-from experiments.imdb_sentiment.settings import check_data
-from experiments.speed.shapes import read_shapes
+from experiments.imdb_sentiment.settings import NAMED_DATA, limit_option, maxlen_option
+from experiments.speed.shapes import (
+    memory_option,
+    read_shapes,
+    rounds_option,
+    shape_option,
+)
 
 PARTS = ("equality", "training", "speed", "size")
 DTYPES = ("float32", "float64", "mixed_bfloat16", "mixed_float16")
@@ -23,18 +30,17 @@ DESCRIPTION = """\
 Compare lstm_keras.LSTM with keras.layers.LSTM on one backend (KERAS_BACKEND), and write
 a report. The parts:
 
-  equality  the largest differences of outputs, states and gradients, for the loop and
-            every engine that the backend has; both layers also against NumPy, in
-            float64
-  training  both layers learn the sentiment of reviews from the same seeds: paired
-            differences of accuracy and loss, with 95% intervals
-  speed     time and peak memory of a step of training and of prediction
+  equality  largest differences of outputs, states and gradients, for every engine of
+            the backend; in float64 of both layers from the NumPy reference, too
+  training  paired differences of accuracy and loss, with 95% intervals, of sentiment
+            models trained from the same seeds
+  speed     time and peak memory of a training step and of a prediction
   size      parameters, bytes of the weights and of the saved model
 """
 
 EPILOG = """\
 The exit status is 1 if a case of the equality exceeds its tolerance; the report is
-written all the same. Everything goes to OUTPUT/compare_lstm/NAME: config.json,
+written in any case. Everything goes to OUTPUT/compare_lstm/NAME: config.json,
 metrics.json, report.html, equality.csv, history.csv and figures/*.png.
 """
 
@@ -47,13 +53,13 @@ class Settings(EngineSettings, RepeatSettings):
     """The options of the comparison; `--help` explains them."""
 
     parts: str = option(
-        ",".join(PARTS), "comma-separated list of these", group="what to compare"
+        ",".join(PARTS), "comma-separated list of parts", group="what to compare"
     )
     quick: bool = option(
         False,
-        "equality only of whole sequences read forwards and without float16, at most "
-        f"{QUICK['seeds']} seeds of {QUICK['epochs']} epochs on {QUICK['limit']:,} "
-        f"reviews, at most {QUICK['rounds']} rounds, no memory: about 2 minutes",
+        "about 2 minutes: equality of whole sequences read forwards, without "
+        f"mixed_float16; at most {QUICK['seeds']} seeds of {QUICK['epochs']} epochs on "
+        f"{QUICK['limit']:,} reviews; at most {QUICK['rounds']} rounds, no memory",
         group="what to compare",
     )
     seed: int = seed_option(
@@ -61,59 +67,31 @@ class Settings(EngineSettings, RepeatSettings):
         "what to compare",
     )
     dtypes: str = option(
-        ",".join(DTYPES), "comma-separated list of these", group="equality"
+        ",".join(DTYPES), "comma-separated list of dtype policies", group="equality"
     )
     data: str = option(
         "embedded",
-        "embedded: short made-up reviews; auto, keras or a PATH: real ones, as in "
+        "embedded: short generated reviews; auto, keras or a PATH: real ones, as in "
         "experiments.imdb_sentiment",
         group="training",
     )
-    limit: int | None = option(
-        8000,
-        "number of training reviews to use, and of test reviews",
-        group="training",
-        least=10,
-    )
-    maxlen: int = option(
-        40,
-        "words read of each review, counted from its end",
-        group="training",
-        least=1,
-    )
-    units: int = option(32, "size of the recurrent state", group="training", least=1)
-    seeds: int = option(
-        5,
-        "number of training runs of each layer",
-        group="training",
-        least=1,
-        most=MOST_SEEDS,
-    )
+    limit: int | None = limit_option(8000, "training")
+    maxlen: int = maxlen_option(40, "training")
+    units: int = size_option(32, "size of the recurrent state", "training")
+    seeds: int = seeds_option(5, "training")
     epochs: int = option(8, "number of epochs", group="training", least=1)
     batch_size: int = option(64, "reviews per step", group="training", least=1)
-    learning_rate: float = option(
-        0.005, "learning rate of Adam", group="training", above=0, most=10
-    )
-    shape: str = option(
-        "64,200,32,64 64,200,32,64,masked",
-        "B,T,D,H: batch size, steps, features, units; B,T,D,H,masked: with shorter "
-        "sequences, padded on the left; several shapes are separated by spaces or "
-        "semicolons",
-        group="speed",
-    )
-    rounds: int = option(
-        15, "number of times each step is timed at each shape", group="speed", least=1
-    )
-    memory: bool = option(
-        True, "measure the memory of every engine at the first shape", group="speed"
-    )
+    learning_rate: float = learning_rate_option(0.005)
+    shape: str = shape_option("64,200,32,64 64,200,32,64,masked", "speed")
+    rounds: int = rounds_option(15, "speed")
+    memory: bool = memory_option("speed")
 
     def checked(self) -> Self:
-        """Refuse what can't be read or found, and apply `--quick`."""
+        """Refuse invalid lists and shapes and missing data, and apply `--quick`."""
         options.names(self.parts, PARTS, "--parts")
         options.names(self.dtypes, DTYPES, "--dtypes")
         read_shapes(self.shape)
-        check_data(self.data)
+        options.check_source(self.data, NAMED_DATA, "--data")
         return self.quicker() if self.quick else self
 
     def quicker(self) -> Self:

@@ -1,4 +1,4 @@
-"""Do the two layers learn the same? Both train from the same seeds, in pairs."""
+"""Train both layers from the same seeds, and compare the results in pairs."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ from experiments.imdb_sentiment.train import (
 from lstm_keras.datasets import Reviews, load_reviews
 from lstm_keras.evaluation import intervals
 
-# What is compared after the training, and how to read it from a `Trained`.
+# The compared results of a `Trained`.
 OUTCOMES = {
     "validation accuracy": lambda one: one.validation.accuracy,
     "validation loss": lambda one: one.validation.log_loss,
@@ -35,7 +35,7 @@ SHARED = "data limit maxlen units epochs batch_size learning_rate seed seeds".sp
 
 @metrics
 class LayerTrained(TrainedMetrics):
-    """What one training run of a layer achieved."""
+    """The results of a training run of one layer."""
 
     layer: str
     """Its name in Python."""
@@ -43,16 +43,16 @@ class LayerTrained(TrainedMetrics):
 
 @metrics
 class Difference:
-    """By how much a measure of our layer exceeds that of Keras's, seed by seed."""
+    """Our layer's measure minus that of Keras's, seed by seed."""
 
     seeds: int
     """Number of pairs."""
     ours: float
-    """Mean of our layer."""
+    """Mean of our layer's measure."""
     keras: float
-    """Mean of Keras's layer."""
+    """Mean of the measure of Keras's layer."""
     values: list[float]
-    """The difference of each seed."""
+    """The difference for each seed."""
     mean: float
     """Mean of the differences."""
     standard_deviation: float | None
@@ -70,14 +70,14 @@ class Training:
     data: dict[str, str | bool | int]
     """The reviews."""
     runs: list[LayerTrained]
-    """Training run of each seed and layer."""
+    """The training run of each seed and layer."""
     histories: dict[str, list[dict[str, list[float]]]]
-    """By layer the values after each epoch, for each seed."""
+    """The values after each epoch, by layer and seed."""
     differences: dict[str, Difference]
     """Ours minus Keras's, by measure; empty if no seed was finished. The losses are log
     losses in nats."""
     ending: str
-    """How the training ended early, in a sentence; empty if it did not."""
+    """What was interrupted, in a sentence; empty if nothing."""
 
 
 def model_settings(settings: Settings) -> list[imdb_sentiment.Settings]:
@@ -90,9 +90,9 @@ def model_settings(settings: Settings) -> list[imdb_sentiment.Settings]:
 
 
 def compare(settings: Settings) -> Training:
-    """Train both layers from every seed, and compare what they achieved.
+    """Train both layers from every seed, and compare their results.
 
-    Ctrl-C ends the training that is running; its seed and later ones are left out.
+    Ctrl-C ends the current training run; its seed and later ones are left out.
     """
     both = model_settings(settings)
     with stage(f"Loading the reviews ({settings.data})"):
@@ -126,7 +126,7 @@ def compare(settings: Settings) -> Training:
 def _train(
     both: Sequence[imdb_sentiment.Settings], reviews: Reviews
 ) -> tuple[list[list[Trained]], str]:
-    """Return a pair of models for each seed, and how it ended early."""
+    """Return a pair of models for each seed, and a sentence on an interruption."""
     first = both[0]
     input_dim = len(reviews.vocabulary.limit(first.num_words))
     train = examples(reviews.train, first, input_dim)
@@ -143,7 +143,7 @@ def _train(
 
 
 def paired_difference(ours: Sequence[float], keras: Sequence[float]) -> Difference:
-    """Return how much greater ours is than Keras's, seed by seed."""
+    """Return our measure minus that of Keras's, seed by seed."""
     return Difference(
         ours=float(np.mean(ours)),
         keras=float(np.mean(keras)),

@@ -1,1 +1,1 @@
-"""What do the gates do? One unit by hand, gradients through time, a sentence."""
+"""What the gates do: one unit by hand, gradients through time, a sentence."""

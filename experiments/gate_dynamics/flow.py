@@ -1,4 +1,4 @@
-"""How gradients fade or grow on their way back through time: computed and measured."""
+"""Vanishing and exploding gradients through time: computed and measured."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from experiments.gate_dynamics.metrics import GradientRatios
 from experiments.gate_dynamics.settings import Settings
 from experiments.memory.tasks import adding
 
-# The factors of the textbook's product, and the number of steps.
+# Factors and number of steps of the textbook's product.
 MULTIPLIERS, PRODUCT_STEPS = (0.5, 2.0), 20
 
-# Sequences whose gradients are measured.
+# Number of sequences whose gradients are measured.
 EXAMPLES = 64
 
-# The lags whose ratio tells how much of the gradient is left.
+# The lags whose gradients are compared.
 FAR, NEAR = 100, 1
 
 
 @dataclass(frozen=True)
 class Flow:
-    """The gradient through one layer.
+    """The gradient in one layer, by step.
 
     Attributes:
         layer: The layer.
@@ -45,10 +45,10 @@ class Flow:
 
 
 def products() -> dict[str, list[float]]:
-    """Return the textbook's gradient, u^n after n steps back, the last step's last.
+    """Return the textbook's gradient u^n at lag n, the longest lag first.
 
-    A linear recurrence h_t = u h_{t-1} makes the gradient by h fade for |u| < 1 and
-    explode for |u| > 1.
+    In the linear recurrence h_t = u h_{t-1} the gradient by h vanishes for |u| < 1 and
+    explodes for |u| > 1.
     """
     return {
         f"{u:g} at every step": [u**n for n in range(PRODUCT_STEPS, -1, -1)]
@@ -57,7 +57,7 @@ def products() -> dict[str, list[float]]:
 
 
 def cells() -> dict[str, Callable]:
-    """Return by name what makes each recurrent layer from its number of units."""
+    """Return the constructor of each recurrent layer, given its units, by name."""
 
     def lstm(forget_bias: bool) -> Callable:
         return lambda units: lstm_keras.LSTM(units, unit_forget_bias=forget_bias)
@@ -71,10 +71,10 @@ def cells() -> dict[str, Callable]:
 
 
 def measure(settings: Settings) -> list[Flow]:
-    """Measure the flow through each layer, for each seed, before and after training.
+    """Measure each layer's gradient, for each seed, before and after training.
 
-    Every layer learns the adding problem (see `experiments.memory`) at `length` steps,
-    where the loss is that of the last step's output.
+    Every layer learns the adding problem (see `experiments.memory`) over `length`
+    steps; its loss depends on the last step's output.
     """
     flows = []
     for seed in range(settings.seed, settings.seed + settings.seeds):
@@ -117,16 +117,16 @@ def _flow(model: keras.Model, inputs: np.ndarray, targets: np.ndarray) -> dict:
 
 def _relative(norms: np.ndarray) -> list[float]:
     """Return the median over the examples of norms relative to their last step."""
-    # Float64, or the ratio of two small numbers would be 0 too early.
+    # In float32 the ratio of two small numbers could be 0.
     norms = np.asarray(norms, np.float64)
     return np.median(norms / norms[:, -1:], axis=0).tolist()
 
 
 def ratios(flows: Sequence[Flow]) -> list[GradientRatios]:
-    """Return what is left of the gradient at lag `FAR`, relative to lag `NEAR`.
+    """Return the ratio of the gradients at lags `FAR` and `NEAR`.
 
     Returns:
-        All seeds together, for each layer, untrained and trained.
+        A value for each layer, untrained and trained, over all seeds.
     """
     grouped: dict = {}
     for flow in flows:
@@ -154,7 +154,7 @@ def _ratio(norms: list[float]) -> float | None:
 
 
 def curves(flows: Sequence[Flow], trained: bool) -> dict[str, list[list[float]]]:
-    """Return by layer the seeds' curves, for `plots.plot_gradient_flow`."""
+    """Return the curves of all seeds by layer, for `plots.plot_gradient_flow`."""
     found: dict = {}
     for flow in flows:
         if flow.trained is trained:
@@ -163,7 +163,7 @@ def curves(flows: Sequence[Flow], trained: bool) -> dict[str, list[list[float]]]
 
 
 def csv_rows(flows: Sequence[Flow]) -> list[dict]:
-    """Return a row for each layer, seed, state of training and lag."""
+    """Return a row for each layer, seed, training state and lag."""
     return [
         {
             "layer": flow.layer,

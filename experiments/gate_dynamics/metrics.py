@@ -1,4 +1,4 @@
-"""What `metrics.json` contains."""
+"""The types in `metrics.json`."""
 
 from pydantic import NonNegativeFloat
 
@@ -7,7 +7,7 @@ from experiments.common.result import RunMetrics, metrics
 
 @metrics
 class UnitStep:
-    """One step of the one unit."""
+    """A step of the one unit."""
 
     step: int
     """Number of the step, from 1."""
@@ -29,38 +29,38 @@ class UnitStep:
 
 @metrics
 class GradientRatios:
-    """What is left of a layer's gradient on its way back through time."""
+    """The gradient in a layer at a long lag, relative to a short one."""
 
     layer: str
     """Recurrent layer."""
     trained: bool
     """Whether it was measured after training."""
     ratios: list[NonNegativeFloat | None]
-    """For each seed |dL/dh| at lag 100 over that at lag 1; null for sequences that are
-    too short, 0 of a gradient below the smallest float32."""
+    """|dL/dh| at lag 100 over that at lag 1, by seed; null if the sequences are too
+    short, 0 if the gradient is below the smallest float32."""
     median: NonNegativeFloat | None
     """Median of the ratios; null if there is none."""
     loss: float
-    """Mean squared error, mean over the seeds."""
+    """Mean squared error, averaged over the seeds."""
 
 
 @metrics
 class Contributions:
-    """What each word contributes to the logit, by one method."""
+    """Contributions of the words to the logit, by one method."""
 
     output: float
     """Logit of the whole text."""
     baseline: float
     """Logit without any word."""
     rest: float
-    """Part of the logit that belongs to no single word."""
+    """Part of the logit that is attributed to no word."""
     scores: dict[int, float]
     """Contribution of each word, by its position."""
 
 
 @metrics
 class NotPossible:
-    """A method that this model does not allow."""
+    """A method that does not support this model."""
 
     not_possible: str
     """The reason."""
@@ -68,7 +68,7 @@ class NotPossible:
 
 @metrics
 class SentenceMetrics:
-    """A text as a trained model reads it."""
+    """A trained model on one text."""
 
     words: int
     """Number of words that the model reads."""
@@ -77,24 +77,24 @@ class SentenceMetrics:
     attributions: dict[str, Contributions | NotPossible]
     """Contributions of the words, by method."""
     units_that_move_most: dict[str, list[tuple[int, float]]]
-    """For each layer the units whose cell state moves most, and by how much."""
+    """The units whose cell state changes most, and by how much, for each layer."""
 
 
 @metrics
 class PairCounts:
-    """What a "not" changes, by one method."""
+    """How a "not" changes contributions, by one method."""
 
     pairs: int
     """Number of pairs of sentences without and with a "not"."""
     changed: int
-    """Pairs in which the "not" changed the sign of the adjective's contribution."""
+    """Number of pairs in which "not" changes the sign of the contribution."""
     as_read: int
-    """Of those the pairs whose adjective alone has the sign that a reader gives it."""
+    """Number of those in which the sign without "not" is right."""
 
 
 @metrics
 class Metrics(RunMetrics):
-    """What a run of gate_dynamics found."""
+    """The results of a gate_dynamics run."""
 
     one_unit: list[UnitStep]
     """One unit, step by step."""
@@ -103,4 +103,4 @@ class Metrics(RunMetrics):
     sentence: SentenceMetrics | None
     """The text of --text; null without --run."""
     pairs: dict[str, PairCounts] | None
-    """What a "not" changes, by method of attribution; null if not measured."""
+    """How a "not" changes contributions, by method; null if not measured."""

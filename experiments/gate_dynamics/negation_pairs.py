@@ -9,9 +9,9 @@ class Pair:
 
     Attributes:
         before: The words before the adjective.
-        adjective: The word that decides what the sentence says.
+        adjective: The adjective.
         after: The words after it.
-        positive: Whether the sentence praises, without the "not".
+        positive: Whether the sentence without "not" praises.
     """
 
     before: str
@@ -30,39 +30,21 @@ class Pair:
         return f"{self.before} not {self.adjective} {self.after}"
 
 
+_TEMPLATES = (
+    ("The acting in this film was", "good", "bad", "from start to end."),
+    ("I think the story is", "great", "terrible", "and we talked about it."),
+    ("The last half hour is", "excellent", "boring", "in my opinion."),
+    ("To me the music was", "beautiful", "awful", "in every scene."),
+    ("This movie is", "funny", "stupid", "and I saw it twice."),
+    ("The two leads are", "brilliant", "dull", "together."),
+    ("Her performance was", "wonderful", "poor", "in the second part."),
+    ("The dialogue between them is", "interesting", "horrible", "to listen to."),
+    ("What they did with the book is", "amazing", "ridiculous", "on the screen."),
+    ("The way it was filmed is", "perfect", "weak", "for such a tale."),
+)
+
 PAIRS = tuple(
-    Pair(*parts, positive)
-    for positive, all_parts in (
-        (
-            True,
-            (
-                ("The acting in this film was", "good", "from start to end."),
-                ("I think the story is", "great", "and we talked about it."),
-                ("The last half hour is", "excellent", "in my opinion."),
-                ("To me the music was", "beautiful", "in every scene."),
-                ("This movie is", "funny", "and I saw it twice."),
-                ("The two leads are", "brilliant", "together."),
-                ("Her performance was", "wonderful", "in the second part."),
-                ("The dialogue between them is", "interesting", "to listen to."),
-                ("What they did with the book is", "amazing", "on the screen."),
-                ("The way it was filmed is", "perfect", "for such a tale."),
-            ),
-        ),
-        (
-            False,
-            (
-                ("The acting in this film was", "bad", "from start to end."),
-                ("I think the story is", "terrible", "and we talked about it."),
-                ("The last half hour is", "boring", "in my opinion."),
-                ("To me the music was", "awful", "in every scene."),
-                ("This movie is", "stupid", "and I saw it twice."),
-                ("The two leads are", "dull", "together."),
-                ("Her performance was", "poor", "in the second part."),
-                ("The dialogue between them is", "horrible", "to listen to."),
-                ("What they did with the book is", "ridiculous", "on the screen."),
-                ("The way it was filmed is", "weak", "for such a tale."),
-            ),
-        ),
-    )
-    for parts in all_parts
+    Pair(before, praise if positive else blame, after, positive)
+    for positive in (True, False)
+    for before, praise, blame, after in _TEMPLATES
 )

@@ -1,4 +1,4 @@
-"""What the report of gate_dynamics tells."""
+"""The report of a gate_dynamics run."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ PAIR_HEADER = (
     "Method",
     "“not” changed the sign",
     "Share",
-    "and the adjective alone had the reader's sign",
+    "and the adjective alone had the right sign",
 )
 
 GRADIENT_HEADER = (
@@ -41,16 +41,7 @@ def sections(
     reading: Reading | None,
     pairs: Sequence[MeasuredPair],
 ) -> list[Section]:
-    """Return the sections of the report.
-
-    Args:
-        metrics: The metrics of the run.
-        settings: Its settings.
-        trace: The trace of the one unit.
-        flows: The measured gradients.
-        reading: The sentence, if there is a model.
-        pairs: The pairs of sentences, if they were measured.
-    """
+    """Return the sections of the report; `trace` is that of the one unit."""
     found = []
     if reading:
         found.append(Section("The sentence, word by word", sentence_parts(reading)))
@@ -59,14 +50,12 @@ def sections(
     return [
         *found,
         Section("One unit, step by step", unit_parts(metrics, trace)),
-        Section(
-            "The gradient on its way back", gradient_parts(metrics, settings, flows)
-        ),
+        Section("The gradient through time", gradient_parts(metrics, settings, flows)),
     ]
 
 
 def sentence_parts(reading: Reading) -> list[Part]:
-    """Return what is told of the sentence."""
+    """Return the section on the sentence."""
     logit = reading.possible["prefix"].output
     return [
         Paragraph(
@@ -91,7 +80,7 @@ def sentence_figures(reading: Reading) -> list[Figure]:
         Figure(
             "prediction",
             plots.plot_prefix_predictions(words, reading.probabilities),
-            "What the model would say if the text ended after each word.",
+            "Prediction if the text ended after each word.",
         )
     ]
     for method, one in reading.possible.items():
@@ -99,7 +88,7 @@ def sentence_figures(reading: Reading) -> list[Figure]:
             Figure(
                 f"attribution_{method}",
                 plots.plot_attribution(one),
-                f"What each word contributes to “positive”: {METHOD_NAMES[method]}.",
+                f"Contribution of each word to “positive”: {METHOD_NAMES[method]}.",
             )
         )
     for number, (name, trace) in enumerate(reading.traces.items()):
@@ -108,7 +97,7 @@ def sentence_figures(reading: Reading) -> list[Figure]:
             Figure(
                 f"gates_{number}",
                 plots.plot_gates(trace, words, units=units),
-                f"Gates and states of {name}, the units that move most at the top.",
+                f"Gates and states of {name}, the units that change most at the top.",
             )
         )
     return figures
@@ -117,12 +106,12 @@ def sentence_figures(reading: Reading) -> list[Figure]:
 def pair_parts(
     counts: dict[str, PairCounts], pairs: Sequence[MeasuredPair]
 ) -> list[Part]:
-    """Return what is told of the pairs of sentences."""
+    """Return the section on the pairs of sentences."""
     return [
         pair_table(counts),
         Paragraph(
-            "What each adjective contributes to the logit, alone and together with the "
-            "“not” before it:",
+            "Contribution of each adjective to the logit, alone and with the “not” "
+            "before it:",
             page_only=True,
         ),
         contribution_table(pairs),
@@ -162,7 +151,7 @@ def contribution_table(pairs: Sequence[MeasuredPair]) -> Table:
 
 
 def unit_parts(metrics: Metrics, trace: LayerTrace) -> list[Part]:
-    """Return what is told of the one unit."""
+    """Return the section on the one unit."""
     rows = [
         (
             str(step.step),
@@ -189,7 +178,7 @@ def unit_parts(metrics: Metrics, trace: LayerTrace) -> list[Part]:
 def gradient_parts(
     metrics: Metrics, settings: Settings, flows: Sequence[Flow]
 ) -> list[Part]:
-    """Return what is told of the gradient."""
+    """Return the section on the gradient."""
     product = plots.plot_gradient_flow(
         flow.products(),
         "A product of equal factors",
@@ -228,7 +217,7 @@ def gradient_parts(
 
 
 def gradient_table(ratios: Sequence[GradientRatios]) -> Table:
-    """Return the table of what is left of the gradient."""
+    """Return the table of the gradients' ratios."""
     rows = [
         (
             row.layer,

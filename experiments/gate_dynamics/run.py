@@ -1,4 +1,4 @@
-"""Measure one unit, gradients through time, and what a trained model does."""
+"""Measure one unit, gradients through time, and a trained model on a text."""
 
 import dataclasses
 import logging
@@ -15,7 +15,7 @@ from lstm_keras import LSTM
 
 def run(settings: Settings, context: Context) -> Result[Metrics]:
     """Measure, and describe the result."""
-    # It warns of functions that are traced anew, but here each is of another model.
+    # Its warnings of retracing are wrong here: each function belongs to another model.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     data = {"gradient": f"the adding problem, {settings.length} steps, made up"}
     reading, pairs = None, []

@@ -1,4 +1,4 @@
-"""A sentence, word by word, as a trained sentiment model reads it."""
+"""A trained sentiment model on a sentence, word by word."""
 
 import contextlib
 from collections.abc import Sequence
@@ -20,18 +20,18 @@ from lstm_keras.runs import SentimentRun
 
 GATES = ("i", "f", "o", "g", "c", "h")
 
-MOVING = 8  # number of units in the list of those that move most
+MOVING = 8  # number of units in `metrics.json`
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a model does at each word of a text, and which words decided.
+    """Prediction, gates and attributions of a model at each word of a text.
 
     Attributes:
-        words: The words that it reads.
+        words: The words that the model reads.
         probabilities: The probability of positive after each word.
-        attributions: By method, or the reason why the model does not allow it.
-        traces: Gates and states, by layer.
+        attributions: The attribution by method, or why it is not possible.
+        traces: Gates and states by layer.
     """
 
     words: Sequence[str]
@@ -41,7 +41,7 @@ class Reading:
 
     @property
     def possible(self) -> dict[str, Attribution]:
-        """The attributions that the model allows."""
+        """The attributions that the model supports."""
         return {
             method: one
             for method, one in self.attributions.items()
@@ -49,10 +49,10 @@ class Reading:
         }
 
     def moving_units(self, trace: LayerTrace) -> list[tuple[int, float]]:
-        """Return all units by how far their cell state moves over the words.
+        """Return all units, those whose cell state changes most first.
 
         Returns:
-            Unit and the sum of |c_t - c_{t-1}|, the largest first.
+            Unit and the sum of |c_t - c_{t-1}| over the words.
         """
         c = trace.c[0]
         if trace.backwards:
@@ -93,7 +93,7 @@ class Reading:
         }
 
     def page_data(self) -> dict:
-        """Return what the interactive page shows, as plain values."""
+        """Return the data of the interactive view, as plain values."""
         return {
             "words": list(self.words),
             "probabilities": [round(p, 4) for p in self.probabilities],
@@ -119,12 +119,12 @@ class Reading:
 
 @dataclass(frozen=True)
 class MeasuredPair:
-    """A pair of sentences, and what adjective and "not" + adjective contribute.
+    """A pair of sentences, and the contributions of its adjective.
 
     Attributes:
         pair: The sentences.
-        contributions: By method that of the adjective in the plain sentence, and that
-            of "not" and the adjective in the negated one.
+        contributions: By method the contribution of the adjective in the plain
+            sentence, and of "not" and the adjective in the negated one.
     """
 
     pair: Pair
@@ -147,7 +147,7 @@ def open_run(path: str) -> SentimentRun:
 
 
 def check_pairs(run: SentimentRun) -> None:
-    """Refuse a model that would cut off the pairs' sentences.
+    """Refuse a model that would truncate the pairs' sentences.
 
     Raises:
         ValueError: It reads too few words.
@@ -161,10 +161,10 @@ def check_pairs(run: SentimentRun) -> None:
 
 
 def read_sentence(run: SentimentRun, text: str) -> Reading:
-    """Let the model read a text.
+    """Return what the model does on a text.
 
     Raises:
-        ValueError: The text has no word.
+        ValueError: The text contains no word.
     """
     ids, words = run.read(text)
     if len(words) < 2:  # a START alone
@@ -183,7 +183,7 @@ def read_sentence(run: SentimentRun, text: str) -> Reading:
 
 
 def measure_pairs(run: SentimentRun) -> list[MeasuredPair]:
-    """Measure what each adjective contributes, alone and with "not" before it."""
+    """Measure the contribution of each adjective, alone and with "not" before it."""
     measured = []
     for number, pair in enumerate(PAIRS, start=1):
         with stage(f"Pair {number} of {len(PAIRS)}"):
@@ -195,7 +195,7 @@ def measure_pairs(run: SentimentRun) -> list[MeasuredPair]:
 
 
 def pair_counts(measured: Sequence[MeasuredPair]) -> dict[str, PairCounts]:
-    """Return by method in how many pairs the "not" changed the sign."""
+    """Count the pairs in which "not" changes the sign, by method."""
     counts = {}
     for method in measured[0].contributions:
         both = [(one.pair.positive, *one.contributions[method]) for one in measured]
@@ -229,7 +229,7 @@ def pair_csv_rows(measured: Sequence[MeasuredPair]) -> list[dict]:
 def _phrase(
     run: SentimentRun, pair: Pair, text: str, phrase: Sequence[str]
 ) -> dict[str, float]:
-    """Return what a phrase contributes to a text, by method that the model allows."""
+    """Return the contribution of a phrase to a text, by each supported method."""
     _, words = run.read(text)
     end = len(words) - (len(run.vocabulary.encode(pair.after)) - 1)
     start = end - len(phrase)

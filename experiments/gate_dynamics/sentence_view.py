@@ -1,4 +1,4 @@
-"""The part of a page in which a reader moves over a sentence word by word."""
+"""The interactive view of a sentence, word by word."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,15 +14,11 @@ _TEMPLATES = jinja2.Environment(
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
 )
-# Without Jinja's own sorting, which would change the order of the methods.
+# Jinja sorts keys by default, which would change the order of the methods.
 _TEMPLATES.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
 
 
 def part(data: Mapping) -> Html:
-    """Return the part, which loads nothing; a page can contain one.
-
-    Args:
-        data: What `sentence.Reading.page_data` returns.
-    """
+    """Return the view of `sentence.Reading.page_data`; a page can contain one."""
     template = _TEMPLATES.get_template("sentence_view.html.jinja")
     return Html(Markup(template.render(data=data)))

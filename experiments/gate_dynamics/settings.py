@@ -8,10 +8,11 @@ from typing import Self
 from experiments.common.experiment import Experiment
 from experiments.common.options import option
 from experiments.common.settings import (
-    MOST_SEEDS,
-    MOST_UNITS,
     RepeatSettings,
+    learning_rate_option,
     seed_option,
+    seeds_option,
+    size_option,
 )
 
 TEXT = (
@@ -23,8 +24,8 @@ DESCRIPTION = """\
 Look inside an LSTM, and write a report:
 
   * one unit, step by step: the six equations as numbers
-  * the gradient on its way back through time, as the textbook's product and as measured
-    in SimpleRNN, GRU and LSTM with forget bias 0 and 1, untrained and trained
+  * the gradient by lag: the textbook's product, and measured in SimpleRNN, GRU and LSTM
+    with forget bias 0 and 1, before and after training
   * with --run: a text as a trained sentiment model reads it, word by word: prediction,
     gates, cell state, and what each word contributed, on an interactive page; and how
     the contributions of 20 adjectives change after a "not"
@@ -46,53 +47,42 @@ class Settings(RepeatSettings):
 
     values: str = option(
         "0.1,0.2,0.3,0.4,0.5",
-        "inputs of the one unit, separated by commas",
+        "comma-separated list of the unit's inputs",
         group="one unit",
     )
     length: int = option(
-        200, "steps that the gradient goes back", group="gradient", least=2
+        200, "number of steps of the sequences", group="gradient", least=2
     )
-    units: int = option(
-        32, "size of the recurrent state", group="gradient", least=1, most=MOST_UNITS
-    )
+    units: int = size_option(32, "size of the recurrent state", "gradient")
     steps: int = option(
         2000, "training steps on the adding problem", group="gradient", least=1
     )
     batch_size: int = option(32, "sequences per step", group="gradient", least=1)
-    learning_rate: float = option(
-        0.01, "learning rate of Adam", group="gradient", above=0, most=10
-    )
+    learning_rate: float = learning_rate_option(0.01, "gradient")
     seed: int = seed_option("seed of weights and sequences", "gradient")
-    seeds: int = option(
-        3,
-        "number of training runs, with the seeds from --seed on",
-        group="gradient",
-        least=1,
-        most=MOST_SEEDS,
-        compared=False,
-    )
+    seeds: int = seeds_option(3, "gradient")
     run: str | None = option(
-        None, "folder of a run of experiments.imdb_sentiment", group="sentence"
+        None, "folder of an imdb_sentiment run, whose model reads", group="sentence"
     )
     text: str | None = option(
-        None, "the text to read (default: a sentence of ours)", group="sentence"
+        None, "text to read (default: a sentence of our own)", group="sentence"
     )
     pairs: bool = option(
         True, "with --run, also measure the 20 pairs of sentences", group="sentence"
     )
 
     def checked(self) -> Self:
-        """Refuse values that are not numbers, and a text without a model to read it."""
+        """Refuse values that are not numbers, and a text without a model."""
         read_values(self.values)
         if self.run is None and self.text is not None:
-            raise ValueError("--text needs --run, the model that reads it")
+            raise ValueError("--text needs --run, whose model reads it")
         if self.run is not None and self.text is None:
             return dataclasses.replace(self, text=TEXT)
         return self
 
 
 def read_values(text: str) -> list[float]:
-    """Read the inputs of the one unit.
+    """Parse the inputs of the one unit.
 
     Raises:
         ValueError: They are not finite numbers separated by commas.

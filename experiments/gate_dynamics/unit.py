@@ -6,8 +6,7 @@ import lstm_keras
 from experiments.gate_dynamics.metrics import UnitStep
 from lstm_keras.interpret import LayerTrace
 
-# Small weights of different sizes, so that the four parts can be told apart. The last
-# axis packs i, f, g, o.
+# Different weights for each gate, packed along the last axis as i, f, g, o.
 KERNEL = (0.8, 0.4, 1.2, 0.6)
 RECURRENT_KERNEL = (0.5, 0.3, 0.7, 0.9)
 BIAS = (0.0, 1.0, 0.0, 0.0)
@@ -16,7 +15,7 @@ QUANTITIES = ("i", "f", "g", "o", "c", "h")
 
 
 def one_unit(values: list[float]) -> LayerTrace:
-    """Return the trace of an `lstm_keras.LSTM` of one unit with the weights above."""
+    """Return the trace of an LSTM of one unit with the weights above."""
     layer = lstm_keras.LSTM(1, name="unit")
     layer.build((1, len(values), 1))
     layer.set_weights(

@@ -1,1 +1,1 @@
-"""Film reviews: positive or negative?"""
+"""Sentiment of film reviews."""

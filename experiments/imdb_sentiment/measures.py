@@ -1,4 +1,4 @@
-"""What `summarise` compares of sentiment runs."""
+"""The measures of sentiment runs, for `summarise`."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ MEASURES = {
 
 
 def trials(folder: Path, config: dict, metrics: dict) -> list[Trial]:
-    """Return what each seed of a run achieved."""
+    """Return the results of each seed of a run."""
     return [
         Trial(
             one["seed"],

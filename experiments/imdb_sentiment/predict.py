@@ -8,7 +8,7 @@ from experiments.imdb_sentiment.settings import EXPERIMENT
 
 
 def main(argv: Sequence[str]) -> None:
-    """Print label and probability of the texts of a command line."""
+    """Print label and probability of each text on a command line."""
     parser = argparse.ArgumentParser(
         prog=f"{EXPERIMENT.program} predict",
         description="Print label and probability of new reviews.",
@@ -18,7 +18,7 @@ def main(argv: Sequence[str]) -> None:
         "texts",
         metavar="TEXT",
         nargs="+",
-        help="a review; - reads standard input, one review a line",
+        help="a review, or - to read one per line from standard input",
     )
     arguments = parser.parse_args(argv)
     # Only now: Keras takes seconds to load, --help should not.
@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def prediction_line(prediction) -> str:
-    """Return label, probability of that label, and what the model could not know."""
+    """Return label, its probability, and the share of unknown words."""
     positive = prediction.label == "positive"
     sure = prediction.probability if positive else 1 - prediction.probability
     remarks = f"{prediction.unknown} of {prediction.words} words unknown"

@@ -1,4 +1,4 @@
-"""What the report of a sentiment run tells."""
+"""The report of a sentiment run."""
 
 import re
 from collections.abc import Sequence
@@ -18,17 +18,12 @@ def sections(
 ) -> list[Section]:
     """Return the sections of the report.
 
-    Args:
-        metrics: The metrics of the run.
-        settings: Its settings.
-        best: The model that is saved.
-        test: The test reviews.
-        notes: What went wrong, in sentences.
+    `best` is the saved model; `notes` are failures and interruptions, in sentences.
     """
     data = metrics.data
     warnings = [*notes, data["note"]]
     if not data["real"]:
-        warnings.append("These numbers are of generated reviews, not of IMDB's.")
+        warnings.append("These numbers are from generated reviews, not from IMDB.")
     mistakes = confident_mistakes(test.texts, test.labels, best.test_probabilities)
     return [
         Section(
@@ -96,15 +91,15 @@ def result_rows(metrics) -> list[list[str]]:
 
 
 def measured(metrics, settings: Settings) -> str:
-    """Return how the numbers were measured."""
+    """Return an explanation of the numbers."""
     data = metrics.data
     seconds = sum(one.training_seconds for one in metrics.runs)
     return (
-        f"{data['test']:,} test reviews. The networks learned from {data['train']:,} "
-        f"training reviews, chose their epoch on {data['validation']:,} more, and read "
-        f"the last {settings.maxlen} words of a review. The baselines learned from all "
-        "of both, and read whole reviews unless they say otherwise. Training took "
-        f"{seconds:.0f} s."
+        f"{data['test']:,} test reviews. The networks were trained on "
+        f"{data['train']:,} reviews, their best epoch was chosen on "
+        f"{data['validation']:,} more, and they read the last {settings.maxlen} words "
+        "of a review. The baselines were trained on all of these reviews, and read "
+        f"whole reviews unless stated otherwise. Training took {seconds:.0f} s."
     )
 
 
@@ -129,7 +124,7 @@ def figures(best: Trained, test: Split, maxlen: int) -> list[Figure]:
         Figure(
             "calibration",
             plots.plot_calibration(curves),
-            "How often the predicted probabilities come true on the test reviews.",
+            "Observed frequency of positive by predicted probability, test reviews.",
         ),
         Figure(
             "length_accuracy",
@@ -140,7 +135,7 @@ def figures(best: Trained, test: Split, maxlen: int) -> list[Figure]:
 
 
 def mistakes_table(mistakes: Sequence[Mistake]) -> Table:
-    """Return the mistakes as a table, long reviews cut."""
+    """Return the mistakes as a table, with long reviews truncated."""
     rows = [
         (
             excerpt(one.text),

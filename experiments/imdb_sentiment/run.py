@@ -8,7 +8,7 @@ from experiments.common.errors import DivergedError
 from experiments.common.fit import Checkpoint
 from experiments.common.layers import described, engine_facts
 from experiments.common.lifecycle import Context
-from experiments.common.result import Result, RunMetrics, metrics
+from experiments.common.result import Result, RunMetrics, Spread, metrics
 from experiments.common.signals import INTERRUPTED
 from experiments.common.terminal import stage
 from experiments.imdb_sentiment import report
@@ -32,16 +32,6 @@ from lstm_keras.evaluation import (
 
 
 @metrics
-class Spread:
-    """A measure over the seeds."""
-
-    mean: float
-    """Mean."""
-    standard_deviation: float | None
-    """Sample standard deviation; null of a single seed."""
-
-
-@metrics
 class Summary:
     """All seeds together."""
 
@@ -55,7 +45,7 @@ class Summary:
 
 @metrics
 class Metrics(RunMetrics):
-    """What a sentiment run found."""
+    """The results of a sentiment run."""
 
     runs: list[TrainedMetrics]
     """The training run of each seed."""
@@ -64,29 +54,29 @@ class Metrics(RunMetrics):
     summary: Summary
     """All seeds together."""
     baselines: list[ClassificationResult]
-    """Results without a neural network, on the same test reviews."""
+    """Results of the baselines on the same test reviews."""
 
 
 @dataclasses.dataclass
 class Ending:
-    """How a run ends: exit status, and a sentence for each thing that went wrong."""
+    """The exit status, and a sentence on each failure or interruption."""
 
     status: int = 0
     sentences: list[str] = dataclasses.field(default_factory=list)
 
     def add(self, sentence: str, status: int) -> None:
-        """Note what went wrong; an interruption outweighs a failure."""
+        """Record a failure, or an interruption, which outweighs it."""
         self.sentences.append(sentence)
         self.status = max(self.status, status)
 
     @property
     def interrupted(self) -> bool:
-        """Whether the rest should be left out."""
+        """Whether to leave out the rest."""
         return self.status == INTERRUPTED
 
 
 def run(settings: Settings, context: Context) -> Result[Metrics]:
-    """Load the data, train, evaluate, and describe the result."""
+    """Load the data, train, evaluate, and return the result."""
     devices = data_parallel.devices(settings)
     engine = engine_facts(
         settings.layer, settings.engine, settings.jit, settings.recurrent_dropout
@@ -128,10 +118,10 @@ def train_all(
     context: Context,
     ending: Ending,
 ) -> list[Trained]:
-    """Train one model for each seed, at least one.
+    """Train a model for each seed.
 
-    An interruption ends the training that is running and leaves out later seeds; a
-    seed that diverges is left out. Both are noted in `ending`.
+    An interruption ends the current training run and leaves out later seeds; a seed
+    that diverges is left out. Both are recorded in `ending`.
     """
     train = examples(reviews.train, settings, input_dim)
     test = examples(reviews.test, settings, input_dim)
@@ -166,9 +156,9 @@ def train_all(
 def evaluate_baselines(
     settings: Settings, reviews: Reviews, ending: Ending
 ) -> list[ClassificationResult]:
-    """Evaluate what needs no neural network, on the same reviews.
+    """Evaluate the baselines on the same reviews.
 
-    After an interruption what has to be trained is left out.
+    After an interruption only the one that needs no training.
     """
     train, test = reviews.train, reviews.test
     results = [majority_baseline(train.labels, test.labels)]

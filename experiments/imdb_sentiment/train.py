@@ -1,4 +1,4 @@
-"""The sentiment model and its training, which `compare_lstm` uses, too."""
+"""The sentiment model and its training, also for `compare_lstm`."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ from lstm_keras.preprocessing.batches import ExampleBatches
 
 @dataclass(frozen=True)
 class Examples:
-    """What the model reads: padded ids (n, maxlen) int32 and labels (n,) 0/1."""
+    """Padded ids `(n, maxlen)` int32 and labels `(n,)` 0 or 1."""
 
     ids: np.ndarray
     labels: np.ndarray
@@ -28,7 +28,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class Trained:
-    """One trained model and what it achieved."""
+    """A trained model and its results."""
 
     seed: int
     model: keras.Model
@@ -52,7 +52,7 @@ class Trained:
 
 @metrics
 class TrainedMetrics:
-    """What one training run achieved."""
+    """The results of a training run."""
 
     seed: int
     """Seed of split, weights, order and dropout."""
@@ -61,7 +61,7 @@ class TrainedMetrics:
     best_epoch: int
     """The epoch whose weights the model has, counted from 1."""
     interrupted: bool
-    """Whether Ctrl-C ended this training run."""
+    """Whether this training run was interrupted."""
     training_seconds: float = varying()
     """Duration of the training, validation included."""
     validation: ClassificationResult
@@ -71,7 +71,7 @@ class TrainedMetrics:
 
 
 def describe(reviews: Reviews) -> None:
-    """Say which data this is, before anything is computed from it."""
+    """Print which data this is."""
     print(
         f"Data: {reviews.name}: {len(reviews.train):,} reviews to train, "
         f"{len(reviews.test):,} to test, {len(reviews.vocabulary.words):,} words"
@@ -81,7 +81,7 @@ def describe(reviews: Reviews) -> None:
 
 
 def data_facts(reviews: Reviews) -> dict:
-    """Return what `metrics.json` says about the data."""
+    """Return the facts about the data in `metrics.json`."""
     return {
         "name": reviews.name,
         "source": reviews.source,
@@ -98,7 +98,7 @@ def data_facts(reviews: Reviews) -> dict:
 
 
 def split_sizes(reviews: Reviews, validation: int) -> dict:
-    """Return the sizes of the splits, when `validation` reviews are held out."""
+    """Return the sizes of the splits, given that of the validation split."""
     return {
         "train": len(reviews.train) - validation,
         "validation": validation,
@@ -107,7 +107,7 @@ def split_sizes(reviews: Reviews, validation: int) -> dict:
 
 
 def examples(split: Split, settings: Settings, input_dim: int) -> Examples:
-    """Return a split as the model reads it."""
+    """Return a split as the model's input."""
     ids = limit_ids(pad(split.ids, settings.maxlen), input_dim)
     return Examples(ids, split.labels)
 
@@ -118,7 +118,7 @@ def build_model(settings: Settings, input_dim: int, steps: int) -> keras.Model:
     Args:
         settings: The settings of model and training.
         input_dim: Number of ids.
-        steps: Number of training steps, for the decay of the learning rate.
+        steps: Number of training steps, for the schedule of the learning rate.
     """
     model = keras.Sequential(
         [
@@ -129,7 +129,7 @@ def build_model(settings: Settings, input_dim: int, steps: int) -> keras.Model:
         ]
     )
     if settings.word_dropout:
-        # One draw for a whole word vector.
+        # One draw for each word vector.
         shape = (None, settings.maxlen, 1)
         model.add(layers.Dropout(settings.word_dropout, noise_shape=shape))
     if settings.embedding_dropout:
@@ -144,7 +144,7 @@ def build_model(settings: Settings, input_dim: int, steps: int) -> keras.Model:
         model.add(layers.Bidirectional(layer) if settings.bidirectional else layer)
     if settings.dropout:
         model.add(layers.Dropout(settings.dropout))
-    # The probability in full precision, whatever the policy of the other layers.
+    # The probability has full precision under every dtype policy.
     model.add(layers.Dense(1, activation="sigmoid", dtype="float32"))
     rate = settings.learning_rate
     if settings.schedule == "cosine":
@@ -152,7 +152,7 @@ def build_model(settings: Settings, input_dim: int, steps: int) -> keras.Model:
     model.compile(
         keras.optimizers.Adam(rate),
         "binary_crossentropy",
-        weighted_metrics=["accuracy"],  # rows that pad a batch do not count
+        weighted_metrics=["accuracy"],  # padding rows do not count
         jit_compile=settings.jit,
     )
     return model
@@ -166,7 +166,7 @@ def train_one(
     seed: int,
     checkpoint: Checkpoint | None = None,
 ) -> Trained:
-    """Train, keep the weights of the best epoch, and only then look at the test set.
+    """Train, restore the weights of the best epoch, and evaluate.
 
     Raises:
         ValueError: The validation split leaves one side empty.
@@ -200,7 +200,7 @@ def train_one(
 def _fit(
     settings, train, used, held_out, input_dim, seed, checkpoint
 ) -> tuple[keras.Model, Fit]:
-    """Train on one part of the examples, and select the epoch on the other."""
+    """Train on `used`, and select the epoch on `held_out`."""
     size = settings.batch_size
     batches = ExampleBatches(train.ids[used], train.labels[used], size, seed)
     validation = ExampleBatches(train.ids[held_out], train.labels[held_out], size)

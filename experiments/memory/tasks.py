@@ -1,6 +1,6 @@
-"""Three tasks that need memory: what they show and ask, and what guessing costs.
+"""Three tasks that need memory: inputs, targets, and the error without memory.
 
-Sequences of any lag are made as they are needed, so that none is seen twice.
+Sequences of any lag are generated as needed, so that none is seen twice.
 """
 
 import math
@@ -9,10 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# The shortest sequence of the temporal order: start, two signals, end.
-LEAST_LAG = 4
-
-# Copying: so many symbols are drawn from so many, and there are a blank and a signal.
+# Copying: the number of symbols to copy, and of different ones, beside which there are
+# a blank and a signal.
 COPIED, ALPHABET = 10, 8
 BLANK, RECALL = ALPHABET, ALPHABET + 1
 
@@ -25,19 +23,20 @@ class Task:
     """A task, for every lag.
 
     Attributes:
-        title: What it is called in the report.
-        measure: What the error is.
-        description: What is shown and what is wanted, for the report.
-        sample: From a lag, a number of sequences and a random generator the inputs
-            `(count, time, features)` float32 and the targets: `(count, 1)` float32 of a
-            regression, else classes `(count,)` or, one at every step, `(count, time)`
-            int32.
+        title: Its name in the report.
+        measure: What the error measures.
+        description: Inputs and targets, for the report.
+        sample: Takes a lag, a number of sequences and a random generator, and returns
+            inputs `(count, time, features)` float32 and targets: `(count, 1)` float32
+            of a regression, else classes `(count,)` or, one at every step,
+            `(count, time)` int32.
         features: Size of the input at a step.
-        outputs: Size of the output; the probabilities of the classes, if it has any.
+        outputs: Size of the output: the number of classes, or 1 of a regression.
         every_step: Whether there is an output at every step, not only at the last.
-        error: From outputs and targets the error, the lower the better.
-        baseline: From the lag the error of the best guess without any memory.
-        goal: From the lag the error under which the task counts as solved.
+        error: Takes outputs and targets, and returns the error; lower is better.
+        baseline: Takes the lag, and returns the error of the best guess without memory.
+        goal: Takes the lag, and returns the error below which the task counts as
+            solved.
     """
 
     title: str
@@ -63,7 +62,7 @@ def adding(
     Evolution Recurrent Neural Networks") pose it: `lag` numbers, uniform in [0, 1], one
     marked in the first half and one in the second, each with equal chance.
 
-    Who always says 1 has a mean squared error of Var(a + b) = 2/12 = 1/6.
+    Predicting the mean, 1, gives a mean squared error of Var(a + b) = 2/12 = 1/6.
 
     Returns:
         Inputs `(count, lag, 2)`, number and mark (0 or 1), and sums `(count, 1)`.
@@ -83,13 +82,14 @@ def copying(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return sequences that begin with ten symbols, to be recalled after a delay.
 
-    From Hochreiter & Schmidhuber (1997) on in many forms; this is the one of Arjovsky,
-    Shah & Bengio (2016): ten symbols of eight, `lag - 1` blanks, the signal to recall,
-    ten blanks. Wanted are `lag + 10` blanks and then the ten symbols.
+    It has had many forms since Hochreiter & Schmidhuber (1997); this is the one of
+    Arjovsky, Shah & Bengio (2016): ten symbols from eight different ones, `lag - 1`
+    blanks, the signal to recall, ten blanks. The targets are `lag + 10` blanks and then
+    the ten symbols.
 
-    Without memory the best is to say "blank" up to the signal's step, and then each of
-    the eight symbols with probability 1/8: a cross-entropy of 10 ln 8 / (lag + 20) nats
-    on average over all `lag + 20` steps.
+    Without memory it is best to predict "blank" up to the signal's step, and then each
+    of the eight symbols with probability 1/8: a cross-entropy of 10 ln 8 / (lag + 20)
+    nats on average over all `lag + 20` steps.
 
     Returns:
         Inputs `(count, lag + 20, 10)`, one-hot, and classes `(count, lag + 20)`.
@@ -107,15 +107,15 @@ def temporal_order(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return sequences with two signals among distractors, and which two they were.
 
-    Experiment 6a of Hochreiter & Schmidhuber (1997) at any length: `lag` symbols, the
-    first and the last with a meaning of their own, the others of four that mean
-    nothing, but for an X or a Y between lag/10 and lag/5 and another between lag/2 and
-    3 lag/5, both included and counted from 0. The class is 0 of X X, 1 of X Y, 2 of Y X
-    and 3 of Y Y. (There the lengths vary by a tenth; here they are all `lag`, as with
-    Martens & Sutskever, 2011, "Learning Recurrent Neural Networks with Hessian-Free
-    Optimization".)
+    Experiment 6a of Hochreiter & Schmidhuber (1997) at any length: `lag` symbols, of
+    which the first marks the start and the last the end. The others are four
+    distractors, except for an X or a Y between lag/10 and lag/5 and another between
+    lag/2 and 3 lag/5, both ends included, counted from 0. The class is 0 for X X, 1 for
+    X Y, 2 for Y X and 3 for Y Y. (There the lengths vary by a tenth; here they are all
+    `lag`, as in Martens & Sutskever, 2011, "Learning Recurrent Neural Networks with
+    Hessian-Free Optimization".)
 
-    Who guesses is wrong three times of four.
+    Guessing is wrong in three of four cases.
 
     Returns:
         Inputs `(count, lag, 8)`, one-hot, and classes `(count,)`.
@@ -168,8 +168,8 @@ TASKS = {
         measure="mean squared error",
         description="The sum of two marked numbers of a sequence as long as the lag, "
         "uniform in [0, 1], one marked in each half (after Hochreiter & Schmidhuber "
-        "1997, experiment 4). Who always says 1 has a mean squared error of 1/6 = "
-        "0.167; the task counts as solved under 0.01.",
+        "1997, experiment 4). Predicting the mean, 1, gives a mean squared error of "
+        "1/6 = 0.167; the task counts as solved below 0.01.",
         sample=adding,
         features=2,
         outputs=1,
@@ -181,11 +181,11 @@ TASKS = {
     "copying": Task(
         title="Copying after a delay",
         measure="cross-entropy (nats per step)",
-        description="Ten symbols of eight, as many blanks as the lag, the last of them "
-        "a signal, and then the ten symbols are to be recalled (as in Arjovsky, Shah & "
-        "Bengio 2016). Measured is the cross-entropy, averaged over all lag + 20 "
-        "steps; without memory it is at best 10 ln 8 / (lag + 20), and the task counts "
-        "as solved under a tenth of that.",
+        description="Ten symbols from eight different ones, then as many blanks as the "
+        "lag, the last of them a signal, and then the ten symbols are to be recalled "
+        "(as in Arjovsky, Shah & Bengio 2016). The error is the cross-entropy, "
+        "averaged over all lag + 20 steps; without memory it is at best "
+        "10 ln 8 / (lag + 20), and the task counts as solved below a tenth of that.",
         sample=copying,
         features=ALPHABET + 2,
         outputs=ALPHABET + 1,
@@ -200,8 +200,8 @@ TASKS = {
         description="Which two signals, X or Y each, came in which order among "
         "distractors: the first after a tenth to a fifth of the sequence, the second "
         "after a half to three fifths, the answer at the end (Hochreiter & Schmidhuber "
-        "1997, experiment 6a). Who guesses is wrong in 3 of 4; the task counts as "
-        "solved if less than 5% are wrong.",
+        "1997, experiment 6a). Guessing is wrong in 3 of 4 cases; the task counts as "
+        "solved if less than 5% of the answers are wrong.",
         sample=temporal_order,
         features=8,
         outputs=4,

@@ -64,9 +64,9 @@ def build(settings: Settings, job: Job) -> keras.Model:
 
 
 class FixedBatch(keras.layers.Layer):
-    """Passes its inputs on, with a number of rows that TensorFlow knows in training.
+    """Tells TensorFlow the number of rows in training; it changes no value.
 
-    `Model.fit` hides it from TensorFlow, which would then need a third more time.
+    `Model.fit` hides it, and then a step needs a third more time.
     """
 
     def __init__(self, rows: int):
@@ -81,9 +81,10 @@ class FixedBatch(keras.layers.Layer):
 
 
 class Sequences(EpochBatches):
-    """New sequences in each step; an epoch are the steps between two checks.
+    """New sequences in each step; an epoch is the steps between two checks.
 
-    They are those of one generator, whatever the order in which steps are asked for.
+    They all come from one generator, whose state before each step is stored, so that a
+    step has the same sequences whenever Keras or a resumed run asks for it.
     """
 
     def __init__(self, settings: Settings, job: Job):

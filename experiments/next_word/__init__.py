@@ -1,1 +1,1 @@
-"""Next-word prediction: which word follows?"""
+"""Next-word prediction."""

@@ -1,4 +1,4 @@
-"""Let the model of a run write."""
+"""Generate text with the model of a run."""
 
 import argparse
 import sys
@@ -9,7 +9,7 @@ from experiments.next_word.settings import EXPERIMENT
 
 
 def main(argv: Sequence[str]) -> None:
-    """Continue the prompt of a command line, or show the most probable next words."""
+    """Continue the prompt on a command line, or show the most probable next words."""
     parser = _parser()
     arguments = parser.parse_args(argv)
     search = {
@@ -21,7 +21,7 @@ def main(argv: Sequence[str]) -> None:
     # Only now: Keras takes seconds to load, --help should not.
     from lstm_keras import load_run
 
-    sys.stdout.reconfigure(errors="replace")  # words and bars, on any terminal
+    sys.stdout.reconfigure(errors="replace")  # for terminals without Unicode
     run = load_run(arguments.run)
     if not hasattr(run, "generate"):
         raise ValueError(
@@ -46,12 +46,11 @@ def bar(probability: float, width: int = 30) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"{EXPERIMENT.program} generate",
-        description="Continue a text. Without options the most probable word is taken "
-        "each time.",
+        description="Continue a text, by default always with the most probable word.",
     )
     add, count = parser.add_argument, number(int, least=1)
     add("run", metavar="RUN", help="a run folder")
-    add("prompt", metavar="PROMPT", help="how the text begins, or ''")
+    add("prompt", metavar="PROMPT", help="beginning of the text, or ''")
     add(
         "--tokens",
         type=count,
@@ -61,15 +60,15 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--temperature",
         type=number(float, least=0),
-        help="sample the words: below 1 more cautiously, above 1 more boldly",
+        help="sample the words at this temperature; 1: as the model predicts",
     )
     add("--top-k", type=count, help="sample among this number of most probable words")
     add(
         "--top-p",
         type=number(float, above=0, most=1),
-        help="sample among the most probable words whose probabilities add up to this",
+        help="sample among the most probable words with this total probability",
     )
-    add("--beam", type=count, help="width of a beam search for a probable text")
+    add("--beam", type=count, help="use beam search of this width")
     add("--seed", type=number(int, least=0), help="seed of the sampling")
-    add("--show", type=count, help="show this number of most probable next words")
+    add("--show", type=count, help="only print this number of most probable next words")
     return parser

@@ -1,10 +1,10 @@
-"""What `summarise` compares of next-word runs."""
+"""The measures of next-word runs, for `summarise`."""
 
 from pathlib import Path
 
 from experiments.common.trial import Trial
 
-SEED_CHOOSES_DATA = True  # what is held out
+SEED_CHOOSES_DATA = True  # the held-out sentences
 
 MEASURES = {
     "training perplexity": ("train", "perplexity"),
@@ -16,7 +16,7 @@ MEASURES = {
 
 
 def trials(folder: Path, config: dict, metrics: dict) -> list[Trial]:
-    """Return what the run's one seed achieved."""
+    """Return the results of the run's only seed."""
     model, *_ = metrics["results"]  # then the n-grams
     values = {
         name: None if model[part] is None else model[part][key]

@@ -1,4 +1,4 @@
-"""What the report of a next-word run tells."""
+"""The report of a next-word run."""
 
 from experiments.common.result import Figure, Note, Paragraph, Section, Table
 from experiments.next_word.train import Trained
@@ -23,24 +23,17 @@ HEADER = (
 )
 TEXTS = {"held_out": "held out", "train": "training"}
 
-# Frequent, middling and rare: the ranks of the words whose neighbours are shown.
+# Ranks of the words whose neighbours are shown, from frequent to rare.
 NEIGHBOUR_RANKS = (20, 40, 80, 120, 160, 240, 320, 480, 640, 800)
 
 
 def sections(metrics, corpus: Corpus, trained: Trained, ending: str) -> list[Section]:
-    """Return the sections of the report.
-
-    Args:
-        metrics: The metrics of the run.
-        corpus: The text.
-        trained: The model.
-        ending: How the run ended early, or "".
-    """
+    """Return the sections of the report; see `Result` for `ending`."""
     warnings = [ending, corpus.note]
     if not metrics.results[0].held_out:
         warnings.append(
-            "No text was held out: these numbers tell how well the model knows its "
-            "training text by heart, not how well it predicts."
+            "No text was held out: these numbers show how well the model has memorised "
+            "its training text, not how well it predicts."
         )
     return [
         Section(
@@ -103,12 +96,12 @@ def columns(result: LanguageModelResult) -> list[str]:
 
 
 def measured(metrics) -> str:
-    """Return what the numbers count."""
+    """Return an explanation of the numbers."""
     data = metrics.data
     rate = data["held_out"]["oov_rate"]
     share = "" if rate is None else f", {rate:.1%} of the held-out ones"
     return (
-        "Every word, punctuation mark and end of a line counts once. Words outside the "
+        "Each word, punctuation mark and line end is a token. Words outside the "
         f"vocabulary of {data['vocabulary']:,} ids ({data['train']['oov_rate']:.1%} of "
         f"the training tokens{share}) count as one word, for all models alike. Top-1 "
         "of prefixes leaves out first words and ends, as the usual tutorial does. "
@@ -132,19 +125,18 @@ def figures(metrics, corpus: Corpus, trained: Trained) -> list[Figure]:
             plots.plot_perplexity(
                 trained.fit.history, trained.fit.best_epoch, references
             ),
-            "Perplexity after each epoch. That of the training text is measured while "
-            "the model learns, with dropout"
-            + (" and a sampled softmax." if metrics.sampled_softmax else "."),
+            "Perplexity after each epoch; on the training text during training, with "
+            f"dropout{' and a sampled softmax' if metrics.sampled_softmax else ''}.",
         ),
         Figure(
             "frequency_loss",
             plots.plot_frequency_loss(loss_by_frequency(scores, corpus.counts)),
-            f"Loss on the {text} text by how often a word occurs in the training text.",
+            f"Loss on the {text} text by the word's frequency in the training text.",
         ),
         Figure(
             "calibration",
             plots.plot_top_calibration(scores),
-            f"How often the most probable word comes true on the {text} text.",
+            f"Accuracy by the probability of the most probable word, {text} text.",
         ),
     ]
     if not corpus.stream:
@@ -158,7 +150,7 @@ def figures(metrics, corpus: Corpus, trained: Trained) -> list[Figure]:
 
 
 def neighbours_table(corpus: Corpus, trained: Trained) -> Table:
-    """Return for some words the words with the most similar vectors."""
+    """Return the words with the most similar vectors to some words."""
     words = corpus.vocabulary.words
     chosen = [
         words[rank]

@@ -23,7 +23,7 @@ from lstm_keras.evaluation import (
 
 @metrics
 class ModelResults:
-    """What one model achieved on both texts."""
+    """The results of one model on both texts."""
 
     name: str
     """The layer, or the kind of n-grams."""
@@ -35,7 +35,7 @@ class ModelResults:
 
 @metrics
 class Metrics(RunMetrics):
-    """What a next-word run found."""
+    """The results of a next-word run."""
 
     sampled_softmax: int | None
     """Number of words of the softmax in training; null for all. Evaluation is over all
@@ -53,7 +53,7 @@ class Metrics(RunMetrics):
 
 
 def run(settings: Settings, context: Context) -> Result[Metrics]:
-    """Load the text, train, evaluate, and describe the result."""
+    """Load the text, train, evaluate, and return the result."""
     devices = data_parallel.devices(settings, of_text=True)
     engine = engine_facts(
         settings.layer, settings.engine, settings.jit, settings.recurrent_dropout
@@ -95,7 +95,7 @@ def run(settings: Settings, context: Context) -> Result[Metrics]:
 
 
 def load(settings: Settings) -> Corpus:
-    """Load the text, and say which it is."""
+    """Load the text, and print which it is."""
     with stage(f"Loading the text ({settings.text})"):
         corpus = load_text(
             settings.text,
@@ -120,7 +120,7 @@ def load(settings: Settings) -> Corpus:
 
 
 def data_facts(settings: Settings, corpus: Corpus) -> dict:
-    """Return what `metrics.json` says about the text."""
+    """Return the facts about the text in `metrics.json`."""
     return {
         "name": corpus.name,
         "source": corpus.source,

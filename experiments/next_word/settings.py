@@ -1,12 +1,16 @@
 """The settings of the next-word experiment, without Keras."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 from experiments.common.experiment import Experiment
-from experiments.common.options import option
-from experiments.common.settings import MOST_UNITS, TrainingSettings
+from experiments.common.options import check_source, option
+from experiments.common.settings import (
+    TrainingSettings,
+    fraction_option,
+    learning_rate_option,
+    size_option,
+)
 
 NAMED_TEXTS = ("embedded", "imdb")
 
@@ -15,14 +19,14 @@ Train Embedding -> LSTM -> Dense(words) to predict the next word of a text, comp
 with n-grams on the same split, and write a report.
 
   python -m experiments.next_word                          train with the defaults
-  python -m experiments.next_word --text book.txt          learn a text of yours
+  python -m experiments.next_word --text book.txt          train on your own text
   python -m experiments.next_word --resume RUN             continue an interrupted run
-  python -m experiments.next_word generate RUN "prompt"    let a trained model write
+  python -m experiments.next_word generate RUN "prompt"    generate text
 """
 
 EPILOG = """\
 Everything goes to OUTPUT/next_word/NAME: config.json, metrics.json, history.csv,
-model.keras, vocabulary.json, figures/*.png and report.html. Ctrl-C or SIGTERM ends the
+model.keras, vocabulary.json, figures/*.png and report.html. Ctrl-C or SIGTERM stops the
 training after the current step and still writes the report; --resume continues it, also
 after a kill or a power cut.
 """
@@ -44,7 +48,7 @@ WIKITEXT = {
     "jit": True,
 }
 
-# experiments/RESULTS.md tells how these were chosen.
+# How they were chosen: experiments/RESULTS.md.
 RECIPES = {
     "plain": {},
     "by_heart": {
@@ -75,7 +79,7 @@ class Settings(TrainingSettings):
 
     text: str = option(
         "embedded",
-        "embedded: the documentation that comes with every Python; imdb: the "
+        "embedded: the documentation that is part of every Python; imdb: the "
         "unlabelled reviews of the archive under $LSTM_KERAS_DATA; or a PATH: a UTF-8 "
         "file (lines of at most 4 MiB), a .gz, .bz2 or .xz of one, or a folder of them",
         group="text",
@@ -83,77 +87,67 @@ class Settings(TrainingSettings):
     split: str = option(
         "lines",
         "lines: each line is a sentence of its own; paragraphs: each paragraph is; "
-        "stream: continuous text, the state carried from line to line",
+        "stream: continuous text, with the state carried from line to line",
         group="text",
         choices=("lines", "paragraphs", "stream"),
     )
     tokens: str = option(
         "text",
-        "text: lower-case words, numbers, punctuation, URLs; text_cased: the same "
-        "without lower-casing; whitespace: what white space separates",
+        "tokenizer; text: lower-case words, numbers, punctuation, URLs; text_cased: "
+        "the same without lower-casing; whitespace: splits at white space",
         group="text",
         choices=("text", "text_cased", "whitespace"),
     )
     min_count: int = option(
         2,
-        "words that occur less often in the training text are out of vocabulary",
+        "smallest number of times that a word of the vocabulary occurs in the "
+        "training text",
         group="text",
         least=1,
     )
     max_vocab: int | None = option(
         None,
-        "largest number of ids, the 4 special ones included",
+        "largest size of the vocabulary, with the 4 special ids (default: unlimited)",
         group="text",
         least=5,
     )
     limit: int | None = option(
-        None, "number of words of the text to read", group="text", least=2
+        None, "number of words to read (default: all)", group="text", least=2
     )
-    held_out: float = option(
-        0.1,
-        "share of the sentences, or of the end of a stream, to evaluate on",
-        group="text",
-        least=0,
-        below=1,
+    held_out: float = fraction_option(
+        0.1, "fraction of the sentences, or of a stream's end, to evaluate on", "text"
     )
     held_out_text: str | None = option(
-        None, "a PATH to evaluate on instead", group="text"
+        None, "PATH of another text to evaluate on, instead of --held-out", group="text"
     )
-    embedding: int = option(
-        100, "size of a word's vector", group="model", least=1, most=MOST_UNITS
-    )
-    units: int = option(
-        150, "size of the recurrent state", group="model", least=1, most=MOST_UNITS
-    )
-    layers: int = option(
-        1, "number of stacked recurrent layers", group="model", least=1, most=100
-    )
+    embedding: int = size_option(100, "size of a word's vector")
+    units: int = size_option(150, "size of the recurrent state")
     tied: bool = option(
         False,
-        "share the weights of embedding and logits; the last layer then has the "
-        "embedding's size",
+        "share the weights of embedding and logits; the last recurrent layer then has "
+        "the embedding's size",
         group="model",
     )
     recipe: str = option(
         "plain",
-        "defaults for other options; by_heart: a small text, all of it learned; "
-        "wikitext: a stream, with the sizes of PyTorch's word_language_model; tuned: "
-        "our best for WikiText-2",
+        "defaults of other options; plain: as listed here; by_heart: memorise a small "
+        "text; wikitext: a stream, with the sizes of PyTorch's word_language_model; "
+        "tuned: our best for WikiText-2",
         group="training",
         choices=tuple(RECIPES),
     )
     examples: str = option(
         "passes",
-        "how sentences are learned; passes: one pass gives the losses of all prefixes; "
-        "prefixes: each prefix is an example of its own, as in the usual tutorial, for "
-        "comparison",
+        "passes: one pass over a sentence gives the losses of all its prefixes; "
+        "prefixes: every prefix is an example of its own, as in the usual tutorial, "
+        "for comparison",
         group="training",
         choices=("passes", "prefixes"),
     )
     epochs: int = option(40, "largest number of epochs", group="training", least=1)
     batch_size: int = option(
         20,
-        "sentences, prefixes or parallel streams per step",
+        "number of sentences, prefixes or parallel streams per step",
         group="training",
         least=1,
     )
@@ -163,9 +157,7 @@ class Settings(TrainingSettings):
         group="training",
         least=1,
     )
-    learning_rate: float = option(
-        0.005, "initial learning rate of Adam", group="training", above=0, most=10
-    )
+    learning_rate: float = learning_rate_option(0.005)
     schedule: str = option(
         "cosine",
         "schedule of the learning rate; plateau: divide it by 4 after each epoch "
@@ -174,71 +166,34 @@ class Settings(TrainingSettings):
         choices=("constant", "cosine", "plateau"),
     )
     clip: float = option(
-        1.0, "bound on the gradient's global norm", group="training", above=0
+        1.0, "largest global norm of the gradients", group="training", above=0
     )
-    dropout: float = option(
-        0.5,
-        "share of the units to drop between the layers, by one mask per sequence",
-        group="training",
-        least=0,
-        below=1,
+    dropout: float = fraction_option(
+        0.5, "dropout rate between the layers, one mask per sequence"
     )
-    recurrent_dropout: float = option(
-        0.3,
-        "share of the recurrent state to drop, by one mask per sequence",
-        group="training",
-        least=0,
-        below=1,
+    recurrent_dropout: float = fraction_option(
+        0.3, "dropout rate of the recurrent state, one mask per sequence"
     )
-    weight_decay: float = option(
-        0.0,
-        "decoupled weight decay, as in AdamW",
-        group="training",
-        least=0,
-        below=1,
-    )
+    weight_decay: float = fraction_option(0.0, "decoupled weight decay, as in AdamW")
     sampled_softmax: int | None = option(
         None,
-        "train with a softmax over this number of words, half of them the most "
-        "frequent, half sampled; evaluation is over all words in any case",
+        "number of words of a sampled softmax in training, half of them the most "
+        "frequent (default: all words); evaluation uses all words in any case",
         group="training",
         least=2,
     )
-    patience: int | None = option(
-        None,
-        "stop early after this number of epochs without a lower held-out perplexity "
-        "(default: never); the weights of the best epoch are kept in any case",
-        group="training",
-        least=1,
-    )
-    baselines: bool = option(
-        True, "fit the n-grams, too", group="output", compared=False
-    )
 
     def checked(self) -> Self:
-        """Refuse texts that are not there, and prefixes of a stream."""
+        """Refuse texts that do not exist, and prefixes of a stream."""
         for text in (self.text, self.held_out_text):
             if text is not None:
-                check_text(text)
+                check_source(text, NAMED_TEXTS, "a text")
         if self.split == "stream" and self.examples == "prefixes":
             raise ValueError(
                 "expected --examples passes for a stream, which has no prefixes; "
                 "received prefixes"
             )
         return self
-
-
-def check_text(text: str) -> None:
-    """Refuse a text that is not there, before anything is loaded.
-
-    Raises:
-        FileNotFoundError: It is neither a name nor an existing path.
-    """
-    if text not in NAMED_TEXTS and not (text and Path(text).exists()):
-        raise FileNotFoundError(
-            f"expected a text as one of {NAMED_TEXTS} or an existing path; "
-            f"received {text!r}"
-        )
 
 
 EXPERIMENT = Experiment(

@@ -1,4 +1,4 @@
-"""The next-word model, its training, and what it says of the text."""
+"""The next-word model, its training, and its scores."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -34,13 +34,13 @@ from lstm_keras.preprocessing import (
 # A plateau multiplies the learning rate by this, as in PyTorch's word_language_model.
 PLATEAU_FACTOR = 0.25
 
-# Only this number of tokens is scored of a longer training text.
+# The largest number of tokens of the training text that are scored.
 TRAIN_SAMPLE = 100_000
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model and what it says of the two texts."""
+    """A trained model and its scores on both texts."""
 
     parts: LanguageModel
     fit: Fit
@@ -51,14 +51,14 @@ class Trained:
 def train(
     settings: Settings, corpus: Corpus, checkpoint: Checkpoint | None = None
 ) -> Trained:
-    """Train, keep the weights of the best epoch, and score every token.
+    """Train, restore the weights of the best epoch, and score every token.
 
     Raises:
         DivergedError: The loss became NaN or infinite.
     """
     with data_parallel.distribute(settings, of_text=True) as devices:
         parts, fitted = _fit(settings, corpus, devices, checkpoint)
-    if devices > 1:  # evaluation has batches that the devices cannot share evenly
+    if devices > 1:  # which cannot share evaluation's batches evenly
         weights = parts.model.get_weights()
         parts = build(settings, len(corpus.vocabulary))
         parts.model.set_weights(weights)
@@ -71,7 +71,7 @@ def train(
 
 
 def train_sample(corpus: Corpus) -> np.ndarray:
-    """Return the training text, or of a long one whole sentences at its beginning."""
+    """Return the training text; of a long one, complete sentences at its beginning."""
     if len(corpus.train) <= TRAIN_SAMPLE:
         return corpus.train
     ends = (corpus.train[:TRAIN_SAMPLE] == END).nonzero()[0]
@@ -79,12 +79,7 @@ def train_sample(corpus: Corpus) -> np.ndarray:
 
 
 def build(settings: Settings, vocabulary: int) -> LanguageModel:
-    """Return the model of the settings.
-
-    Args:
-        settings: The settings of the model.
-        vocabulary: Number of ids.
-    """
+    """Return the model of the settings, for `vocabulary` ids."""
     make = recurrent_layer(settings.layer, settings.engine, settings.jit)
     units = [settings.units] * settings.layers
     if settings.tied:
@@ -111,7 +106,7 @@ def build(settings: Settings, vocabulary: int) -> LanguageModel:
 def training_data(
     settings: Settings, corpus: Corpus
 ) -> tuple[EpochBatches, EpochBatches | None]:
-    """Return what to train on, and what to evaluate on after each epoch or None."""
+    """Return the training batches, and the held-out ones, if any."""
     size = settings.batch_size
     if corpus.stream:
         batches, held_out = (
@@ -127,12 +122,7 @@ def training_data(
 
 
 def optimizer(settings: Settings, steps: int) -> keras.optimizers.Optimizer:
-    """Return Adam with the learning rate, clipping and decay of the settings.
-
-    Args:
-        settings: The settings of the training.
-        steps: Number of training steps, for the decay of the learning rate.
-    """
+    """Return Adam with the options of the settings, for `steps` training steps."""
     rate = settings.learning_rate
     if settings.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
@@ -142,7 +132,7 @@ def optimizer(settings: Settings, steps: int) -> keras.optimizers.Optimizer:
 
 
 def callbacks(settings: Settings, monitor: str) -> list[keras.callbacks.Callback]:
-    """Return the callbacks of the training, beside those of `fit`."""
+    """Return the callbacks of the training, besides those of `fit`."""
     found = [ResetStates()]
     if settings.schedule == "plateau":
         plateau = keras.callbacks.ReduceLROnPlateau(
@@ -158,7 +148,7 @@ def callbacks(settings: Settings, monitor: str) -> list[keras.callbacks.Callback
 
 
 def _fit(settings, corpus, devices, checkpoint) -> tuple[LanguageModel, Fit]:
-    """Train on the devices that share each batch."""
+    """Train on one or more devices."""
     keras.utils.set_random_seed(settings.seed)
     parts = build(settings, len(corpus.vocabulary))
     start_at_unigrams(parts.head, corpus.counts)

@@ -1,1 +1,1 @@
-"""How fast is it? Engines, text processing, learning and generation, timed."""
+"""Speed of engines, text processing, training and generation."""

@@ -1,4 +1,4 @@
-"""Ask every backend for its times and its memory, each in a process of its own."""
+"""Measure time and memory of every backend, each in a process of its own."""
 
 import json
 import os
@@ -13,20 +13,20 @@ from experiments.speed.metrics import LayerMetrics
 from experiments.speed.settings import GROWTH_ROUNDS, Settings, read_backends
 from experiments.speed.shapes import Shape, growing, read_shapes
 
-CENTER = Shape(64, 200, 32, 64)  # the shape from which one size at a time doubles
+CENTER = Shape(64, 200, 32, 64)  # of `growth`: the other sizes stay at these
 
-# The matrix product whose speed is the limit, and the number of times it is timed.
+# Size of the matrix product that gives the limit, and the number of repetitions.
 PRODUCT_SIZE, PRODUCTS = 2048, 10
 
 
 class Workers:
-    """Starts the processes that measure.
+    """Starts the measuring processes.
 
     Args:
         flush_denormal: Whether torch treats denormal numbers as zero.
 
     Attributes:
-        failures: What failed so far, in sentences.
+        failures: The failures so far, in sentences.
     """
 
     def __init__(self, flush_denormal: bool):
@@ -36,14 +36,14 @@ class Workers:
     def ask(self, backend: str | None, task: str, **arguments) -> dict | None:
         """Return the answer of `experiments.speed.layers`, or None if it failed.
 
-        What the process prints before its answer is shown as it comes. Without
-        `backend` it uses Keras's default.
+        Progress messages before the answer are printed. Without `backend`, Keras's
+        default is used.
         """
         request = {"task": task, "flush_denormal": self.flush_denormal, **arguments}
         chosen = {"KERAS_BACKEND": backend} if backend else {}
         answer = ""
 
-        def show_or_take(line: str) -> None:
+        def read(line: str) -> None:
             nonlocal answer
             if line.startswith("{"):
                 answer = line
@@ -54,7 +54,7 @@ class Workers:
             f"{backend or 'Keras'} ({task})",
             ["experiments.speed.layers", json.dumps(request)],
             environment=os.environ | chosen,
-            on_line=show_or_take,
+            on_line=read,
         )
         if ended.status == 0:
             return json.loads(answer)
@@ -103,9 +103,9 @@ def layers(settings: Settings) -> LayerMetrics:
 
 
 def matrix_product_peak() -> float:
-    """Return the most operations a second that NumPy's float32 matrix product reached.
+    """Return the operations per second of NumPy's fastest float32 matrix product.
 
-    The fastest, not the median: other programs must not lower the limit.
+    Not the median, since other programs must not lower the limit.
     """
     rng = np.random.default_rng(0)
     left, right = rng.random((2, PRODUCT_SIZE, PRODUCT_SIZE), dtype=np.float32)
@@ -125,9 +125,9 @@ def path_memory(
 
     Args:
         workers: Starts the processes.
-        results: The `results` of a worker's answer, by backend; they name the paths.
+        results: The times by backend, which name the paths.
         shape: The shape.
-        kind: Of the steps: training or prediction.
+        kind: Kind of step: training or prediction.
     """
     found = {}
     for backend, (first, *_) in results.items():
@@ -159,7 +159,7 @@ def growth_of(workers: Workers, backend: str, rounds: int) -> dict:
 
 
 def together(environments: list[dict]) -> Environment:
-    """Return the environments of several backends as one."""
+    """Merge the environments of several backends."""
     versions = {}
     for environment in environments:
         versions |= environment["versions"]

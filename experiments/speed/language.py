@@ -1,4 +1,4 @@
-"""Time learning the next word, and generating text."""
+"""Time the training of a next-word model, and text generation."""
 
 import os
 import statistics
@@ -26,14 +26,14 @@ from lstm_keras.language_model import (
 )
 from lstm_keras.preprocessing import PrefixBatches, SentenceBatches, sentences
 
-# The tutorial's batch size for both forms, and for each the learning rate of Adam with
-# which it was fastest of 0.003, 0.005, 0.01, 0.02, 0.03 and of 0.01 to 0.05.
+# The tutorial's batch size for both forms, and for each the fastest learning rate of
+# Adam among 0.003, 0.005, 0.01, 0.02, 0.03 (prefixes) and from 0.01 to 0.05 (passes).
 BATCH_SIZE = 32
 LEARNING_RATES = {"prefixes": 0.01, "passes": 0.03}
 
 
 def prefixes(settings: Settings) -> TableMetrics:
-    """Time two forms of learning the same sentences to the same accuracy."""
+    """Time two forms of training on the same sentences to the same accuracy."""
     with stage("Loading the text"):
         corpus = small_text(settings.text)
     goal = min(settings.accuracy, best_accuracy(corpus.train))
@@ -62,7 +62,7 @@ def prefixes(settings: Settings) -> TableMetrics:
 
 
 def comparison(ratios: Sequence[float], seeds: int) -> list[str]:
-    """Return what the ratios of the seeds that reached the accuracy say."""
+    """Describe the ratios of the seeds that reached the accuracy."""
     lines = []
     if len(ratios) < seeds:
         lines.append(
@@ -77,13 +77,13 @@ def comparison(ratios: Sequence[float], seeds: int) -> list[str]:
 
 
 def engine(name: str) -> dict:
-    """Return which layer computed the numbers, and with which engine."""
+    """Return layer and engine."""
     path = LSTM(1, engine=name).explain_engine(training=True).engine
     return {"layer": "lstm_keras.LSTM", "path": path}
 
 
 def small_text(source: str) -> Corpus:
-    """Return the small text, every word of it in the vocabulary, nothing held out."""
+    """Return the small text, with all its words in the vocabulary."""
     limit = None
     if source == "auto":
         faq = Path(os.environ.get("LSTM_KERAS_DATA", "")) / "next_word" / "faq.txt"
@@ -92,7 +92,7 @@ def small_text(source: str) -> Corpus:
 
 
 def best_accuracy(ids: np.ndarray) -> float:
-    """Return what no model can exceed, since equal prefixes continue differently."""
+    """Return the best possible accuracy; equal prefixes may continue differently."""
     nexts = defaultdict(Counter)
     for sentence in sentences(ids):
         words = sentence.tolist()[:-1]
@@ -103,9 +103,9 @@ def best_accuracy(ids: np.ndarray) -> float:
 
 
 class AccuracyGoal(keras.callbacks.Callback):
-    """Ends the training once enough prefixes are continued rightly.
+    """Stops the training once the accuracy on the prefixes is high enough.
 
-    Evaluation after each epoch is not part of the time.
+    The time of evaluation after each epoch does not count.
 
     Args:
         parts: The model.
@@ -138,16 +138,16 @@ class AccuracyGoal(keras.callbacks.Callback):
 def measure_learning(
     corpus: Corpus, form: str, goal: float, epochs: int, seed: int
 ) -> dict:
-    """Train the default model until it knows its text.
+    """Train the default model until it predicts its text to an accuracy of `goal`.
 
-    What the first epoch took longer than the others is compilation.
+    The time by which the first epoch is longer than the others is compilation.
     """
     keras.utils.set_random_seed(seed)
     parts = build_language_model(
         len(corpus.vocabulary),
         100,
-        # The loop does not compile again for batches of other shapes, of which the
-        # passes have some after the first epoch.
+        # The loop does not compile again for batches of new shapes, which the passes
+        # have after the first epoch, too.
         [LSTM(150, return_sequences=True, return_state=True, engine="loop")],
         mask_padding=form == "prefixes",
     )

@@ -34,7 +34,7 @@ TOLERANCE = 1e-3
 
 
 def main(argv: Sequence[str]) -> None:
-    """Do the task of the command line, and print the answer."""
+    """Run the task on the command line, and print the answer."""
     end_with_starter()
     request = json.loads(argv[0])
     task = TASKS[request.pop("task")]
@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def times(shapes: Sequence[str], rounds: int) -> dict:
-    """Return what `measure` finds at each shape, and what computed it."""
+    """Return the times at each shape, with environment and engine."""
     results = []
     for shape in shapes:
         with stage(f"{keras.backend.backend()} {shape}"):
@@ -65,7 +65,7 @@ def times(shapes: Sequence[str], rounds: int) -> dict:
 def measure(shape: Shape, rounds: int) -> dict:
     """Time every path at one shape, in turn, so that noise affects all alike.
 
-    In each round each path does an untimed and a timed step of each kind. The first
+    In each round each path runs an untimed and a timed step of each kind. The first
     calls, which compile, are timed separately.
 
     Returns:
@@ -92,7 +92,7 @@ def measure(shape: Shape, rounds: int) -> dict:
         "paths": {
             path: {
                 kind: {"first": firsts[kind][path]}
-                | spread(seconds[kind][path], seconds[kind][KERAS])
+                | step_times(seconds[kind][path], seconds[kind][KERAS])
                 for kind in steps
             }
             for path in models
@@ -100,7 +100,7 @@ def measure(shape: Shape, rounds: int) -> dict:
     }
 
 
-def spread(seconds: Sequence[float], keras_seconds: Sequence[float]) -> dict:
+def step_times(seconds: Sequence[float], keras_seconds: Sequence[float]) -> dict:
     """Return median, 10% and 90% quantiles, and the speed relative to Keras's layer.
 
     That is the median of the ratios within each round.
@@ -111,10 +111,10 @@ def spread(seconds: Sequence[float], keras_seconds: Sequence[float]) -> dict:
 
 
 def first_calls(step: Callable, models: dict) -> dict[str, float]:
-    """Return the seconds of each model's first call, whose results must agree.
+    """Return the seconds of each model's first call, and check that results agree.
 
     Raises:
-        ValueError: They do not, so what is timed is not the same work.
+        ValueError: They do not, so that times would not be comparable.
     """
     calls = {path: _timed(step, model) for path, model in models.items()}
     for path, (_, result) in calls.items():
@@ -147,14 +147,14 @@ def data(shape: Shape) -> tuple[np.ndarray, np.ndarray]:
 
 
 def paths() -> list[str]:
-    """Return what this backend computes an LSTM with: Keras, the loop, the engines."""
+    """Return the paths of this backend: Keras's layer, engines, plain torch."""
     able = [name for name in engines.BACKENDS if can(name)]
     torch = [TORCH] if keras.backend.backend() == "torch" else []
     return [KERAS, LOOP, *able, *torch]
 
 
 def can(engine: str) -> bool:
-    """Return whether an engine can train here."""
+    """Return whether an engine runs here."""
     try:
         LSTM(1, engine=engine)
     except ValueError:
@@ -163,7 +163,7 @@ def can(engine: str) -> bool:
 
 
 def equal_models(shape: Shape) -> dict:
-    """Return a model for every path, all with the same weights."""
+    """Return a model for each path, with the same weights."""
     models = {path: build(path, shape) for path in paths()}
     weights = models[KERAS].get_weights()
     for model in models.values():
@@ -172,7 +172,7 @@ def equal_models(shape: Shape) -> dict:
 
 
 def build(path: str, shape: Shape):
-    """Return Embedding -> LSTM -> Dense, where the path computes the LSTM."""
+    """Return Embedding -> LSTM -> Dense, with the LSTM of a path."""
     if path == TORCH:
         from experiments.speed.plain_torch import PlainModel
 
@@ -206,9 +206,9 @@ def memory(shape: str, path: str, kind: str = "training") -> dict:
 
 
 def _peak_mebibytes() -> float:
-    """Return the peak of the resident memory since this program started.
+    """Return the peak resident memory of this process.
 
-    On Linux ru_maxrss would include the peak of the process that started this one.
+    On Linux ru_maxrss would include the peak of the parent process.
     """
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []

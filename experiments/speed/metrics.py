@@ -1,4 +1,4 @@
-"""What `metrics.json` contains: the types of what was timed."""
+"""The types in `metrics.json`."""
 
 from typing import Annotated, Literal
 
@@ -34,7 +34,7 @@ class Times:
     operations: dict[str, PositiveInt]
     """Floating point operations of the layer's matrix products, by kind of step."""
     paths: dict[str, dict[str, Step]]
-    """Seconds by what computes the LSTM, and by kind of step."""
+    """Seconds, by implementation of the LSTM and by kind of step."""
 
 
 @metrics
@@ -44,12 +44,12 @@ class Memory:
     shape: str
     """Shape at which it was measured."""
     mebibytes: dict[str, dict[str, NonNegativeFloat]]
-    """MiB by backend, and by what computes the LSTM."""
+    """MiB, by backend and by implementation of the LSTM."""
 
 
 @metrics
 class Growth:
-    """Times while one size doubles and the others stay."""
+    """Times while one size doubles and the others stay the same."""
 
     backend: str
     """Backend that was timed."""
@@ -61,7 +61,7 @@ class Growth:
 
 @metrics
 class LayerMetrics(RunMetrics):
-    """What `--measure layers` found."""
+    """The results of `--measure layers`."""
 
     measure: Literal["layers"] = "layers"
     """What was timed."""
@@ -70,7 +70,7 @@ class LayerMetrics(RunMetrics):
     flush_denormal: bool
     """Whether torch treated denormal numbers as zero."""
     failures: list[str]
-    """What failed, in sentences."""
+    """Failures, in sentences."""
     results: dict[str, list[Times]]
     """Times at each shape, by backend."""
     memory: Memory | NotMeasured
@@ -81,14 +81,14 @@ class LayerMetrics(RunMetrics):
 
 @metrics
 class TableMetrics(RunMetrics):
-    """What the other measures found."""
+    """The results of the other measures."""
 
     measure: Literal["text", "prefixes", "generation"]
     """What was timed."""
     notes: list[str]
-    """What a reader should know."""
+    """Remarks for the reader."""
     results: dict[str, list[dict[str, str | int | float]]]
     """Tables by title, each a list of rows by column. `seconds` are wall-clock time,
-    `CPU seconds` processor time; `training` is without compilation, `compiling` what
-    the first epoch took longer than the others, `accuracy` the share of the prefixes
-    whose next word is predicted in the end."""
+    `CPU seconds` processor time; `training` excludes compilation, `compiling` is the
+    time by which the first epoch is longer than the others, `accuracy` the final top-1
+    accuracy on the prefixes."""

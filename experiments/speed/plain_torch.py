@@ -1,4 +1,4 @@
-"""What a user of plain torch would write, timed beside Keras's models."""
+"""The same model in plain torch, timed beside Keras's."""
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 class PlainModel(torch.nn.Module):
     """Embedding -> torch.nn.LSTM -> Linear, with the timed methods of a Keras model.
 
-    Masked sequences are packed, which is torch's way of skipping padding.
+    Masked sequences are packed, by which torch skips padding.
     """
 
     def __init__(self, words: int, shape: Shape):
@@ -25,9 +25,9 @@ class PlainModel(torch.nn.Module):
         self.optimizer = torch.optim.Adam(self.parameters(), eps=1e-7)
 
     def set_weights(self, weights: list[np.ndarray]) -> None:
-        """Take the weights of a Keras model; torch packs the gates in the same order.
+        """Copy the weights of a Keras model; torch packs gates in the same order.
 
-        Torch has a second bias, which stays zero at first.
+        Torch's second bias becomes zero.
         """
         embedding, kernel, recurrent_kernel, bias, dense_kernel, dense_bias = weights
         pairs = (

@@ -1,4 +1,4 @@
-"""What the report of a benchmark tells."""
+"""The report of a benchmark."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -55,7 +55,7 @@ def layer_sections(metrics: LayerMetrics) -> list[Section]:
 
 
 def tables(metrics: TableMetrics) -> list[Section]:
-    """Return the sections of the other measures: their tables as they are."""
+    """Return the sections of the other measures: their tables."""
     notes = [Note(text) for text in metrics.notes]
     return [
         Section(None, [*notes, machine(metrics.environment)]),
@@ -70,13 +70,13 @@ def tables(metrics: TableMetrics) -> list[Section]:
 
 
 def machine(environment: Environment) -> Paragraph:
-    """Return what was measured on."""
+    """Return a sentence on the machine."""
     computer = environment.machine
     return Paragraph(f"Measured on {computer.cpu}, {computer.cores} cores.")
 
 
 def explanation(metrics: LayerMetrics) -> str:
-    """Return what the numbers are."""
+    """Return an explanation of the numbers."""
     denormal = "treated as zero" if metrics.flush_denormal else "not treated as zero"
     return (
         "Median time of a whole step (train_on_batch, predict_on_batch) of Embedding → "
@@ -87,9 +87,8 @@ def explanation(metrics: LayerMetrics) -> str:
         f"{metrics.operations_per_second / 1e9:,.0f} GFLOP/s, the fastest large "
         "float32 matrix product of this machine in NumPy. First call: includes "
         "compilation. keras is keras.layers.LSTM, loop and the engines are "
-        "lstm_keras.LSTM, "
-        "torch.nn.LSTM is a plain torch model, which packs masked sequences. Denormal "
-        f"numbers are {denormal} on torch."
+        "lstm_keras.LSTM, torch.nn.LSTM is a plain torch model, which packs masked "
+        f"sequences. Denormal numbers are {denormal} on torch."
     )
 
 
@@ -99,7 +98,7 @@ def measurements(results: Sequence[Times], backend: str, peak: float) -> Iterato
     Args:
         results: The times of a backend.
         backend: Its name.
-        peak: The machine's operations a second.
+        peak: The machine's operations per second.
     """
     for result in results:
         for path, kinds in result.paths.items():
@@ -166,7 +165,7 @@ def milliseconds(seconds: float) -> str:
 
 
 def memory_parts(memory: Memory) -> list[Paragraph | Table]:
-    """Return the table of memory, and what its numbers are."""
+    """Return the table of memory, with an explanation."""
     rows = [
         [backend, path, f"{mebibytes:,.0f}"]
         for backend, paths in memory.mebibytes.items()
@@ -194,7 +193,7 @@ def figures(metrics: LayerMetrics) -> list[Figure]:
 
 
 def growth_panels(metrics: LayerMetrics, kind: str) -> dict:
-    """Return for each size the curves of the paths, and of the limit."""
+    """Return the curves of the paths and of the limit, by size."""
     rows = [row for row in growth_rows(metrics) if row["kind"] == kind]
     return {
         size: _curves([row for row in rows if row["shape"] in shapes], size)

@@ -1,4 +1,4 @@
-"""Time what was asked for."""
+"""Time one part of the package."""
 
 from experiments.common.environment import environment
 from experiments.common.lifecycle import Context
@@ -16,7 +16,7 @@ MEASURES = {
 
 
 def run(settings: Settings, context: Context) -> Result[LayerMetrics | TableMetrics]:
-    """Time it, and describe the result."""
+    """Run the measurement, and return the result."""
     found = MEASURES[settings.measure](settings)
     found.environment = found.environment or environment()
     layers = isinstance(found, LayerMetrics)

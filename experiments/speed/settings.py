@@ -3,16 +3,23 @@
 import dataclasses
 import importlib.util
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 from experiments.common import options
 from experiments.common.experiment import Experiment
 from experiments.common.options import option
 from experiments.common.settings import OutputSettings
-from experiments.speed.shapes import DEFAULT, QUICK, read_shapes
+from experiments.speed.shapes import (
+    DEFAULT,
+    QUICK,
+    memory_option,
+    read_shapes,
+    rounds_option,
+    shape_option,
+)
 
 BACKENDS = ("tensorflow", "jax", "torch")
+SOURCES = ("auto", "embedded")
 
 QUICK_ROUNDS = 5
 GROWTH_ROUNDS = 7
@@ -20,15 +27,14 @@ GROWTH_ROUNDS = 7
 DESCRIPTION = """\
 Time the parts of the package, and write a report:
 
-  layers      training and prediction of a small model with every engine that each
-              installed backend has, in one process per backend, beside Keras's layer
-              and, on torch, plain torch.nn.LSTM
+  layers      training and prediction of a small model with every engine of each
+              installed backend, one process per backend, beside Keras's layer and, on
+              torch, plain torch.nn.LSTM
   text        review texts to padded word ids, with each tokenizer and with those of
-              scikit-learn and Keras, in wall-clock time and in processor time, which
-              other programs do not stretch; start-up of a script and of our import
-  prefixes    learning a small text by heart: one pass per sentence against the usual
-              tutorial's expansion into prefixes, to the same accuracy; both learn every
-              token from the first to the end of the sentence
+              scikit-learn and Keras, in wall-clock and processor time; start-up time of
+              a script and of import lstm_keras
+  prefixes    memorising a small text to the same accuracy: one pass per sentence
+              against the usual tutorial's expansion into prefixes
   generation  a new token after prompts of several lengths
 """
 
@@ -45,44 +51,34 @@ class Settings(OutputSettings):
     measure: str = option(
         "layers",
         "what to time",
-        group="what",
+        group="what to measure",
         choices=("layers", "text", "prefixes", "generation"),
     )
-    shape: str = option(
-        DEFAULT,
-        "B,T,D,H: batch size, steps, features, units; B,T,D,H,masked: with shorter "
-        "sequences, padded on the left; several shapes are separated by spaces or "
-        "semicolons",
-        group="layers",
-    )
+    shape: str = shape_option(DEFAULT, "layers")
     backends: str | None = option(
         None,
         "comma-separated list from tensorflow,jax,torch (default: all that are "
         "installed); growth is measured on the first",
         group="layers",
     )
-    rounds: int = option(
-        20, "number of times each step is timed at each shape", group="layers", least=1
-    )
-    memory: bool = option(
-        True, "measure the memory of every engine at the first shape", group="layers"
-    )
+    rounds: int = rounds_option(20, "layers")
+    memory: bool = memory_option("layers")
     growth: bool = option(
         True,
-        "time the first backend while B, T and H double, in at most "
+        "time the first backend while B, T and H double one at a time, in at most "
         f"{GROWTH_ROUNDS} rounds",
         group="layers",
     )
     quick: bool = option(
         False,
-        f"at most {QUICK_ROUNDS} rounds, three shapes unless --shape names others, no "
-        "memory, no growth: about 2 minutes",
+        f"about 2 minutes: at most {QUICK_ROUNDS} rounds, three shapes unless --shape "
+        "is given, no memory, no growth",
         group="layers",
     )
     flush_denormal: bool = option(
         False,
-        "let torch treat denormal numbers as zero: gradients that fade to such numbers "
-        "slow a processor down",
+        "let torch treat denormal numbers, which vanishing gradients become and which "
+        "are slow on a CPU, as zero",
         group="layers",
     )
     data: str = option(
@@ -92,21 +88,21 @@ class Settings(OutputSettings):
     )
     reviews: int = option(
         50_000,
-        "number of texts; the reviews are repeated where there are fewer",
+        "number of texts; fewer reviews are repeated",
         group="text",
         least=1,
     )
-    maxlen: int = option(200, "padded length", group="text", least=1)
+    maxlen: int = option(200, "length after padding", group="text", least=1)
     text: str = option(
         "auto",
-        "a text file, a sentence a line; auto: next_word/faq.txt under "
-        "$LSTM_KERAS_DATA, or else some sentences of the embedded documentation",
+        "PATH of a text with a sentence per line; auto: next_word/faq.txt under "
+        "$LSTM_KERAS_DATA if it exists, else the beginning of the embedded text",
         group="prefixes",
     )
     accuracy: float = option(
         0.955,
-        "share of the prefixes whose next word the model must predict; lowered to the "
-        "best accuracy that any model can reach",
+        "top-1 accuracy on the prefixes at which training ends, or the best that any "
+        "model can reach, if that is lower",
         group="prefixes",
         above=0,
         most=1,
@@ -119,12 +115,13 @@ class Settings(OutputSettings):
         return self.measure
 
     def checked(self) -> Self:
-        """Refuse what can't be read or found, and apply `--quick`."""
+        """Refuse invalid lists and shapes and missing files, and apply `--quick`."""
         read_shapes(self.shape)
         read_backends(self.backends)
-        named = {"text": self.data, "prefixes": self.text}.get(self.measure)
-        if named not in (None, "auto", "embedded") and not Path(named).exists():
-            raise FileNotFoundError(f"expected an existing path; received {named!r}")
+        if self.measure == "text":
+            options.check_source(self.data, SOURCES, "--data")
+        if self.measure == "prefixes":
+            options.check_source(self.text, SOURCES, "--text")
         if not self.quick:
             return self
         return dataclasses.replace(

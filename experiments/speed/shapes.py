@@ -1,13 +1,15 @@
-"""The sizes at which layers are timed, and the least work that a step needs."""
+"""The sizes at which layers are timed, and the operations of a step."""
 
 import dataclasses
 from dataclasses import dataclass
 
+from experiments.common.options import option
+
 DEFAULT = "64,200,32,64 64,200,32,64,masked 64,35,200,200 128,100,128,256 1,200,32,64"
 QUICK = "64,200,32,64 64,200,32,64,masked 1,200,32,64"
 
-# Floating point operations of each kind of step, in multiples of those of a prediction:
-# a gradient needs two matrix products for each one of the forward pass.
+# Floating point operations of each kind of step, relative to a prediction: the backward
+# pass has two matrix products for each one of the forward pass.
 KINDS = {"training": 3, "prediction": 1}
 
 # For each size of `plots.plot_growth` the field that grows, its first and last value.
@@ -23,7 +25,7 @@ class Shape:
         steps: Their length.
         features: Size of each step's vector.
         units: Size of the layer's state.
-        masked: Whether sequences are shorter, padded on the left, and masked.
+        masked: Whether sequences are shorter, padded on the left and masked.
     """
 
     batch: int
@@ -56,14 +58,34 @@ class Shape:
         return f"{sizes},masked" if self.masked else sizes
 
     def operations(self, kind: str, steps: int) -> int:
-        """Return the floating point operations of the layer's matrix products.
+        """Return the number of floating point operations of the matrix products.
 
         Args:
             kind: One of `KINDS`.
-            steps: Number of steps that are not masked, of all sequences together.
+            steps: Total number of steps that are not masked.
         """
         products = 2 * steps * (self.features + self.units) * 4 * self.units
         return KINDS[kind] * products
+
+
+def shape_option(default: str, group: str):
+    """Declare shapes, which `read_shapes` reads."""
+    help = (
+        "shapes, separated by spaces or semicolons, as B,T,D,H (batch size, steps, "
+        "features, units) or B,T,D,H,masked (shorter sequences, padded on the left)"
+    )
+    return option(default, help, group=group)
+
+
+def rounds_option(default: int, group: str):
+    """Declare how often to time each step."""
+    help = "number of times that each step is timed at each shape"
+    return option(default, help, group=group, least=1)
+
+
+def memory_option(group: str):
+    """Declare whether to measure memory."""
+    return option(True, "measure each engine's memory at the first shape", group=group)
 
 
 def read_shapes(text: str) -> list[Shape]:
@@ -81,7 +103,7 @@ def read_shapes(text: str) -> list[Shape]:
 
 
 def growing(center: Shape) -> dict[str, list[Shape]]:
-    """Return for each size of `GROWTH` the shapes in which it alone doubles."""
+    """Return, for each size of `GROWTH`, the shapes in which it alone doubles."""
     return {
         size: [
             dataclasses.replace(center, **{field: first * 2**power})

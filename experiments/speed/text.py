@@ -1,4 +1,4 @@
-"""Time the way from reviews to ids, and how long starting takes."""
+"""Time the processing of review texts, and the start-up."""
 
 import statistics
 import subprocess
@@ -33,7 +33,7 @@ print(time.perf_counter() - start)
 
 
 def text(settings: Settings) -> TableMetrics:
-    """Time reviews to ids with every tokenizer and with others', and the start-up."""
+    """Time texts to ids with our tokenizers and others, and the start-up."""
     with stage(f"Loading the reviews ({settings.data})"):
         reviews = load_reviews(settings.data, tokenizer="words")
     distinct = [*reviews.train.texts, *reviews.test.texts]
@@ -67,9 +67,9 @@ def text(settings: Settings) -> TableMetrics:
 def measure_text(
     texts: list[str], maxlen: int
 ) -> Iterator[tuple[str, dict[str, Seconds]]]:
-    """Yield each tokenizer's name, and the time of its steps from texts to padded ids.
+    """Yield each tokenizer's name, and the times of its steps from texts to padded ids.
 
-    Ours first, then scikit-learn's analyser with a dictionary, and Keras's layer.
+    Ours come first, then scikit-learn's analyser with a dictionary, and Keras's layer.
     """
     measures = {name: partial(_ours, tokenizer=name) for name in TOKENIZERS} | {
         "CountVectorizer": _scikit_learn,
@@ -125,7 +125,7 @@ def _timed(function: Callable) -> tuple[Seconds, object]:
 
 
 def measure_start() -> dict[str, float]:
-    """Return the median seconds until `--help` has answered, and of our own import."""
+    """Return the median seconds of `--help` and of our own import."""
     with stage("Starting a script, and importing"):
         helps, imports = [], []
         for _ in range(STARTS):
@@ -140,6 +140,6 @@ def measure_start() -> dict[str, float]:
 
 
 def run_python(*arguments: str) -> str:
-    """Return what Python prints in a process of its own."""
+    """Return the output of Python in a process of its own."""
     command = [sys.executable, *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -118,10 +118,10 @@ class LanguageModelTrainer(keras.Model):
 class ResetStates(keras.callbacks.Callback):
     """A callback that begins every epoch and every evaluation with zero states."""
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Restart the training text."""
         self.model.reset_states()
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: dict | None = None) -> None:
         """Start the held-out text."""
         self.model.reset_states()

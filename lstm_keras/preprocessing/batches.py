@@ -1,6 +1,7 @@
 """Batches whose order depends on seed and epoch alone, so that training can resume."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -33,7 +34,7 @@ class EpochBatches(keras.utils.PyDataset):
         """Return the argument of `batch` for each batch of an epoch."""
         raise NotImplementedError
 
-    def batch(self, chosen) -> tuple:
+    def batch(self, chosen: Any) -> tuple:
         """Return the inputs and targets of one batch."""
         raise NotImplementedError
 
@@ -76,11 +77,11 @@ class ExampleBatches(EpochBatches):
         self._batch_size, self._seed = batch_size, seed
         super().__init__()
 
-    def order(self, epoch):
+    def order(self, epoch: int) -> Sequence:
         """Return the rows of each batch."""
         return shuffled_rows(len(self._inputs), self._batch_size, self._seed, epoch)
 
-    def batch(self, chosen):
+    def batch(self, chosen: Any) -> tuple[np.ndarray, ...]:
         """Return the rows of one batch."""
         return self._inputs[chosen], self._targets[chosen]
 
@@ -106,7 +107,7 @@ class SentenceBatches(EpochBatches):
         self._seed = seed
         super().__init__()
 
-    def order(self, epoch):
+    def order(self, epoch: int) -> Sequence:
         """Return the sentences of each batch, those of extreme lengths first."""
         rng = None if self._seed is None else np.random.default_rng([self._seed, epoch])
         batches = length_batches(self._lengths, self._batch_size, rng)
@@ -116,7 +117,7 @@ class SentenceBatches(EpochBatches):
         first = [batches.pop(i) for i in sorted(ends, reverse=True)]
         return first + batches
 
-    def batch(self, chosen):
+    def batch(self, chosen: Any) -> tuple[np.ndarray, ...]:
         """Return the sentences of one batch, padded."""
         longest = max(self._lengths[i] for i in chosen)
         length = -(-longest // LENGTH_STEP) * LENGTH_STEP
@@ -147,11 +148,11 @@ class PrefixBatches(EpochBatches):
         self._batch_size, self._seed = batch_size, seed
         super().__init__()
 
-    def order(self, epoch):
+    def order(self, epoch: int) -> Sequence:
         """Return the prefixes of each batch."""
         return shuffled_rows(len(self._targets), self._batch_size, self._seed, epoch)
 
-    def batch(self, chosen):
+    def batch(self, chosen: Any) -> tuple[np.ndarray, ...]:
         """Return the prefixes of one batch, and the token after each."""
         return self._inputs[chosen], self._targets[chosen, None]
 
@@ -167,11 +168,11 @@ class StreamWindows(EpochBatches):
         self._windows = Streams(ids, batch_size, steps)
         super().__init__()
 
-    def order(self, epoch):
+    def order(self, epoch: int) -> Sequence:
         """Return the windows in order."""
         return range(len(self._windows))
 
-    def batch(self, chosen):
+    def batch(self, chosen: Any) -> tuple[np.ndarray, ...]:
         """Return one window of every stream."""
         return self._windows[chosen]
 

@@ -84,7 +84,7 @@ def test_the_report_begins_with_the_verdict(folder):
     assert verdict.startswith(f"Equal within tolerance in all {cases} cases, on ")
     page = page_of(folder)
     assert page.partition("</h1>")[2].lstrip().startswith(f"<p>{verdict}</p>")
-    assert "generated reviews, not of IMDB" in page
+    assert "generated reviews, not from IMDB" in page
     assert page.count("<img ") == 2
 
 

@@ -111,7 +111,7 @@ def test_the_saved_model_has_the_reported_accuracy(sentiment_run):
 
 def test_the_report_says_that_the_reviews_are_generated(sentiment_run):
     page = page_of(sentiment_run)
-    assert "generated reviews, not of IMDB" in page
+    assert "generated reviews, not from IMDB" in page
     assert page.count("<img ") == 5
     assert markupsafe.escape(metrics_of(sentiment_run)["command"]) in page
 

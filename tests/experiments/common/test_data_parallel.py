@@ -233,24 +233,24 @@ def test_one_device_is_refused_with_how_to_split_a_cpu(wanted, monkeypatch):
 
 def test_torch_is_refused(wanted, monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
-    with pytest.raises(ValueError, match="no --data-parallel on torch: "):
+    with pytest.raises(ValueError, match="--data-parallel is not possible on torch: "):
         data_parallel.devices(wanted)
 
 
 @pytest.mark.parametrize("name", ["imdb_sentiment", "next_word"])
 def test_experiments_refuse_it_before_they_load_anything(tmp_path, monkeypatch, name):
     monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["cpu:0"])
-    with pytest.raises(SystemExit, match=r"error: expected .* --data-parallel"):
+    with pytest.raises(SystemExit, match=r"error: .*--data-parallel"):
         runs.make(name, tmp_path, "--data-parallel")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 @TENSORFLOW
 def test_on_tensorflow_texts_and_jit_are_refused(wanted):
-    with pytest.raises(ValueError, match="of a text on TensorFlow: there each device"):
+    with pytest.raises(ValueError, match="for text on TensorFlow, where each device"):
         data_parallel.devices(wanted, of_text=True)
     wanted.jit = True
-    with pytest.raises(ValueError, match="with --jit on TensorFlow: a step that XLA"):
+    with pytest.raises(ValueError, match="with --jit on TensorFlow, where a compiled"):
         data_parallel.devices(wanted)
 
 

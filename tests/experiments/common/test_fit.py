@@ -89,7 +89,7 @@ def test_without_validation_the_lowest_loss_selects_the_epoch():
 
 
 def test_a_validation_loss_needs_something_to_validate_on():
-    with pytest.raises(ValueError, match=r"expected a value of .*val_loss"):
+    with pytest.raises(ValueError, match=r"expected a training metric .*val_loss"):
         fit.fit(line_model(), line(), None, epochs=1, patience=None)
 
 
@@ -373,6 +373,19 @@ def test_an_interruption_while_warming_up_does_no_harm(tmp_path):
     # Stopped by the first step of its own.
     assert checkpoint.read(to.path).facts["step"] in (3, 4)
     assert_same(train("dense", to), train("dense"))
+
+
+def test_an_interruption_before_the_first_step_waits_for_it(tmp_path):
+    class Pressing(type(tmp_path)):
+        def exists(self):
+            signal.raise_signal(signal.SIGINT)
+            return super().exists()
+
+    path = tmp_path / "checkpoint.npz"
+    found, _ = train("dense", Checkpoint(Pressing(path), seconds=1e9))
+    assert found.interrupted and len(found.history["loss"]) == 1
+    assert checkpoint.read(path).facts["step"] == 1
+    assert_same(train("dense", Checkpoint(path, seconds=1e9)), train("dense"))
 
 
 def test_early_stopping_resumes_with_its_state(tmp_path):

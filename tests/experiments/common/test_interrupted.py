@@ -100,7 +100,7 @@ def test_a_signal_leaves_a_report_and_a_checkpoint(name, whole, output, signum):
     # There is a report once a training run of `memory` is complete.
     needed = "checkpoint/jobs/*.json" if name == "memory" else "checkpoint/*.npz"
     assert wait_for(run, folder, needed)
-    assert run.send(signum) == 130
+    assert run.send(signum) == 130, run.said.read_text() + run.errors.read_text()
     metrics = metrics_of(folder)
     assert metrics["interrupted"] is True
     assert "nterrupted" in metrics["ending"]

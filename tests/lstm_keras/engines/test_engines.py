@@ -36,7 +36,7 @@ from tests.helpers.equality import (
 )
 from tests.helpers.examples import examples
 from tests.helpers.fresh_process import run_python
-from tests.helpers.pairwise import first_of, pairwise
+from tests.helpers.pairwise import first_of
 
 every_engine = pytest.mark.parametrize("engine", ENGINES)
 only_tensorflow = pytest.mark.skipif(
@@ -446,7 +446,9 @@ def penalty_gradients(layer, x, weights, **call):
 
 
 @only_tensorflow
-@pairwise(masked=[False, True], training=[False, True], in_graph=[False, True])
+@first_of("in_graph", [False, True])
+@first_of("training", [True, False])
+@first_of("masked", [True, False])
 def test_a_second_derivative_of_xla_is_that_of_the_loop(masked, training, in_graph):
     import tensorflow as tf
 

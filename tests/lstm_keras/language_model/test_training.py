@@ -105,6 +105,7 @@ def test_batches_are_padded_at_the_end_and_begin_with_start():
         assert wanted.tolist() == [*row, *[PADDING] * (24 - len(row))]
 
 
+@pytest.mark.thorough
 def test_lengths_may_differ_from_batch_to_batch_while_training():
     """Keras fixes the shape by the first batches where these are alike."""
     parts = parts_of()
