@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from experiments.common import checkpoint
-from experiments.common.fit import Checkpoint, fit
+from experiments.common.fit import Checkpoint, StopOnInterrupt, fit, stop_on_interrupt
 from experiments.common.layers import recurrent_layer
 from experiments.memory.grid import TASK_NAMES, Job, Outcome
 from experiments.memory.settings import Settings
@@ -160,6 +160,14 @@ class Trainer:
         Raises:
             KeyboardInterrupt: Ctrl-C came; there is a checkpoint.
         """
+        # While TensorFlow traces it can lose the KeyboardInterrupt of a Ctrl-C.
+        with stop_on_interrupt() as interrupt:
+            outcome = self._train(job, to, interrupt)
+        if interrupt.asked:
+            raise KeyboardInterrupt
+        return outcome
+
+    def _train(self, job: Job, to: Checkpoint, interrupt: StopOnInterrupt) -> Outcome:
         validation, test = (
             sample(job, self._settings.test_size, generator(job, purpose))
             for purpose in (VALIDATION, TEST)
@@ -167,6 +175,8 @@ class Trainer:
         batches = Sequences(self._settings, job)
         model = self._new_model(job)
         initial = model.get_weights()
+        if interrupt.asked:
+            raise KeyboardInterrupt
         fitted = fit(
             model,
             batches,
