@@ -2,21 +2,11 @@
 
 from collections.abc import Sequence
 
-from experiments.common.result import RunMetrics, metrics
+from experiments.common.result import RunMetrics, Spread, metrics
 from experiments.memory.grid import Grid, Outcomes
 from experiments.memory.tasks import TASKS
 from experiments.memory.train import equal_units, parameters
 from lstm_keras.evaluation import spread
-
-
-@metrics
-class Spread:
-    """A measure over the seeds."""
-
-    mean: float
-    """Mean."""
-    standard_deviation: float | None
-    """Sample standard deviation; null of a single seed."""
 
 
 @metrics

@@ -111,7 +111,7 @@ class Settings(OutputSettings):
     seeds: int = option(3, "number of training runs", group="prefixes", least=1)
 
     def name_prefix(self) -> str:
-        """Return what is timed."""
+        """Return the measure."""
         return self.measure
 
     def checked(self) -> Self:

@@ -53,7 +53,7 @@ class Shape:
         return cls(*map(int, sizes), masked)
 
     def __str__(self):
-        """Return what `read` reads."""
+        """Return the text that `read` parses."""
         sizes = f"{self.batch},{self.steps},{self.features},{self.units}"
         return f"{sizes},masked" if self.masked else sizes
 

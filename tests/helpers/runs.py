@@ -34,9 +34,11 @@ def main(name: str, *argv) -> None:
 
 
 def make(name: str, output: Path, *argv, run: str = "one") -> Path:
-    """Make a run, and return its folder."""
+    """Make a run whose metrics fit the schema, and return its folder."""
     main(name, *argv, "--output", output, "--name", run)
-    return output / name / run
+    folder = output / name / run
+    assert schema_errors(folder) == []
+    return folder
 
 
 def metrics_of(folder: Path) -> dict:

@@ -1,4 +1,4 @@
-"""Every metrics.json is what the schema says that is generated from its types."""
+"""The JSON schema of metrics.json; `runs.make` checks each run of a test by it."""
 
 import copy
 
@@ -43,12 +43,6 @@ def test_every_object_with_known_properties_has_no_others(name):
     for part in parts(schema(name)):
         if part.get("type") == "object" and "properties" in part:
             assert part["additionalProperties"] is False, part["title"]
-
-
-@pytest.mark.parametrize("run", ["sentiment_run", "next_word_run"])
-def test_what_an_experiment_writes_is_valid(run, request):
-    """The tests of the other experiments check their own runs by the same helper."""
-    assert schema_errors(request.getfixturevalue(run)) == []
 
 
 def changed(metrics, value, *path):
