@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import io
 import os
 import shlex
 import sys
@@ -26,6 +27,8 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> None:
             interrupted, and 1 if it failed.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # whose encoding may lack "…"
+        sys.stdout.reconfigure(errors="replace")
     if argv and argv[0] in experiment.commands:
         module, _, function = experiment.commands[argv[0]].partition(":")
         with sigterm_as_ctrl_c(), readable_errors():
@@ -57,7 +60,7 @@ def readable_errors() -> Iterator[None]:
             "pip install 'lstm_keras[experiments]'"
         )
     except KeyboardInterrupt:
-        print("\ninterrupted: no report was written", file=sys.stderr)
+        print("\ninterrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
 
 

@@ -64,9 +64,9 @@ def execute(experiment: Experiment, chosen, argv: Sequence[str]) -> int:
     """
     processes.end_with_starter()  # a job of a sweep is a run, too
     settings, command = chosen, command_of(experiment.name, argv)
-    if getattr(chosen, "resume", None):
+    if getattr(chosen, "resume", None) is not None:
         settings, command = resume.resumed(experiment, chosen, argv)
-    elif getattr(chosen, "repeat", None):
+    elif getattr(chosen, "repeat", None) is not None:
         settings, command = repeat.repeated(experiment, chosen, argv)
     settings = settings.named().checked()
     path, metrics, status = make(experiment, settings, command)
@@ -94,7 +94,8 @@ def make(experiment: Experiment, settings, command: str) -> tuple:
         metrics = completed(result, context, time.perf_counter() - start)
         with signals.ctrl_c_ignored():
             write(folder, config, metrics, result)
-    show(result, path)
+    with signals.ctrl_c_ignored():  # the run is complete
+        show(result, path)
     return path, metrics, result.status
 
 

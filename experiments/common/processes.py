@@ -189,6 +189,8 @@ class Jobs:
 
     def _run(self, name: str, command: Sequence[str]) -> Ended:
         job = self._running[name] = self._start()
+        if self._interrupted:  # after it was taken from the queue
+            job.stop(kill=False)
         try:
             return job.run(name, command)
         finally:
@@ -197,8 +199,8 @@ class Jobs:
     def _on_ctrl_c(self, signum, frame) -> None:
         if not self._interrupted:
             print("\nInterrupted: the jobs end after their step; again to kill them.")
-        self._stop(kill=self._interrupted)
-        self._interrupted = True
+        kill, self._interrupted = self._interrupted, True
+        self._stop(kill)
 
     def _stop(self, kill: bool) -> None:
         for one in self._waiting:

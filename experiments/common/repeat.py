@@ -86,7 +86,9 @@ def compared(earlier: Mapping, later: Mapping, varying: Set[str]) -> list[str]:
     ]
     if not lines:
         return [f"all {len(before)} results are equal, to the last digit"]
-    old, new = (dict(_leaves(one["environment"], ())) for one in (earlier, later))
+    old, new = (
+        dict(_leaves(one.get("environment", {}), ())) for one in (earlier, later)
+    )
     changed = sorted({name for name, _ in old.items() ^ new.items()})
     why = (
         f"the environment differs in {', '.join(changed)}"
@@ -112,7 +114,7 @@ def _leaves(value, skipped: Set[str], name: str = "") -> Iterator[tuple[str, obj
 def _check_backend(metrics: Mapping) -> None:
     from experiments.common.environment import backend
 
-    needed = metrics["environment"]["backend"]
+    needed = metrics.get("environment", {}).get("backend")
     if needed != backend():
         raise ValueError(
             f"expected the backend of the run, KERAS_BACKEND={needed}; received "

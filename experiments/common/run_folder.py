@@ -51,6 +51,7 @@ class RunFolder:
         self.resume = resume
         self._partial = partial_path(self.path)
         self._old = self.path.with_name(f".{self.path.name}.old")
+        self._copied: set[tuple] = set()  # checkpoints that are elsewhere, too
 
     def __enter__(self) -> Path:
         """Return the hidden folder to write into."""
@@ -72,7 +73,7 @@ class RunFolder:
         ours = self._is_ours()
         if error is not None:
             self._release()
-            if ours and _has_progress(self._partial):
+            if ours and self._has_new_progress():
                 print(f"\n{self._hint(error)}", file=sys.stderr)
             return
         if not ours:
@@ -124,7 +125,7 @@ class RunFolder:
         if not self._old.is_dir():
             return
         if self.path.exists():
-            shutil.rmtree(self._old)
+            _remove(self._old)
         else:
             self._old.rename(self.path)
 
@@ -138,7 +139,7 @@ class RunFolder:
             raise FileExistsError(
                 f"expected a run to overwrite; {self.path} holds no metrics.json"
             )
-        if not self.overwrite and _has_progress(self._partial):
+        if not self.overwrite and _progress(self._partial):
             raise FileExistsError(
                 f"expected a new run; {self._partial} holds checkpoints of {self.path} "
                 f"(continue with {self._resume}, or start again with --overwrite)"
@@ -158,22 +159,22 @@ class RunFolder:
         copy = self._partial / "copy"
         shutil.copytree(self.path / CHECKPOINT, copy)
         copy.rename(self._partial / CHECKPOINT)
+        self._copied = _progress(self._partial)
 
     def _clear(self, keep: tuple[str, ...]) -> None:
         for path in self._partial.iterdir():
-            if path.name in (LOCK, *keep):
-                continue
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+            if path.name not in (LOCK, *keep):
+                _remove(path)
 
     def _release(self) -> None:
         """Release the lock, and remove the folder unless it has checkpoints."""
         with contextlib.suppress(OSError):
-            if self._is_ours() and not _has_progress(self._partial):
+            if self._is_ours() and not self._has_new_progress():
                 shutil.rmtree(self._partial)
         self._lock.release()
+
+    def _has_new_progress(self) -> bool:
+        return bool(_progress(self._partial) - self._copied)
 
     @property
     def _resume(self) -> str:
@@ -204,7 +205,7 @@ class RunFolder:
             shutil.rmtree(self.path / CHECKPOINT, ignore_errors=True)
         (self.path / LOCK).unlink(missing_ok=True)
         if self._old.is_dir():
-            shutil.rmtree(self._old)
+            _remove(self._old)
 
 
 def begin(
@@ -320,15 +321,25 @@ def _has_checkpoint(folder: Path) -> bool:
     return (folder / CHECKPOINT / ORIGIN).is_file()
 
 
-def _has_progress(folder: Path) -> bool:
-    """Whether a run has trained at all, which makes it worth keeping."""
-    files = (folder / CHECKPOINT).rglob("*")
-    return _has_checkpoint(folder) and any(
-        path.is_file()
+def _progress(folder: Path) -> set[tuple]:
+    """Return the files that make a run worth keeping, with their times."""
+    if not _has_checkpoint(folder):
+        return set()
+    return {
+        (path.relative_to(folder), path.stat().st_mtime_ns)
+        for path in (folder / CHECKPOINT).rglob("*")
+        if path.is_file()
         and path.name != ORIGIN
         and path.suffix not in (".lock", ".partial")
-        for path in files
-    )
+    }
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a folder, or a link to one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _interrupted(folder: Path) -> bool:

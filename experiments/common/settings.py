@@ -104,8 +104,8 @@ class ResumeSettings(RepeatSettings):
 
     resume: str | None = option(
         None,
-        "folder of an interrupted or killed run: continue it with its options; only "
-        "--checkpoint-seconds, --jobs and --ray can be given beside it",
+        "folder of an interrupted or killed run: continue it with its options; beside "
+        "it only --checkpoint-seconds and options of jobs are allowed",
         group="resume and reproduce",
         compared=False,
     )
@@ -171,7 +171,7 @@ class TrainingSettings(EngineSettings, ResumeSettings):
     data_parallel: bool = option(
         False,
         "train on all devices, which share every batch of --batch-size (JAX; on "
-        "TensorFlow imdb_sentiment only)",
+        "TensorFlow classifiers only)",
         group="speed",
     )
 

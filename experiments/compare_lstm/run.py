@@ -54,7 +54,7 @@ def run(settings: Settings, context: Context) -> Result[Metrics]:
         metrics=compared,
         sections=report.sections(compared, settings, rows),
         status=status(compared),
-        ending=trained.ending if trained else "",
+        ending=ending(compared),
         tables={
             "equality.csv": rows,
             "history.csv": training.history_rows(trained, settings.seed)
@@ -62,6 +62,14 @@ def run(settings: Settings, context: Context) -> Result[Metrics]:
             else [],
         },
     )
+
+
+def ending(compared: Metrics) -> str:
+    """Return how the training was interrupted, or else whether the layers differ."""
+    if compared.training and compared.training.ending:
+        return compared.training.ending
+    failed = compared.equality and compared.equality.failed
+    return compared.equality.verdict if failed else ""
 
 
 def status(compared: Metrics) -> int:

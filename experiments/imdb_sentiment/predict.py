@@ -25,6 +25,11 @@ def main(argv: Sequence[str]) -> None:
     from lstm_keras import load_run
 
     run = load_run(arguments.run)
+    if not hasattr(run, "predict"):
+        raise ValueError(
+            f"expected a run of {EXPERIMENT.name}; received {arguments.run}, a run of "
+            f"{run.config.get('experiment', 'another experiment')}"
+        )
     texts = []
     for text in arguments.texts:
         # Not splitlines(), which also splits at characters inside a review.

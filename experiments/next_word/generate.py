@@ -1,7 +1,6 @@
 """Generate text with the model of a run."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from experiments.common.options import number
@@ -21,7 +20,6 @@ def main(argv: Sequence[str]) -> None:
     # Only now: Keras takes seconds to load, --help should not.
     from lstm_keras import load_run
 
-    sys.stdout.reconfigure(errors="replace")  # for terminals without Unicode
     run = load_run(arguments.run)
     if not hasattr(run, "generate"):
         raise ValueError(

@@ -50,13 +50,16 @@ def sweep(settings: Settings, name: str | None, common: Sequence[str]) -> None:
     print(f"{len(wanted)} runs, {len(wanted) - len(commands)} of them finished")
     failed = []
     ended = processes.run_all(commands, settings.jobs, settings.ray)
-    for count, one in enumerate(ended, start=1):
-        how = one.how if one.status else "done"
-        print(f"{count}/{len(commands)}  {one.name} {how}", flush=True)
-        failed += [one.name] if one.status else []
+    try:
+        for count, one in enumerate(ended, start=1):
+            how = one.how if one.status else "done"
+            print(f"{count}/{len(commands)}  {one.name} {how}", flush=True)
+            failed += [one.name] if one.status else []
+    except KeyboardInterrupt:
+        print("\nThe same command resumes the sweep.")
+        raise
     finished = [str(path) for path in wanted if (path / "metrics.json").is_file()]
     if finished:
-        print()
         summarise.main(finished)
     if failed:
         print(f"\nNot finished: {', '.join(failed)}; the same command resumes them.")

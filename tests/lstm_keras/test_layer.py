@@ -813,7 +813,7 @@ def test_use_cudnn_true_without_a_gpu_fails_when_called():
     layer = LSTM(UNITS, use_cudnn=True)
     with pytest.raises(
         ValueError,
-        match=r"use_cudnn=True cannot run this layer: .*(needs a GPU|this is jax)",
+        match=r"use_cudnn=True cannot run this layer: .*(needs a GPU|backend is jax)",
     ):
         layer(inputs_and_states()[0])
 

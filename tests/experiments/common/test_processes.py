@@ -95,6 +95,19 @@ def test_ctrl_c_asks_jobs_to_end_and_a_second_one_kills_them(tmp_path, presses, 
     assert interrupted(tmp_path, presses=presses) == [("one", status)]
 
 
+def test_a_job_that_is_just_starting_gets_the_ctrl_c(monkeypatch):
+    class Slow(processes._Process):
+        def __init__(self):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.5)  # the signal comes before the job is known
+            super().__init__()
+
+    monkeypatch.setattr(processes, "_Process", Slow)
+    with pytest.raises(KeyboardInterrupt):
+        found = ended({"one": python("import time; time.sleep(60)")})
+        pytest.fail(f"it was not interrupted: {found}")
+
+
 def test_a_job_that_listens_to_its_starter_ends_by_itself(tmp_path):
     code = "import time; from experiments.common import processes as p"
     found = ended({"one": python(f"{code}; p.end_with_starter(); time.sleep(0.3)")})

@@ -54,6 +54,20 @@ def test_overwrite_replaces_the_folder_and_leaves_nothing_of_the_old_one(tmp_pat
     assert everything_under(tmp_path) == {"one", "one/new.txt"}
 
 
+def test_overwrite_replaces_a_link_to_a_run_and_keeps_what_it_points_to(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "metrics.json").write_text("{}")
+    path = tmp_path / "one"
+    path.symlink_to("real")
+    for _ in range(2):
+        with RunFolder(path, overwrite=True) as folder:
+            (folder / "metrics.json").write_text("{}")
+    assert not path.is_symlink()
+    assert everything_under(tmp_path) == {
+        *("one", "one/metrics.json", "real", "real/metrics.json")
+    }
+
+
 def test_a_failure_while_overwriting_keeps_the_old_folder(tmp_path):
     path = tmp_path / "one"
     path.mkdir()
@@ -269,6 +283,22 @@ def test_an_interrupted_run_stays_until_the_resumed_one_is_finished(tmp_path):
         (folder / "metrics.json").write_text('{"interrupted": false}')
     assert "false" in (path / "metrics.json").read_text()
     assert everything_under(tmp_path) == {"one", "one/metrics.json"}
+
+
+def test_a_resume_that_is_refused_leaves_the_interrupted_run_alone(tmp_path, capsys):
+    path = tmp_path / "one"
+    with RunFolder(path) as folder:
+        work(folder)
+        (folder / "metrics.json").write_text('{"interrupted": true}')
+    before = everything_under(tmp_path)
+    newer = other(versions={"keras": "4"})
+    with (
+        pytest.raises(ValueError, match="keras '4' instead of '3'"),
+        RunFolder(path, resume=True) as folder,
+    ):
+        begin(folder, {"units": 3}, "command", newer, {"rows": 5})
+    assert everything_under(tmp_path) == before
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("finished", [False, True])
