@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from experiments.common.experiment import Experiment
 from experiments.common.signals import INTERRUPTED, sigterm_as_ctrl_c
+from experiments.common.terminal import printable
 
 # TensorFlow's start-up messages about CUDA and oneDNN; 0 shows them. Errors are
 # exceptions in any case.
@@ -51,7 +52,7 @@ def readable_errors() -> Iterator[None]:
     except BrokenPipeError:  # as of `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(printable(f"error: {error}"))
     except ModuleNotFoundError as error:
         if error.name not in EXTRA:
             raise

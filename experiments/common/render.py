@@ -6,30 +6,44 @@ is taken for HTML.
 
 import base64
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import jinja2
+import rich.cells
 import rich.console
 import rich.table
 import rich.text
+from markupsafe import Markup
 
 from experiments.common.result import (
     Code,
     Figure,
     Note,
     Paragraph,
+    Part,
     RunMetrics,
     Section,
     Table,
 )
+from experiments.common.terminal import printable
 
 # Columns for output that is not a terminal, so that no line of a table is folded there.
 PIPE_WIDTH = 10_000
 
+# Columns that a text needs to be readable when it is folded, and between two columns.
+TEXT_WIDTH, GAP = 20, 2
+
+
+def _page_text(value: object) -> object:
+    """Return a value as the page shows it: as it is if it is markup, else as text."""
+    return value if isinstance(value, Markup) else printable(str(value))
+
+
 TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
     autoescape=True,
+    finalize=_page_text,
     undefined=jinja2.StrictUndefined,
 )
 
@@ -63,9 +77,10 @@ def show(sections: Sequence[Section]) -> None:
     width = None if sys.stdout.isatty() else PIPE_WIDTH
     console = rich.console.Console(width=width, highlight=False, soft_wrap=True)
     for section in sections:
-        shown = [part for part in map(_shown, section.parts) if part is not None]
+        parts = [_shown(part, console.width) for part in section.parts]
+        shown = [part for part in parts if part is not None]
         if shown and section.title:
-            console.print(rich.text.Text(f"\n{section.title}", style="bold"))
+            console.print(_text(f"\n{section.title}", "bold"))
         for part in shown:
             console.print(part)
 
@@ -94,27 +109,78 @@ def provenance(metrics: RunMetrics, config: dict) -> list[Section]:
     ]
 
 
-def _shown(part):
+def _shown(part: Part, width: int) -> rich.console.RenderableType | None:
     """Return a part as rich prints it, or None."""
     if isinstance(part, Note):
-        return rich.text.Text(part.text, style="yellow")
+        return _text(part.text, "yellow")
     if isinstance(part, Paragraph) and not part.page_only:
-        return rich.text.Text(part.text)
+        return _text(part.text)
     if isinstance(part, Table) and not part.page_only:
-        return _table(part)
+        return _table(part, width)
     return None
 
 
-def _table(part: Table) -> rich.table.Table:
-    table = rich.table.Table(
-        box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold"
+def _text(value: object, style: str = "") -> rich.text.Text:
+    return rich.text.Text(printable(str(value)), style=style)
+
+
+def _table(part: Table, width: int) -> rich.table.Table:
+    """Return a table in which no number is broken.
+
+    If it is too wide, texts and headers are folded; if that does not suffice, each row
+    becomes a list of names and values.
+    """
+    columns = [
+        [*map(str, column)] for column in zip(part.header, *part.rows, strict=True)
+    ]
+    fits = (
+        _total(_longest("\n".join(column).split("\n")) for column in columns) <= width
     )
-    for name, numeric in zip(part.header, part.numeric, strict=True):
+    least = [
+        _longest([*name.split(), *"\n".join(cells).split("\n")])
+        if numeric
+        else min(_longest(" ".join([name, *cells]).split()), TEXT_WIDTH)
+        for (name, *cells), numeric in zip(columns, part.numeric, strict=True)
+    ]
+    if not fits and _total(least) > width:
+        return _list(part)
+    table = _grid()
+    for name, numeric, needed in zip(part.header, part.numeric, least, strict=True):
         table.add_column(
-            rich.text.Text(str(name)),
+            _text(name),
             justify="right" if numeric else "left",
             overflow="fold",
+            width=needed if numeric and not fits else None,
         )
     for row in part.rows:
-        table.add_row(*(rich.text.Text(str(value)) for value in row))
+        table.add_row(*map(_text, row))
     return table
+
+
+def _list(part: Table) -> rich.table.Table:
+    """Return the rows of a table below each other, with a line for each cell."""
+    table = _grid(show_header=False)
+    for _ in range(2):
+        table.add_column(overflow="fold")
+    for number, row in enumerate(part.rows):
+        if number:
+            table.add_row()
+        for name, value in zip(part.header, row, strict=True):
+            table.add_row(_text(name, "bold"), _text(value))
+    return table
+
+
+def _grid(**options) -> rich.table.Table:
+    return rich.table.Table(
+        box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold", **options
+    )
+
+
+def _longest(texts: Iterable[str]) -> int:
+    return max(map(rich.cells.cell_len, texts), default=0)
+
+
+def _total(widths: Iterable[int]) -> int:
+    """Return the width of a table from those of its columns."""
+    widths = list(widths)
+    return sum(widths) + GAP * (len(widths) - 1)

@@ -1,6 +1,7 @@
 """The result of an experiment: typed metrics, and the sections of its report."""
 
 import dataclasses
+import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,9 @@ from markupsafe import Markup
 from matplotlib import figure
 
 from experiments.common.signals import INTERRUPTED
+
+# A number, which a unit, a deviation or a second line may follow, or a sign for none.
+NUMBER = re.compile(r"[-+−±]?(\d[\d,.]*(e[-+]?\d+)?|nan|inf)(?=[ \n%]|\Z)|(–|none)?\Z")
 
 _CONFIG = pydantic.ConfigDict(use_attribute_docstrings=True, extra="forbid")
 
@@ -225,5 +229,4 @@ def varying_names(kind: Any) -> set[str]:
 
 
 def _starts_as_number(value) -> bool:
-    text = str(value).lstrip("-+±")
-    return text[:1].isdigit() or text in ("", "–")
+    return NUMBER.match(str(value)) is not None

@@ -1,9 +1,21 @@
-"""Progress messages on the terminal."""
+"""Progress messages, and text that is safe to print, on the terminal."""
 
 import contextlib
+import re
 import sys
 import time
 from collections.abc import Iterator
+
+# Unicode's category Cc, but for tab and newline.
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def printable(text: str) -> str:
+    """Replace control characters, which can command a terminal, by U+FFFD.
+
+    Tabs and newlines stay.
+    """
+    return CONTROL.sub("\ufffd", text)
 
 
 @contextlib.contextmanager

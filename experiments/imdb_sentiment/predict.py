@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from experiments.common.terminal import printable
 from experiments.imdb_sentiment.settings import EXPERIMENT
 
 
@@ -47,6 +48,6 @@ def prediction_line(prediction) -> str:
         remarks += ", so this says nothing about the text"
     elif prediction.read < prediction.words:
         remarks += f", the last {prediction.read} read"
-    text = " ".join(prediction.text.split())
+    text = printable(" ".join(prediction.text.split()))
     shown = text if len(text) <= 60 else text[:59] + "…"
     return f"{prediction.label}  {sure:.3f}  {shown}  ({remarks})"

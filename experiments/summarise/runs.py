@@ -82,8 +82,21 @@ def _rows(path: Path) -> list[dict[str, dict]]:
     measures = importlib.import_module(f"experiments.{experiment}.measures")
     try:
         settings, facts = _settings(experiment, config), _facts(metrics)
-        trials = [
-            (one, {name: _number(value) for name, value in one.values.items()})
+        settings["backend"] = metrics["environment"]["backend"]
+        return [
+            {
+                "trial": {
+                    "experiment": experiment,
+                    "run": str(path),
+                    "seed": _seed(one.seed),
+                    "interrupted": bool(one.interrupted),
+                    "fingerprint": one.fingerprint,
+                },
+                "setting": settings
+                | ({} if measures.SEED_CHOOSES_DATA else _data(one.fingerprint)),
+                "fact": facts,
+                "measure": {name: _number(n) for name, n in one.values.items()},
+            }
             for one in measures.trials(path, config, metrics)
         ]
     except (*BROKEN, csv.Error) as error:
@@ -91,24 +104,6 @@ def _rows(path: Path) -> list[dict[str, dict]]:
             f"expected what {experiment} writes in {path}; received "
             f"{type(error).__name__}: {error}"
         ) from error
-    settings["backend"] = metrics["environment"]["backend"]
-    return [
-        {
-            "trial": {
-                "experiment": experiment,
-                "run": str(path),
-                "seed": one.seed,
-                "interrupted": bool(one.interrupted),
-                "fingerprint": one.fingerprint,
-            },
-            "setting": settings
-            if measures.SEED_CHOOSES_DATA
-            else settings | {"data fingerprint": (one.fingerprint or "unknown")[:19]},
-            "fact": facts,
-            "measure": values,
-        }
-        for one, values in trials
-    ]
 
 
 def _with_measures() -> list[str]:
@@ -138,6 +133,10 @@ def _settings(experiment: str, config: dict) -> dict[str, str]:
     }
 
 
+def _data(fingerprint: str | None) -> dict[str, str]:
+    return {"data fingerprint": (fingerprint or "unknown")[:19]}
+
+
 def _facts(metrics: dict) -> dict[str, str]:
     environment, engine = metrics["environment"], metrics["engine"]
     chosen = [text for key, text in engine.items() if "passed over" not in key]
@@ -148,6 +147,12 @@ def _facts(metrics: dict) -> dict[str, str]:
         "git commit": environment.get("git_commit") or "unknown",
     }
     return {name: str(value) for name, value in facts.items()}
+
+
+def _seed(value) -> int:
+    if type(value) is int:
+        return value
+    raise ValueError(f"{value!r} instead of a seed")
 
 
 def _number(value) -> float | None:

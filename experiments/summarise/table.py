@@ -11,6 +11,7 @@ from scipy import stats
 
 from experiments.common import render, result
 from experiments.common.files import atomic_write
+from experiments.common.terminal import printable
 from experiments.summarise import runs
 
 # How often the bootstrap interval over a number of normally distributed values contains
@@ -95,22 +96,30 @@ def write_markdown(summary: Summary, path: Path) -> None:
 def _summarised(trials: pd.DataFrame, include: bool) -> tuple:
     groups, names = _groups(trials)
     measures = list(trials["measure"].dropna(axis=1, how="all"))
-    rows, notes = [], []
+    rows, notes, cells = [], [], [["runs", *names, "seeds", *measures]]
     for group in groups:
-        counted = _counted(group, include)
+        counted, interrupted = _counted(group, include), group["trial", "interrupted"]
         about = {"runs": _run_names(group)}
         about |= {name: group["setting", name].iloc[0] for name in names}
-        rows += [
-            {"measure": measure, **about, **_numbers(values, group)}
+        found = {
+            measure: _numbers(values, interrupted)
             for measure in measures
             for values in [counted["measure", measure].dropna()]
             if len(values) or counted.empty
-        ]
+        }
+        rows += [{"measure": name, **about, **one} for name, one in found.items()]
+        cells.append(
+            [
+                *(value or "–" for value in about.values()),
+                _seeds(len(counted), interrupted),
+                *(_cell(found.get(name), len(counted)) for name in measures),
+            ]
+        )
         if facts := _differing_facts(group):
             notes.append(f"Warning: the runs {about['runs']} differ in {facts}.")
-    rows = pd.DataFrame(rows)
-    cells = _cells(rows, [*about], "measure")
-    return _plural(len(groups), "group"), rows, cells, notes
+    if not rows:
+        raise ValueError("expected a run with results; received none")
+    return _plural(len(groups), "group"), pd.DataFrame(rows), cells, notes
 
 
 def _compared(first: pd.DataFrame, second: pd.DataFrame, include: bool) -> tuple:
@@ -123,21 +132,30 @@ def _compared(first: pd.DataFrame, second: pd.DataFrame, include: bool) -> tuple
     both = [_counted(_only_group(side), include) for side in (first, second)]
     one, other = _paired(*both)
     differences = one["measure"] - other["measure"]
-    rows = []
+    rows, cells = [], [["measure", "seeds", *labels, "difference"]]
     for measure in differences.dropna(axis=1, how="all"):
         values = differences[measure].dropna()
         sides = [side.loc[values.index] for side in (one, other)]
-        trials = pd.concat(sides)
-        for label, side in zip(labels, sides, strict=True):
-            numbers = _numbers(side["measure", measure], side)
-            rows.append({"measure": measure, "set": label, **numbers})
-        numbers = _numbers(values, trials) | _student(values)
-        rows.append({"measure": measure, "set": "difference", **numbers})
+        stopped = [side["trial", "interrupted"] for side in sides]
+        found = [
+            _numbers(side["measure", measure], interrupted)
+            for side, interrupted in zip(sides, stopped, strict=True)
+        ]
+        either = stopped[0] | stopped[1]
+        found.append(_numbers(values, either) | _student(values))
+        rows += [
+            {"measure": measure, "set": label, **numbers}
+            for label, numbers in zip(cells[0][2:], found, strict=True)
+        ]
+        count = len(values)
+        cells.append(
+            [measure, _seeds(count, either), *(_cell(one, count) for one in found)]
+        )
     if not rows:
         raise ValueError("expected a measure that both sets have; received none")
     rows = pd.DataFrame(rows)
     notes = [*_verdicts(rows), *_unpaired(*both), *_warnings(one, other)]
-    return "two sets", rows, _cells(rows, ["measure"], "set"), notes
+    return "two sets", rows, cells, notes
 
 
 def _groups(trials: pd.DataFrame) -> tuple[list[pd.DataFrame], list[str]]:
@@ -202,7 +220,7 @@ def _paired(first: pd.DataFrame, second: pd.DataFrame) -> list[pd.DataFrame]:
     return paired
 
 
-def _numbers(values: pd.Series, trials: pd.DataFrame) -> dict:
+def _numbers(values: pd.Series, interrupted: pd.Series) -> dict:
     """Return the numbers of a row from the values of its seeds."""
     low = high = np.nan
     if len(values) > 1:
@@ -214,7 +232,7 @@ def _numbers(values: pd.Series, trials: pd.DataFrame) -> dict:
         ).confidence_interval
     return {
         "seeds": len(values),
-        "interrupted": trials["trial", "interrupted"].sum(),
+        "interrupted": interrupted.sum(),
         "mean": values.mean(),
         "standard deviation": values.std(),
         "low": low,
@@ -292,35 +310,29 @@ def _few_seeds(counts: pd.Series) -> Iterator[str]:
         )
 
 
-def _cells(rows: pd.DataFrame, names: list[str], across: str) -> list[list[str]]:
-    """Return the rows as a reader sees them, with a column for each value of `across`.
+def _seeds(count: int, interrupted: pd.Series) -> str:
+    more = f" ({interrupted.sum()} interrupted)" if interrupted.any() else ""
+    return f"{count}{more}"
+
+
+def _cell(numbers: dict | None, seeds: int) -> str:
+    """Return mean and deviation, and below them the intervals.
 
     Args:
-        rows: See `Summary`.
-        names: The columns that name a row, before the number of seeds.
-        across: The column whose values become columns.
+        numbers: See `_numbers`; None if no seed has this measure.
+        seeds: The number of seeds that the line of the table says.
     """
-    texts = rows.apply(_cell, axis=1)
-    more = rows["interrupted"].map(lambda n: f" ({n} interrupted)" if n else "")
-    seeds = rows["seeds"].astype(str) + more
-    table = rows.assign(seeds=seeds, text=texts).replace(
-        {name: {"": "–"} for name in names}
-    )
-    table = table.set_index([*names, "seeds", across])["text"].unstack(sort=False)
-    header = [*table.index.names, *table.columns]
-    return [header, *([*name, *row] for name, row in table.iterrows())]
-
-
-def _cell(row: pd.Series) -> str:
-    """Return mean and deviation, and below them the intervals."""
-    if pd.isna(row["mean"]):
+    if numbers is None or pd.isna(numbers["mean"]):
         return "–"
-    if pd.isna(row["low"]):
-        return number(row["mean"])
-    lines = [f"{number(row['mean'])} ± {number(row['standard deviation'])}"]
-    lines.append(f"{number(row['low'])} to {number(row['high'])}")
-    if not pd.isna(row.get("t low")):
-        lines.append(f"{number(row['t low'])} to {number(row['t high'])} (Student)")
+    lines = [number(numbers["mean"])]
+    if not pd.isna(numbers["low"]):
+        lines[0] += f" ± {number(numbers['standard deviation'])}"
+        lines.append(f"{number(numbers['low'])} to {number(numbers['high'])}")
+    if not pd.isna(numbers.get("t low")):
+        ends = f"{number(numbers['t low'])} to {number(numbers['t high'])}"
+        lines.append(f"{ends} (Student)")
+    if numbers["seeds"] < seeds:
+        lines.append(f"{numbers['seeds']} of {seeds} seeds")
     return "\n".join(lines)
 
 
@@ -337,7 +349,8 @@ def _plural(count: int, what: str) -> str:
 def _escaped(text: str) -> str:
     """Return a text that Markdown shows as it is, in one cell."""
     lines = [
-        html.escape(" ".join(line.split()), quote=False) for line in text.split("\n")
+        html.escape(" ".join(line.split()), quote=False)
+        for line in printable(text).split("\n")
     ]
     escaped = (
         "".join(f"\\{c}" if c in r"\|*_`[]" else c for c in line) for line in lines

@@ -122,6 +122,17 @@ def text_of(found, capsys):
     return capsys.readouterr().out
 
 
+def every_form(folder, capsys):
+    """The table of the runs below a folder, and what is printed and written of it."""
+    table_csv, table_md = folder / "table.csv", folder / "table.md"
+    runs = str(folder / "runs")
+    command_line.main([runs, "--csv", str(table_csv), "--markdown", str(table_md)])
+    with table_csv.open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    markdown = table_md.read_text("utf-8").splitlines()
+    return summary(runs), capsys.readouterr().out, rows, markdown
+
+
 def noted(found, text):
     return [note for note in found.notes if text in note]
 
@@ -204,6 +215,55 @@ def test_what_no_run_has_is_no_row(tmp_path):
     assert list(found.rows["measure"]) == found.cells[0][2:] == measures
     found = summary(sentiment(tmp_path / "b", ACCURACIES, roc_auc=None))
     assert "test ROC AUC" not in set(found.rows["measure"])
+
+
+def test_groups_of_different_measures_share_a_table(tmp_path, capsys):
+    next_word(tmp_path / "runs" / "a", 0, 80.0)
+    next_word(tmp_path / "runs" / "b", 0, 90.0, held_out=False, backend="jax")
+    found, text, csv_rows, markdown = every_form(tmp_path, capsys)
+    a, b = found.cells[1:]
+    assert (a[:3], b[:3]) == (["a", "tensorflow", "1"], ["b", "jax", "1"])
+    assert a[3:] == ["80.00", "0.2500", "80.00", "0.2500", "0.5000"]
+    assert b[3:] == ["90.00", "0.2500", "–", "–", "–"]
+    assert [line.split() for line in text.splitlines()[-2:]] == [a, b]
+    assert markdown[-2:] == [f"| {' | '.join(row)} |" for row in (a, b)]
+    assert [row["runs"] for row in csv_rows] == [*"aaaaabb"]
+
+
+def test_a_group_with_a_seed_without_a_measure_is_one_row(tmp_path, capsys):
+    sentiment(tmp_path / "runs" / "a", (0.8, 0.9))
+    sentiment(tmp_path / "runs" / "b", (0.7,), seed=2, roc_auc=None)
+    found, text, csv_rows, markdown = every_form(tmp_path, capsys)
+    (row,) = found.cells[1:]
+    assert row[:2] == ["a, b", "3"]
+    cell = ["0.5000 ± 0", "0.5000 to 0.5000", "2 of 3 seeds"]
+    assert row[2 + MEASURES.index("test ROC AUC")].splitlines() == cell
+    assert text.count("of 3 seeds") == 1 and "nan" not in text
+    (line,) = [line for line in markdown if line.startswith("| a, b | 3 |")]
+    assert line.count("of 3 seeds") == 1 and f"| {'<br>'.join(cell)} |" in line
+    assert {row["measure"]: row["seeds"] for row in csv_rows} == {
+        measure: "2" if measure == "test ROC AUC" else "3" for measure in MEASURES
+    }
+
+
+def test_two_sets_with_an_interrupted_seed_have_one_row_for_a_measure(tmp_path):
+    sentiment(tmp_path / "a", (0.9, 0.8), interrupted=(1,))
+    sentiment(tmp_path / "b", (0.5, 0.1), settings={"units": 9}, interrupted=(1,))
+    found = summary(
+        tmp_path / "a", "--against", tmp_path / "b", "--include-interrupted"
+    )
+    assert [row[:2] for row in found.cells[1:]] == [
+        [measure, "2 (1 interrupted)"] for measure in MEASURES
+    ]
+
+
+def test_runs_without_any_result_are_refused(tmp_path):
+    folder = next_word(tmp_path / "one", 0, None, held_out=False)
+    metrics = metrics_of(folder)
+    metrics["results"][0]["train"] = None
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    with pytest.raises(ValueError, match="expected a run with results; received none"):
+        summary(folder)
 
 
 # What belongs together.
@@ -511,6 +571,27 @@ def test_a_broken_file_is_named(tmp_path, name, text, message):
 def test_a_result_that_is_no_number_is_refused(tmp_path, value):
     folder = next_word(tmp_path / "one", 0, value)
     with pytest.raises(ValueError, match=r"ValueError: .* instead of a number"):
+        summary(folder)
+
+
+@pytest.mark.parametrize("seed", ["0", None, True, 1.5, [0]])
+def test_a_seed_that_is_no_whole_number_is_refused(tmp_path, seed):
+    folder = sentiment(tmp_path / "one", (0.8, 0.9))
+    metrics = metrics_of(folder)
+    metrics["runs"][1]["seed"] = seed
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    with pytest.raises(ValueError, match=r"writes in .*/one; .* instead of a seed"):
+        summary(folder)
+
+
+@pytest.mark.parametrize(
+    ("part", "value"), [("environment", {"python": "3"}), ("data", {"fingerprint": 1})]
+)
+def test_broken_facts_are_named(tmp_path, part, value):
+    folder = sentiment(tmp_path / "one", (0.8,))
+    metrics = metrics_of(folder) | {part: value}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    with pytest.raises(ValueError, match="expected what imdb_sentiment writes in"):
         summary(folder)
 
 

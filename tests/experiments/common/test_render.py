@@ -3,9 +3,11 @@
 import csv
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import jinja2
 import pytest
+import rich.text
 from markupsafe import Markup
 from matplotlib.figure import Figure as Drawing
 
@@ -133,6 +135,89 @@ def test_the_terminal_shows_texts_as_they_are_and_leaves_out_what_is_of_the_page
     assert capsys.readouterr().out.split("\n") == ["", *[text] * 5, ""]
 
 
+@pytest.mark.parametrize(
+    ("cells", "numeric"),
+    [
+        (("0.5", "−1,000.25", "±2", "+3.1e-05", "12%", "0.1 ± 0.2", "1\n2 to 3"), True),
+        (("1", "nan", "-inf", "none", "–", ""), True),
+        (("1", "3D"), False),
+        (("3D film", "12 Monkeys"), False),
+        (("1", "information"), False),
+        (("1", "x"), False),
+    ],
+)
+def test_a_column_is_numeric_if_each_cell_starts_with_a_number(cells, numeric):
+    table = Table(("a", "b"), [("x", cell) for cell in cells])
+    assert table.numeric == [False, numeric]
+
+
+def test_control_characters_are_shown_not_obeyed(page, capsys):
+    text = "a\x1b[2J\x9b1m\0\r\tb\nc"
+    safe = "a\ufffd[2J\ufffd1m\ufffd\ufffd\tb\nc"
+    parts = [Paragraph(text), Note(text), Table((text, text), [(text, Path(text))])]
+    reader = page(*parts, Code(text), drawn(text), title=text, heading=text)
+    assert reader.texts.count(safe) == 11
+    assert [found["alt"] for tag, found in reader.tags if tag == "img"] == [safe]
+    render.show([Section(text, parts)])
+    said = capsys.readouterr().out
+    assert said.count("a\ufffd[2J\ufffd1m\ufffd\ufffd ") == 7
+    assert not {*text} & {*said} - {*safe}
+
+
+@pytest.fixture
+def terminal(monkeypatch, capsys):
+    """Show a table on a terminal of some columns, and return the lines."""
+
+    def shown(table, columns):
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+        monkeypatch.setenv("COLUMNS", str(columns))
+        render.show([Section(None, [table])])
+        said = rich.text.Text.from_ansi(capsys.readouterr().out).plain
+        return [line.rstrip() for line in said.splitlines()]
+
+    return shown
+
+
+WIDE = Table(
+    ("which model", "accuracy of the test", "interval"),
+    [("the one with a gate", "0.5000", "0.4 to 0.6\nof 3"), ("GRU", "–", "1")],
+)
+
+
+def test_a_table_too_wide_for_the_terminal_folds_its_texts_and_headers(terminal):
+    assert terminal(WIDE, 53) == [
+        "which model          accuracy of the test    interval",
+        "the one with a gate                0.5000  0.4 to 0.6",
+        "                                                 of 3",
+        "GRU                                     –           1",
+    ]
+    assert terminal(WIDE, 33) == [
+        "             accuracy",
+        "               of the",
+        "which model      test    interval",
+        "the one        0.5000  0.4 to 0.6",
+        "with a gate                  of 3",
+        "GRU                 –           1",
+    ]
+
+
+def test_if_its_numbers_do_not_fit_each_row_becomes_a_list(terminal):
+    more = "1,000,000,000"
+    wider = Table((*WIDE.header, "more"), [(*row, more) for row in WIDE.rows])
+    assert terminal(wider, 41) == [
+        "which model           the one with a gate",
+        "accuracy of the test  0.5000",
+        "interval              0.4 to 0.6",
+        "                      of 3",
+        "more                  1,000,000,000",
+        "",
+        "which model           GRU",
+        "accuracy of the test  –",
+        "interval              1",
+        "more                  1,000,000,000",
+    ]
+
+
 @pytest.mark.parametrize("columns", [None, "60"])
 def test_no_cell_of_a_table_is_cut(columns, capsys, monkeypatch):
     """Whatever the width: without a terminal there is one line for each row."""
@@ -195,7 +280,7 @@ def test_hostile_reviews_stay_text(tmp_path):
     mistakes = [cell for cell in cells if HUGE[:100] in cell]
     assert len(mistakes) == 6  # of 12 test reviews
     for cell in mistakes:
-        assert text.replace("\0", "") in cell  # no page can show this character
+        assert text.replace("\0", "\ufffd") in cell
     assert any(data.name in cell for cell in cells)
 
 
