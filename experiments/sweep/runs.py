@@ -17,8 +17,14 @@ EXPERIMENTS = ("imdb_sentiment", "next_word")
 
 # The options that the sweep chooses for each of its runs.
 CHOSEN = {
-    *("recipe", "seed", "seeds"),
-    *("name", "output", "overwrite", "resume", "repeat"),
+    "recipe",
+    "seed",
+    "seeds",
+    "name",
+    "output",
+    "overwrite",
+    "resume",
+    "repeat",
 }
 
 

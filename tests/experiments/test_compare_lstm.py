@@ -28,8 +28,17 @@ ENGINES = [
     if BACKEND in backends and name != "cudnn"
 ]
 SMALL = (
-    *("--quick", "--dtypes", "float32", "--limit", "60", "--units", "4"),
-    *("--epochs", "2", "--engine", "loop"),
+    "--quick",
+    "--dtypes",
+    "float32",
+    "--limit",
+    "60",
+    "--units",
+    "4",
+    "--epochs",
+    "2",
+    "--engine",
+    "loop",
 )
 PATHS = ("keras", "loop", "<b>")
 

@@ -24,12 +24,28 @@ from tests.helpers.runs import metrics_of
 
 # The loop is compiled sooner than an engine.
 TINY = (
-    *("--data", "embedded", "--limit", "40", "--maxlen", "8", "--units", "3"),
-    *("--epochs", "2", "--engine", "loop", "--no-baselines"),
+    "--data",
+    "embedded",
+    "--limit",
+    "40",
+    "--maxlen",
+    "8",
+    "--units",
+    "3",
+    "--epochs",
+    "2",
+    "--engine",
+    "loop",
+    "--no-baselines",
 )
 FILES = {
-    *("config.json", "metrics.json", "history.csv", "model.keras"),
-    *("vocabulary.json", "report.html", "figures"),
+    "config.json",
+    "metrics.json",
+    "history.csv",
+    "model.keras",
+    "vocabulary.json",
+    "report.html",
+    "figures",
 }
 
 

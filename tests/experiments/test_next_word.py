@@ -20,17 +20,38 @@ from tests.helpers import runs
 from tests.helpers.runs import metrics_of
 
 SENTENCES = (
-    *("The cat sat on the mat .", "The dog sat on the rug .", "A cat ran home !"),
-    *("A dog ran home !", "The bird sang a song .", "A bird sat on the mat ."),
+    "The cat sat on the mat .",
+    "The dog sat on the rug .",
+    "A cat ran home !",
+    "A dog ran home !",
+    "The bird sang a song .",
+    "A bird sat on the mat .",
 )
 SMALL = (
-    *("--embedding", "8", "--units", "10", "--epochs", "3", "--min-count", "1"),
-    *("--batch-size", "4", "--dropout", "0", "--recurrent-dropout", "0"),
+    "--embedding",
+    "8",
+    "--units",
+    "10",
+    "--epochs",
+    "3",
+    "--min-count",
+    "1",
+    "--batch-size",
+    "4",
+    "--dropout",
+    "0",
+    "--recurrent-dropout",
+    "0",
 )
 STREAM = ("--split", "stream", "--steps", "6", "--layers", "2", "--tied")
 FILES = {
-    *("config.json", "metrics.json", "history.csv", "model.keras"),
-    *("vocabulary.json", "report.html", "figures"),
+    "config.json",
+    "metrics.json",
+    "history.csv",
+    "model.keras",
+    "vocabulary.json",
+    "report.html",
+    "figures",
 }
 
 
@@ -158,9 +179,22 @@ def test_nothing_held_out_is_said_and_the_text_is_learned(tmp_path, text):
     "options",
     [
         (
-            *("--layer", "gru", "--examples", "prefixes", "--schedule", "plateau"),
-            *("--patience", "1", "--weight-decay", "0.1", "--max-vocab", "8"),
-            *("--limit", "60", "--tokens", "text_cased"),
+            "--layer",
+            "gru",
+            "--examples",
+            "prefixes",
+            "--schedule",
+            "plateau",
+            "--patience",
+            "1",
+            "--weight-decay",
+            "0.1",
+            "--max-vocab",
+            "8",
+            "--limit",
+            "60",
+            "--tokens",
+            "text_cased",
         ),
         *(
             pytest.param(options.split(), marks=pytest.mark.thorough)

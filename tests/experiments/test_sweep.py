@@ -9,8 +9,17 @@ from experiments.common import lifecycle, processes
 from experiments.sweep import command_line, worker
 
 COMMON = (
-    *("--limit", "400", "--epochs", "1", "--embedding", "4", "--units", "5"),
-    *("--batch-size", "8", "--no-baselines"),
+    "--limit",
+    "400",
+    "--epochs",
+    "1",
+    "--embedding",
+    "4",
+    "--units",
+    "5",
+    "--batch-size",
+    "8",
+    "--no-baselines",
 )
 
 

@@ -488,7 +488,9 @@ def with_code():
 RUNS = {
     "sentiment": (classifier, "good bad film the a not", "words", {"maxlen": MAXLEN}),
     "next_word": (
-        *(language_model, "a b c .", "text"),
+        language_model,
+        "a b c .",
+        "text",
         {"experiment": "next_word", "split": "lines"},
     ),
 }
@@ -929,7 +931,8 @@ def test_a_bad_file_is_refused_by_name_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("make", "reader", "error", "message"),
     [
-        *(*OPTIONS, *COMMANDS),
+        *OPTIONS,
+        *COMMANDS,
         *([] if "cudnn" in ENGINES else GPUS),
     ],
 )

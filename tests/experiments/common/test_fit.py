@@ -282,7 +282,9 @@ def train(kind, to=None, *callbacks, **options):
     keras.utils.set_random_seed(3)
     model, batches, held_out, followed, monitor = TASKS[kind]()
     found = fit.fit(
-        *(model, batches, held_out),
+        model,
+        batches,
+        held_out,
         **{"epochs": EPOCHS, "patience": 9, "monitor": monitor} | options,
         callbacks=[*followed, *callbacks],
         to=to,

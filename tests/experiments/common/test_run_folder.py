@@ -277,7 +277,9 @@ def test_an_interrupted_run_stays_until_the_resumed_one_is_finished(tmp_path):
     with RunFolder(path, resume=True) as folder:
         assert "true" in (path / "metrics.json").read_text()
         assert everything_under(folder) == {
-            *("lock", "checkpoint", "checkpoint/origin.json"),
+            "lock",
+            "checkpoint",
+            "checkpoint/origin.json",
             "checkpoint/training.npz",
         }
         (folder / "metrics.json").write_text('{"interrupted": false}')

@@ -220,7 +220,11 @@ REVIEWS = {
     "test/neg/0_1.txt": "Labelled",
 }
 REVIEW_LINES = [
-    *("first one .", "it has", "three lines", "second one", "third & last"),
+    "first one .",
+    "it has",
+    "three lines",
+    "second one",
+    "third & last",
     "after a gap",
 ]
 

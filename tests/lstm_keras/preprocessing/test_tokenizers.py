@@ -89,23 +89,25 @@ def test_emoji_with_their_modifiers_are_tokens():
 @pytest.mark.parametrize(
     "unit",
     [
-        *(
-            "<",
-            "<a",
-            "</a ",
-            "&",
-            "&#",
-            "&a",
-            "&#9",
-            "[",
-            "'",
-            "a'",
-            "´",
-            "1/",
-            "9",
-            "_",
-        ),
-        *("\u200d", "\u0315\u0300", "a\u0301", "👩\u200d", "é"),
+        "<",
+        "<a",
+        "</a ",
+        "&",
+        "&#",
+        "&a",
+        "&#9",
+        "[",
+        "'",
+        "a'",
+        "´",
+        "1/",
+        "9",
+        "_",
+        "\u200d",
+        "\u0315\u0300",
+        "a\u0301",
+        "👩\u200d",
+        "é",
         *("http://", "www.", "a.", "A.", "a@", "a@a.", "a-", "!", "(", '"', "a ' "),
     ],
 )
@@ -199,7 +201,10 @@ def test_cased_text_is_text_with_its_capitals():
     cased = ["The", "U.S.", "of", "LSTMs", ":", "I", "said", "É.Then", "www.A.org"]
     assert tokenize(text.replace("É.T", "É. T"), "text_cased") == [
         *cased[:7],
-        *("É", ".", "Then", "www.A.org"),
+        "É",
+        ".",
+        "Then",
+        "www.A.org",
     ]
     assert [token.lower() for token in cased] == tokenize(text, "text")
 
