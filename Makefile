@@ -26,8 +26,9 @@ LOWEST_TESTS = tests/lstm_keras/test_cell.py tests/lstm_keras/test_layer.py \
 	tests/experiments/common/test_processes.py tests/experiments/test_imdb_sentiment.py \
 	tests/experiments/test_summarise.py
 
-# Most of the time goes into compiling small models, which one core does at a time.
-IN_TWO = --numprocesses 2 --dist loadfile
+# Most of the time goes into compiling small models, which one core does at a time. The
+# tests of experiments come first: some of them take minutes, and would be left over.
+IN_TWO = --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PYTEST = $(BIN)/python -m pytest $(IN_TWO)
 THOROUGH = -m "not slow and not real" --hypothesis-profile=thorough
 
