@@ -33,6 +33,7 @@ def keras_with(monkeypatch, tmp_path):
     return put
 
 
+@pytest.mark.thorough
 def test_wrong_numbers_are_a_failure(capfd, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", keras.backend.backend())
     assert keras_tests.main(__name__, ["lstm_test.py"]) == 1

@@ -80,6 +80,7 @@ def test_the_products_are_powers():
     assert all(len(values) == 21 and values[-1] == 1 for values in products.values())
 
 
+@pytest.mark.thorough
 def test_the_flow_is_measured_for_every_layer_untrained_and_trained():
     settings = Settings(length=6, units=3, steps=3, seeds=1, batch_size=4)
     flows = flow.measure(settings)

@@ -151,6 +151,7 @@ def test_the_same_command_gives_the_same_numbers_whatever_the_layer(tmp_path):
     np.testing.assert_allclose(*losses, rtol=1e-4)
 
 
+@pytest.mark.thorough
 def test_several_seeds_give_mean_and_deviation(tmp_path):
     metrics = metrics_of(make(tmp_path, "--seeds", "2", "--seed", "5"))
     assert [run["seed"] for run in metrics["runs"]] == [5, 6]

@@ -343,6 +343,7 @@ def test_an_interrupted_grid_reports_what_is_done_and_resumes_to_the_same_result
     assert not (folder / "checkpoint").exists()
 
 
+@pytest.mark.thorough
 def test_a_training_run_that_is_interrupted_ends_as_if_it_was_not(monkeypatch, to):
     one = job(6, layer="custom")
     settings = dataclasses.replace(SETTINGS, steps=12, check_every=4)

@@ -153,6 +153,7 @@ def test_the_same_command_gives_the_same_numbers(folder, tmp_path, text):
     assert metrics_of(again)["results"] == metrics_of(folder)["results"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("run", "options"),
     [("folder", ()), pytest.param("stream", STREAM, marks=pytest.mark.thorough)],

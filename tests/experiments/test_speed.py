@@ -318,6 +318,7 @@ def test_milliseconds_have_at_least_three_digits(seconds, shown):
     assert report.milliseconds(seconds) == shown
 
 
+@pytest.mark.thorough
 def test_every_tokenizer_and_step_is_measured(run_folder, capsys):
     folder = run_folder("--measure", "text", "--data", "embedded", "--reviews", "300")
     shown = capsys.readouterr().out
@@ -356,6 +357,7 @@ def learning(run_folder, tmp_path, capsys):
     return run
 
 
+@pytest.mark.thorough
 def test_both_forms_learn_the_text_to_the_same_accuracy(learning):
     page, metrics, shown = learning()
     (note,) = metrics["notes"]

@@ -62,6 +62,7 @@ def test_every_recipe_and_seed_is_a_run_in_a_process_of_its_own(tmp_path, capsys
     assert "2/2" in said and "by_heart" in said.split("2/2")[1]
 
 
+@pytest.mark.thorough
 def test_a_run_that_dies_is_reported_and_made_by_the_same_command(
     tmp_path, here, capsys
 ):

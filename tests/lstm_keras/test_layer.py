@@ -390,6 +390,7 @@ def test_regularizer_losses_equal_keras():
     assert_all_close(ours.losses, builtin.losses)
 
 
+@pytest.mark.thorough
 def test_regularizers_and_constraints_act_in_training_as_in_keras():
     def make_model(layer):
         return regression_model(

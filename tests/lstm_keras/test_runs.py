@@ -194,6 +194,7 @@ def test_every_id_has_a_name(next_word):
     assert run.name_of(np.int64(6)) == "c"
 
 
+@pytest.mark.thorough
 def test_a_stream_goes_on_after_the_end_of_a_line(tmp_path):
     run = lstm_keras.load_run(next_word_folder(tmp_path / "one", "stream"))
     ids, names = run.read("a b\nc")

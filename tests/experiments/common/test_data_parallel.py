@@ -127,6 +127,7 @@ def learn_reviews(parallel, count, changes):
 RUNNING = ("loss", "accuracy")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("count", "but", "changes"),
     [

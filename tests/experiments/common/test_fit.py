@@ -390,6 +390,7 @@ def test_an_interruption_before_the_first_step_waits_for_it(tmp_path):
     assert_same(train("dense", Checkpoint(path, seconds=1e9)), train("dense"))
 
 
+@pytest.mark.thorough
 def test_early_stopping_resumes_with_its_state(tmp_path):
     class Worse(keras.callbacks.Callback):
         """Validation that gets worse after the second epoch."""

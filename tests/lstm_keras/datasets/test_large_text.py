@@ -33,6 +33,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.thorough
 def test_a_text_takes_a_few_bytes_a_token_with_its_windows(tmp_path):
     small, large = tmp_path / "small.txt", tmp_path / "large.txt"
     write_text(small, 1)

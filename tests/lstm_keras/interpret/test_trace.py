@@ -762,6 +762,7 @@ def subclassed_model():
     return SameNames(), normal(BATCH, TIME, FEATURES)
 
 
+@pytest.mark.thorough
 @first_of(
     "make",
     [wrapped_layers, stacked_layers, bare_layer, stateful_model, subclassed_model],

@@ -243,6 +243,7 @@ def mean_of_estimates(arrays, samples, draws):
     )
 
 
+@pytest.mark.thorough
 def test_sampled_denominators_are_right_on_average(arrays):
     """One token: exp(loss) = denominator / exp(true logit), whose mean is exact."""
     hidden, kernel, bias, _ = arrays

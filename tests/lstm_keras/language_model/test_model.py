@@ -131,6 +131,7 @@ def test_a_step_of_the_trainer_is_a_step_of_keras_on_the_whole_model():
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_a_sampled_softmax_trains_and_is_evaluated_over_all_words():
     parts = parts_of()
     trainer = LanguageModelTrainer(parts, samples=12)

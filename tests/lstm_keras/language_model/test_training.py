@@ -73,6 +73,7 @@ def test_one_pass_gives_the_losses_of_all_prefixes(layer):
         assert loss * len(TEXT) == pytest.approx(literal.sum(), rel=1e-5)
 
 
+@pytest.mark.thorough
 def test_one_pass_learns_what_the_prefixes_teach():
     """The gradient, too: one step of each changes the weights alike."""
     weights = []
@@ -145,6 +146,7 @@ def test_scores_of_a_stream_carry_the_state_through_the_whole_text(monkeypatch, 
     np.testing.assert_array_equal(scores.targets, TEXT)
 
 
+@pytest.mark.thorough
 def test_every_epoch_and_evaluation_starts_with_zero_states():
     parts = parts_of()
     trainer = LanguageModelTrainer(parts, streams=1)

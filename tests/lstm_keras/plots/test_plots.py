@@ -177,6 +177,7 @@ def test_every_panel_names_its_axes_and_the_figure_has_a_title(name):
         )
 
 
+@pytest.mark.thorough
 def test_figures_need_no_display_and_leave_nothing_to_pyplot(monkeypatch):
     monkeypatch.delenv("DISPLAY", raising=False)
     open_before = pyplot.get_fignums()
