@@ -10,7 +10,7 @@ _OPTIONS = {
     "print_blob": True,
     "suppress_health_check": list(HealthCheck),
 }
-settings.register_profile("quick", max_examples=10, **_OPTIONS)
+settings.register_profile("quick", max_examples=5, **_OPTIONS)
 settings.register_profile("thorough", max_examples=100, **_OPTIONS)
 
 
