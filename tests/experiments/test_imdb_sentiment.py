@@ -23,30 +23,18 @@ from tests.helpers import runs
 from tests.helpers.runs import metrics_of
 
 # The loop is compiled sooner than an engine.
-TINY = (
-    "--data",
-    "embedded",
-    "--limit",
-    "40",
-    "--maxlen",
-    "8",
-    "--units",
-    "3",
-    "--epochs",
-    "2",
-    "--engine",
-    "loop",
-    "--no-baselines",
+TINY = tuple(
+    (
+        "--data embedded --limit 40 --maxlen 8 --units 3 --epochs 2 --engine loop "
+        "--no-baselines"
+    ).split()
 )
-FILES = {
-    "config.json",
-    "metrics.json",
-    "history.csv",
-    "model.keras",
-    "vocabulary.json",
-    "report.html",
-    "figures",
-}
+FILES = set(
+    (
+        "config.json metrics.json history.csv model.keras vocabulary.json "
+        "report.html figures"
+    ).split()
+)
 
 
 @pytest.fixture(autouse=True)

@@ -27,32 +27,19 @@ SENTENCES = (
     "The bird sang a song .",
     "A bird sat on the mat .",
 )
-SMALL = (
-    "--embedding",
-    "8",
-    "--units",
-    "10",
-    "--epochs",
-    "3",
-    "--min-count",
-    "1",
-    "--batch-size",
-    "4",
-    "--dropout",
-    "0",
-    "--recurrent-dropout",
-    "0",
+SMALL = tuple(
+    (
+        "--embedding 8 --units 10 --epochs 3 --min-count 1 --batch-size 4 "
+        "--dropout 0 --recurrent-dropout 0"
+    ).split()
 )
 STREAM = ("--split", "stream", "--steps", "6", "--layers", "2", "--tied")
-FILES = {
-    "config.json",
-    "metrics.json",
-    "history.csv",
-    "model.keras",
-    "vocabulary.json",
-    "report.html",
-    "figures",
-}
+FILES = set(
+    (
+        "config.json metrics.json history.csv model.keras vocabulary.json "
+        "report.html figures"
+    ).split()
+)
 
 
 @pytest.fixture(scope="module")

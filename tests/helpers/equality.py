@@ -11,7 +11,7 @@ from keras import ops
 
 import lstm_keras
 from lstm_keras import engines
-from lstm_keras.reference import lstm_backward, lstm_forward
+from lstm_keras.reference import lstm_layer
 
 BACKEND = keras.backend.backend()
 BATCH, TIME, FEATURES, UNITS = 3, 7, 4, 5
@@ -229,7 +229,7 @@ def run_layer(layer, arrays=None, **call):
     return outputs_and_gradients(layer, function, arrays)
 
 
-def reference_forward(layer, x, mask=None, h0=None, c0=None):
+def reference_call(layer, x, mask=None, h0=None, c0=None):
     """Run a layer's weights on its inputs by the reference.
 
     Args:
@@ -238,30 +238,29 @@ def reference_forward(layer, x, mask=None, h0=None, c0=None):
         mask: Steps that count `(batch, time)`, or None.
         h0: Initial hidden state `(batch, units)`, or None for zeros.
         c0: Initial cell state, likewise.
-
-    Returns:
-        The reference's `Forward`, in the order in which the layer reads.
     """
-    order = _reading_order(layer)
     cell = layer.cell
-    kernel, recurrent_kernel, *bias = (
-        ops.convert_to_numpy(weight)
+    weights = [
+        None if weight is None else ops.convert_to_numpy(weight)
         for weight in (cell.kernel, cell.recurrent_kernel, cell.bias)
-        if weight is not None
-    )
-    return lstm_forward(
-        x[:, order],
-        kernel,
-        recurrent_kernel,
-        bias[0] if bias else None,
+    ]
+    return lstm_layer(
+        x,
+        *weights,
         h0,
         c0,
-        None if mask is None else mask[:, order],
+        mask,
+        go_backwards=layer.go_backwards,
+        return_sequences=layer.return_sequences,
+        return_cell_states=getattr(layer, "return_cell_states", False),
+        zero_output_for_mask=layer.zero_output_for_mask,
+        shows_initial_state=shows_initial_state(layer),
     )
 
 
-def _reading_order(layer):
-    return slice(None, None, -1 if layer.go_backwards else 1)
+def reference_forward(*arguments):
+    """Return the reference's `Forward`, in the order in which the layer reads."""
+    return reference_call(*arguments).forward
 
 
 def reference_results(layer, arrays=None, mask=None):
@@ -281,28 +280,14 @@ def reference_results(layer, arrays=None, mask=None):
             np.repeat(ops.convert_to_numpy(state), len(x), axis=0)
             for state in (layer.initial_h, layer.initial_c)
         ]
-    forward = reference_forward(layer, x, mask, *states)
-    shown = forward.output_mask(layer.zero_output_for_mask)
-    if shows_initial_state(layer):
-        shown = np.ones_like(shown)
-    every = [forward.h, forward.c] if layer.return_cell_states else [forward.h]
-    steps = slice(None) if layer.return_sequences else -1
-    outputs = [(state * shown)[:, steps] for state in every]
-    outputs += [forward.h_last, forward.c_last]
-
-    def of_every_step(weights):
-        upstream = np.zeros(forward.h.shape)
-        upstream[:, steps] = weights
-        return upstream * shown
-
-    *of_outputs, dh_last, dc_last = (
-        loss_weights(output.shape, number) for number, output in enumerate(outputs)
+    call = reference_call(layer, x, mask, *states)
+    outputs = call.outputs
+    found = call.gradients(
+        [loss_weights(output.shape, number) for number, output in enumerate(outputs)]
     )
-    dh, dc = [*map(of_every_step, of_outputs), None][:2]
-    found = lstm_backward(forward, dh, dh_last, dc_last, dc)
     gradients = [found.kernel, found.recurrent_kernel]
     gradients += [found.bias] if layer.use_bias else []
-    gradients += [found.x[:, _reading_order(layer)]]
+    gradients += [found.x]
     of_states = [found.h0, found.c0]
     if learned:  # one vector stands for all rows, so their gradients add up
         sums = [gradient.sum(axis=0, keepdims=True) for gradient in of_states]
