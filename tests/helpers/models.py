@@ -1,5 +1,6 @@
 """Models to look into, and what must not change when somebody does."""
 
+import json
 import threading
 
 import keras
@@ -8,6 +9,7 @@ from keras import layers
 
 import lstm_keras
 from lstm_keras.interpret.hooks import layers_within
+from lstm_keras.preprocessing import Vocabulary
 from tests.helpers.equality import UNITS
 
 # All steps; the end padded; the beginning; holes; nothing at all.
@@ -49,6 +51,25 @@ class SameNames(keras.Model):
 
 class ChangedCell(lstm_keras.LSTMCell):
     """A subclass may compute something else."""
+
+
+def write_untrained_run(folder, words, maxlen):
+    """Write the part of a sentiment run that `load_run` reads; nothing is trained."""
+    vocabulary = Vocabulary(words.split())
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((maxlen,), dtype="int32"),
+            layers.Embedding(len(vocabulary), 8, embeddings_initializer="normal"),
+            lstm_keras.LSTM(5),
+            layers.Dense(1, activation="sigmoid"),
+        ]
+    )
+    folder.mkdir()
+    model.save(folder / "model.keras")
+    vocabulary.save(folder / "vocabulary.json")
+    (folder / "config.json").write_text(json.dumps({"maxlen": maxlen}))
+    return folder
 
 
 def masks_to_ids(mask, words=20, seed=0):

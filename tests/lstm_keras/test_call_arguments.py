@@ -11,6 +11,7 @@ from keras import ops
 
 from lstm_keras import LSTM, engine_scope
 from lstm_keras.preprocessing.vocabulary import length_mask
+from lstm_keras.reference import lstm_forward
 from tests.helpers.equality import (
     BACKEND,
     BATCH,
@@ -304,16 +305,10 @@ def test_states_are_carried_through_fit(sequential):
     model.fit(x, y, batch_size=BATCH, shuffle=False, verbose=0)
     # The second batch goes on where the first one ended.
     both = np.concatenate([x[:BATCH], x[BATCH:]], axis=1)
-    forward = lstm_forward_of(layer, both)
+    forward = lstm_forward(both, *layer.get_weights())
     assert_all_close(layer.states, [forward.h_last, forward.c_last])
     layer.reset_state()
     assert_all_close(layer.states, [np.zeros((BATCH, UNITS))] * 2)
-
-
-def lstm_forward_of(layer, x):
-    from lstm_keras.reference import lstm_forward
-
-    return lstm_forward(x, *layer.get_weights())
 
 
 def test_carried_states_are_variables_but_not_weights():

@@ -10,6 +10,7 @@ import lstm_keras
 from lstm_keras.language_model.model import build_language_model
 from lstm_keras.language_model.training import LanguageModelTrainer
 from lstm_keras.preprocessing.vocabulary import END, Vocabulary, pad
+from tests.helpers.models import write_untrained_run
 
 MAXLEN = 6
 
@@ -18,21 +19,7 @@ MAXLEN = 6
 def folder(tmp_path_factory):
     """A run folder with an untrained model of our layer."""
     folder = tmp_path_factory.mktemp("runs") / "one"
-    folder.mkdir()
-    vocabulary = Vocabulary("good bad film the a not".split())
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential(
-        [
-            keras.Input((MAXLEN,), dtype="int32"),
-            keras.layers.Embedding(len(vocabulary), 8, embeddings_initializer="normal"),
-            lstm_keras.LSTM(5),
-            keras.layers.Dense(1, activation="sigmoid"),
-        ]
-    )
-    model.save(folder / "model.keras")
-    vocabulary.save(folder / "vocabulary.json")
-    (folder / "config.json").write_text(json.dumps({"maxlen": MAXLEN}))
-    return folder
+    return write_untrained_run(folder, "good bad film the a not", MAXLEN)
 
 
 def test_probabilities_are_those_of_the_saved_model(folder):

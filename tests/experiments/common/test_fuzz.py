@@ -12,7 +12,6 @@ import json
 import lzma
 import tarfile
 
-import keras
 import numpy as np
 import pytest
 from hypothesis import given
@@ -23,6 +22,7 @@ from lstm_keras.datasets.reviews import load_reviews
 from lstm_keras.preprocessing.tokenizers import TOKENIZERS, join_tokens, tokenize
 from lstm_keras.preprocessing.vocabulary import FIRST_WORD, START, Vocabulary, pad
 from tests.helpers.examples import examples
+from tests.helpers.models import write_untrained_run
 from tests.helpers.review_sources import REVIEWS, regular, special, write_archive
 
 CASES = 2000  # of each of the five readers
@@ -105,21 +105,9 @@ def test_every_text_has_tokens_and_ids_that_give_it_back(text):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A run of an untrained model."""
-    folder = tmp_path_factory.mktemp("run")
-    vocabulary = Vocabulary("good bad film the a not br 5 é 很".split())
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential(
-        [
-            keras.Input((MAXLEN,), dtype="int32"),
-            keras.layers.Embedding(len(vocabulary), 8, embeddings_initializer="normal"),
-            lstm_keras.LSTM(5),
-            keras.layers.Dense(1, activation="sigmoid"),
-        ]
-    )
-    model.save(folder / "model.keras")
-    vocabulary.save(folder / "vocabulary.json")
-    (folder / "config.json").write_text(json.dumps({"maxlen": MAXLEN}))
-    return lstm_keras.load_run(folder)
+    folder = tmp_path_factory.mktemp("runs") / "one"
+    words = "good bad film the a not br 5 é 很"
+    return lstm_keras.load_run(write_untrained_run(folder, words, MAXLEN))
 
 
 @examples(CASES // BATCH)
