@@ -160,6 +160,14 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """What a run shows, in one sentence, and the figure that shows it."""
+
+    text: str
+    figure: Figure | None = None
+
+
+@dataclass(frozen=True)
 class Html:
     """A part of the page that the experiment renders with Jinja, which escapes it."""
 
@@ -187,6 +195,7 @@ class Result(Generic[M]):
     Attributes:
         title: Heading of the report.
         metrics: The content of `metrics.json`.
+        finding: What the report begins with.
         sections: The report, for page and terminal.
         status: Exit status: 0, `signals.INTERRUPTED`, or 1 if something failed.
         ending: See `RunMetrics`.
@@ -197,6 +206,7 @@ class Result(Generic[M]):
     title: str
     metrics: M
     sections: Sequence[Section]
+    finding: Finding | None = None
     status: int = 0
     ending: str = ""
     tables: Mapping[str, Sequence[Mapping]] = field(default_factory=dict)
