@@ -37,7 +37,11 @@ ifdef COVERAGE
 PYTEST += --cov --cov-append --cov-report=
 endif
 
-.PHONY: demo test test-all test-thorough test-backends test-keras test-mutations \
+# The lessons are run when they have changed.
+LESSONS = $(patsubst experiments/notebooks/%.md,build/lessons/%.ipynb,\
+	$(wildcard experiments/notebooks/*.md))
+
+.PHONY: demo docs test test-all test-thorough test-backends test-keras test-mutations \
 	test-lowest test-real test-slow coverage lint
 
 demo: $(VENV)/.installed
@@ -88,8 +92,20 @@ test-real: $(VENV)/.installed
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow
 
+# The site of documentation, to be opened as site/index.html.
+docs: $(VENV)/.docs $(LESSONS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+build/lessons/%.ipynb: experiments/notebooks/%.md $(VENV)/.docs
+	mkdir -p $(@D)
+	$(BIN)/jupytext --quiet --to ipynb --execute --run-path $(<D) --output $@ $<
+
 coverage: $(VENV)/.installed
 	$(BIN)/python -m coverage report --fail-under=95
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(PIP) install --editable '.[docs]'
+	touch $@
 
 lint: $(VENV)/.installed
 	$(PIP) install ruff mypy import-linter

@@ -19,6 +19,7 @@ from lstm_keras.preprocessing.vocabulary import PADDING
 from lstm_keras.runs import NextWordRun, SentimentRun
 
 METHODS = ("prefix", "gradient", "decomposition")
+"""The names of the methods of `attribute`."""
 
 # Numbers of points on the path from the baseline, tried until the scores sum up.
 POINTS = (16, 32, 64, 128, 256)

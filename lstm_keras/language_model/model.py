@@ -23,10 +23,8 @@ class TiedEmbedding(layers.ReversibleEmbedding):
     logits `hidden @ embeddings.T + bias`, `(…, input_dim)`. Source: Press & Wolf,
     "Using the Output Embedding to Improve Language Models", EACL 2017.
 
-    Args:
-        input_dim: Number of ids.
-        output_dim: Size of a vector.
-        **kwargs: Arguments of `keras.layers.ReversibleEmbedding`.
+    It takes the arguments of `keras.layers.ReversibleEmbedding`, of which `input_dim`
+    is the number of ids and `output_dim` the size of a vector.
     """
 
     def build(self, input_shape: Any = None) -> None:

@@ -118,6 +118,7 @@ TOKENIZERS: dict[str, Callable[[str], list[str]]] = {
     "text_cased": _split_cased,
     "whitespace": str.split,
 }
+"""The tokenizers by name: each a function from a text to its tokens."""
 
 
 SIGN_KEEPERS = ("text", "text_cased", "whitespace")  # for language models

@@ -18,8 +18,16 @@ from lstm_keras.preprocessing.tokenizers import (
     tokenize,
 )
 
-PADDING, START, OOV, END = 0, 1, 2, 3
+PADDING = 0
+"""Id that fills a row up, and is never a word."""
+START = 1
+"""Id that begins a text."""
+OOV = 2
+"""Id of every word that is not in the vocabulary."""
+END = 3
+"""Id that ends a sentence or line, for language models."""
 FIRST_WORD = 4
+"""Id of the vocabulary's first word."""
 
 _FORMAT, _VERSION = "lstm_keras.vocabulary", 1
 

@@ -1,0 +1,1 @@
+"""The site of documentation, which `make docs` builds with MkDocs (`mkdocs.yml`)."""
