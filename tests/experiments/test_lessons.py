@@ -1,4 +1,4 @@
-"""The lessons. Oracles: Jupyter runs them; the checks of exercises tell right answers."""
+"""The lessons. Oracles: Jupyter runs them; what their exercises' checks accept."""
 
 import re
 from pathlib import Path
