@@ -42,7 +42,7 @@ LESSONS = $(patsubst experiments/notebooks/%.md,build/lessons/%.ipynb,\
 	$(wildcard experiments/notebooks/*.md))
 
 .PHONY: demo docs test test-all test-thorough test-backends test-keras test-mutations \
-	test-lowest test-real test-slow coverage lint
+	test-lowest test-real test-slow test-commands coverage lint
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m experiments.imdb_sentiment --data embedded \
@@ -88,6 +88,10 @@ test-lowest: $(LOWEST)/.installed
 # The reduced run on real reviews; LSTM_KERAS_DATA names the folder that holds them.
 test-real: $(VENV)/.installed
 	$(BIN)/python -m pytest -m real
+
+# Every command of experiments/README.md, for an hour and a half.
+test-commands: $(VENV)/.installed
+	$(BIN)/python -m tests.commands --timed
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow

@@ -230,6 +230,17 @@ class LSTM(keras.layers.RNN):
             self.initial_c = self.add_weight(shape, "zeros", name="initial_c")
         self.input_spec = keras.InputSpec(ndim=3, axes={-1: sequences_shape[-1]})
 
+    def __repr__(self) -> str:
+        """Return name, size and engine; of "auto" the one that predicts now, too."""
+        engine = self.engine
+        if engine == "auto":
+            with contextlib.suppress(ValueError):  # cuDNN is asked for, and can't run
+                engine += f" ({self.explain_engine().engine})"
+        return (
+            f"<{type(self).__name__} name={self.name}, units={self.units}, "
+            f"engine={engine}, built={self.built}>"
+        )
+
     @property
     def variables(self) -> list:
         """All variables: weights, random states, and the states of a stateful layer.

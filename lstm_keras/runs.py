@@ -1,10 +1,12 @@
 """Open a finished run's folder, to classify texts or to generate them."""
 
+import contextlib
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import keras
 import numpy as np
@@ -32,6 +34,9 @@ from lstm_keras.preprocessing.vocabulary import (
 
 START_NAME = "[START]"
 
+# Between these probabilities of "positive", ends included, a text has neither label.
+UNDECIDED = (0.45, 0.55)
+
 # Exactly what Keras writes: it would unpack a file with other members into a temporary
 # folder.
 _MODEL_FILES = ["config.json", "metadata.json", "model.weights.h5"]
@@ -47,7 +52,8 @@ class Prediction:
 
     Attributes:
         text: The text, unchanged.
-        label: "positive" or "negative".
+        label: "positive", "negative", or "undecided" (a `probability` from 0.45 to
+            0.55); None if the model knows none of the words that it read.
         probability: Probability of "positive".
         words: Number of words in the text.
         unknown: Number of them that are not in the vocabulary.
@@ -55,14 +61,14 @@ class Prediction:
     """
 
     text: str
-    label: str
+    label: str | None
     probability: float
     words: int
     unknown: int
     read: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Run:
     """A trained model with its vocabulary and settings.
 
@@ -77,6 +83,31 @@ class _Run:
     config: dict
     vocabulary: Vocabulary
     model: keras.Model
+
+    def __repr__(self) -> str:
+        """Return kind and folder, the sizes of the model, and its score if known."""
+        layers = (
+            (type(layer).__name__, getattr(layer, "forward_layer", layer))
+            for layer in self.model.layers
+        )
+        facts = [
+            f"{len(self.vocabulary.words):,} words",
+            *(
+                f"{name}({layer.units})"
+                for name, layer in layers
+                if isinstance(layer, keras.layers.RNN)
+            ),
+            f"{self.model.count_params():,} parameters",
+        ]
+        # Not every run has the metrics, and a broken file is no reason to fail here.
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+            text = (self.path / "metrics.json").read_text("utf-8")
+            facts.append(self._score(json.loads(text)))
+        return f"{type(self).__name__}({str(self.path)!r}: {', '.join(facts)})"
+
+    def _score(self, metrics: dict) -> str:
+        """Return the score of the model, given the content of `metrics.json`."""
+        raise NotImplementedError
 
 
 class SentimentRun(_Run):
@@ -97,43 +128,70 @@ class SentimentRun(_Run):
         marked = [t if t in self.vocabulary else f"{t} {UNKNOWN}" for t in tokens]
         return ids, [START_NAME, *marked][-np.count_nonzero(ids) :]
 
-    def predict(self, texts: Sequence[str], batch_size: int = 64) -> list[Prediction]:
+    @overload  # a string is an iterable of strings, too
+    def predict(  # type: ignore[overload-overlap]
+        self, texts: str, batch_size: int = 64
+    ) -> Prediction: ...
+
+    @overload
+    def predict(
+        self, texts: Iterable[str], batch_size: int = 64
+    ) -> list[Prediction]: ...
+
+    def predict(
+        self, texts: str | Iterable[str], batch_size: int = 64
+    ) -> Prediction | list[Prediction]:
         """Classify texts.
 
-        Texts without any known word are classified, too; see `unknown`.
-
         Args:
-            texts: Any number of texts of any length.
+            texts: Any number of texts of any length, or a single string.
             batch_size: Texts at a time.
 
+        Returns:
+            A `Prediction` for each text, in a list; for a single string it alone.
+
         Raises:
-            TypeError: `texts` is a single string, or contains something else.
+            TypeError: `texts` contains something other than strings.
             ValueError: `batch_size` is not a whole number of at least 1.
         """
         check_whole("batch_size", batch_size, 1)
-        texts = texts if isinstance(texts, str) else list(texts)
+        if isinstance(texts, str):
+            return self.predict([texts], batch_size)[0]
+        texts = list(texts)
         sequences = self.vocabulary.encode_all(texts)
         if not sequences:
             return []
-        maxlen = self.config["maxlen"]
         probabilities = self.model.predict(
-            pad(sequences, maxlen),
+            pad(sequences, self.config["maxlen"]),
             batch_size=min(batch_size, len(sequences)),
             verbose=0,
         )[:, 0]
         return [
-            Prediction(
-                text=text,
-                label="positive" if probability > 0.5 else "negative",
-                probability=float(probability),
-                words=len(ids) - 1,
-                unknown=int((ids == OOV).sum()),
-                read=int((ids[-maxlen:] != START).sum()),
-            )
+            self._prediction(text, ids, float(probability))
             for text, ids, probability in zip(
                 texts, sequences, probabilities, strict=True
             )
         ]
+
+    def _prediction(self, text: str, ids: np.ndarray, probability: float) -> Prediction:
+        read = ids[-self.config["maxlen"] :]
+        label = "positive" if probability > 0.5 else "negative"
+        if UNDECIDED[0] <= probability <= UNDECIDED[1]:
+            label = "undecided"
+        return Prediction(
+            text=text,
+            label=label if np.any(read >= FIRST_WORD) else None,
+            probability=probability,
+            words=len(ids) - 1,
+            unknown=int((ids == OOV).sum()),
+            read=int((read != START).sum()),
+        )
+
+    def _score(self, metrics: dict) -> str:
+        (saved,) = (
+            one for one in metrics["runs"] if one["seed"] == metrics["saved_seed"]
+        )
+        return f"test accuracy {saved['test']['accuracy']:.4f}"
 
 
 @dataclass(frozen=True)
@@ -155,7 +213,7 @@ class GeneratedText:
     ended: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NextWordRun(_Run):
     """A next-word model, from ids `(batch, time)` to logits `(batch, time, ids)`.
 
@@ -274,6 +332,12 @@ class NextWordRun(_Run):
         """Return the distinct tokens of a text that are not in the vocabulary."""
         tokens = dict.fromkeys(tokenize(text, self.vocabulary.tokenizer))
         return [token for token in tokens if token not in self.vocabulary]
+
+    def _score(self, metrics: dict) -> str:
+        trained = metrics["results"][0]
+        if trained["held_out"]:
+            return f"held-out perplexity {trained['held_out']['perplexity']:.1f}"
+        return f"training perplexity {trained['train']['perplexity']:.1f}"
 
     @property
     def _stream(self) -> bool:

@@ -32,36 +32,16 @@ LONGEST = 600
 
 # Arguments of pytest: the smallest parts of the suite that kill. Without a mutation
 # they must pass.
+_LAYER = "tests/lstm_keras/test_layer.py"
 STEP = ("tests/lstm_keras/test_cell.py", "-k", "not drop")
 DROPOUT = ("tests/lstm_keras/test_cell.py", "-k", "drop")
-LOOP = ("tests/lstm_keras/test_layer.py", "-k", "loop and holes and not unrolled")
-ENGINE = ("tests/lstm_keras/test_layer.py", "-k", "(xla or scan) and holes")
+FORGET_BIAS = ("tests/lstm_keras/test_contract.py", "-k", "new_weights and cell")
+LOOP = (_LAYER, "-k", "equal_keras and loop and holes and not unrolled")
+ENGINE = (_LAYER, "-k", "(xla or scan) and holes")
+OPTIONS = (_LAYER, "-k", "equal_the_reference and holes")
 NAN = ("tests/lstm_keras/test_call_arguments.py", "-k", "influence_neither")
-CELL_STATES = (
-    "tests/lstm_keras/test_layer_options.py",
-    "-k",
-    "every_cell_state_and and holes",
-)
-LAST_CELL_STATE = (
-    "tests/lstm_keras/test_layer_options.py",
-    "-k",
-    "last_cell_state_comes",
-)
-LEARNED_STATE = (
-    "tests/lstm_keras/test_layer_options.py",
-    "-k",
-    "learned_initial_state_and",
-)
-XLA_DROPOUT = (
-    "tests/lstm_keras/test_layer_options.py",
-    "-k",
-    "recurrent_dropout_of_an_engine",
-)
-SECOND = (
-    "tests/lstm_keras/engines/test_engines.py",
-    "-k",
-    "second_derivative and True-True-True",
-)
+XLA_DROPOUT = ("tests/lstm_keras/test_layer_options.py", "-k", "dropout_of_an_engine")
+SECOND = ("tests/lstm_keras/engines/test_engines.py", "-k", "masked and in_a_graph")
 
 
 @dataclass(frozen=True)
@@ -85,19 +65,18 @@ class Mutation:
     instead: str
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """The result of the tests.
+def _changes(path, tests, *changes):
+    """Return the mutations of a file that the same tests kill.
 
-    Attributes:
-        status: The exit status of pytest: `OK`, `TESTS_FAILED`, or that of no tests.
-        killer: The test that failed, or "".
-        seconds: How long it took.
+    Each is a name, function, pattern, and what stands in its place; or a part of the
+    pattern, and what stands in the place of that.
     """
-
-    status: int
-    killer: str
-    seconds: float
+    return [
+        Mutation(name, tests, path, function, pattern, change[-1])
+        if len(change) == 1
+        else Mutation(name, tests, path, function, pattern, pattern.replace(*change))
+        for name, function, pattern, *change in changes
+    ]
 
 
 # What the changes are made to: names in capitals stand for any expression.
@@ -110,13 +89,19 @@ O = SIGMOID(Z_O)
 """
 CELL = "C = F * C_BEFORE + I * G"
 HIDDEN = "H = O * TANH(C)"
+STATES = f"{CELL}\n{HIDDEN}"
+OLD_FIRST = f"{HIDDEN.replace('(C)', '(C_BEFORE)')}\n{CELL}"
+INPUTS = "_project(inputs, self.kernel, MASKS)"
 PROJECTED = "Z = Z + _project(H, self.recurrent_kernel, MASKS)"
 RETURNED = "return H, [H, C]"
 RECEIVED = "H, C = states"
 BIASES = "[NOT_FORGET, FORGET, REST]"
+H_DROPPED = "keras.random.dropout(ONES, self.recurrent_dropout, seed=SEED)"
 OF_GATES = """
 [ops.matmul(X * MASK, KERNEL) for MASK, KERNEL in zip(MASKS, KERNELS, strict=True)]
 """
+IN_TRAINING = "MASKS if training else (None, None)"
+D_RETURNED = "return DZ, DC * F"
 D_CELL = "DC = DC + DH * O * (1 - TANH_C**2)"
 D_GATES = """
 Gates(
@@ -126,324 +111,217 @@ Gates(
     o=DH * TANH_C * O * (1 - O),
 )
 """
-
-# Name, function, pattern, and what stands in its place.
-EQUATIONS = [
-    ("input and forget gate swapped", "gates", SPLIT, SPLIT.replace("I, F", "F, I")),
-    (
-        "forget gate and candidate swapped",
-        "gates",
-        SPLIT,
-        SPLIT.replace("F, G", "G, F"),
-    ),
-    (
-        "candidate and output gate swapped",
-        "gates",
-        SPLIT,
-        SPLIT.replace("G, O", "O, G"),
-    ),
-    (
-        "input and output gate swapped",
-        "gates",
-        SPLIT,
-        SPLIT.replace("I, F, G, O", "O, F, G, I"),
-    ),
-    (
-        "tanh for the sigmoid of i",
-        "gates",
-        GATES,
-        GATES.replace("I = SIGMOID", "I = TANH"),
-    ),
-    (
-        "tanh for the sigmoid of f",
-        "gates",
-        GATES,
-        GATES.replace("F = SIGMOID", "F = TANH"),
-    ),
-    (
-        "sigmoid for the tanh of g",
-        "gates",
-        GATES,
-        GATES.replace("G = TANH", "G = SIGMOID"),
-    ),
-    (
-        "tanh for the sigmoid of o",
-        "gates",
-        GATES,
-        GATES.replace("O = SIGMOID", "O = TANH"),
-    ),
-    ("f left out", "states", CELL, "C = C_BEFORE + I * G"),
-    ("i left out", "states", CELL, "C = F * C_BEFORE + G"),
-    ("1 - f for i", "states", CELL, "C = F * C_BEFORE + (1 - F) * G"),
-    ("the old c left out", "states", CELL, "C = I * G"),
-    ("i g subtracted", "states", CELL, "C = F * C_BEFORE - I * G"),
-    ("o left out", "states", HIDDEN, "H = TANH(C)"),
-    ("tanh of c left out", "states", HIDDEN, "H = O * C"),
-    ("sigmoid for the tanh of c", "states", HIDDEN, "H = O * ops.sigmoid(C)"),
-    (
-        "h from the old c",
-        "states",
-        f"{CELL}\n{HIDDEN}",
-        f"{HIDDEN.replace('(C)', '(C_BEFORE)')}\n{CELL}",
-    ),
-]
-STEPS = [
-    ("x W left out", "call", PROJECTED, PROJECTED.replace("Z + ", "")),
-    ("h U left out", "call", PROJECTED, "pass"),
-    ("h U subtracted", "call", PROJECTED, PROJECTED.replace("+", "-")),
-    ("c U for h U", "call", PROJECTED, PROJECTED.replace("(H,", "(states[1],")),
-    ("b left out", "call", "Z = ops.add(Z, self.bias)", "pass"),
-    ("c for h as output", "call", RETURNED, "return C, [H, C]"),
-    ("h and c swapped on the way out", "call", RETURNED, "return H, [C, H]"),
-    ("h and c swapped on the way in", "call", RECEIVED, "C, H = states"),
-    (
-        "forget bias left out",
-        "_bias_with_unit_forget_gate",
-        BIASES,
-        "[NOT_FORGET, NOT_FORGET, REST]",
-    ),
-    (
-        "forget bias on the input gate",
-        "_bias_with_unit_forget_gate",
-        BIASES,
-        "[FORGET, NOT_FORGET, REST]",
-    ),
-]
-DROPS = [
-    (
-        "dropout in inference, too",
-        "call",
-        "MASKS if training else (None, None)",
-        "MASKS",
-    ),
-    (
-        "x not dropped",
-        "call",
-        "_project(inputs, self.kernel, MASKS)",
-        "_project(inputs, self.kernel, None)",
-    ),
-    ("h not dropped", "call", PROJECTED, PROJECTED.replace("MASKS", "None")),
-    (
-        "h dropped at the rate of x",
-        "dropout_masks",
-        "keras.random.dropout(ONES, self.recurrent_dropout, seed=SEED)",
-        "keras.random.dropout(ONES, self.dropout, seed=SEED)",
-    ),
-    (
-        "one mask for all gates",
-        "_project",
-        OF_GATES,
-        OF_GATES.replace("X * MASK,", "X * MASKS[0],"),
-    ),
-]
-BACKWARD = [
-    ("no gradient of c by h", D_CELL, "pass"),
-    ("tanh of c not differentiated", D_CELL, "DC = DC + DH * O"),
-    ("no gradient of c by later steps", D_CELL, D_CELL.replace("DC + ", "")),
-    ("sigmoid of i not differentiated", D_GATES, D_GATES.replace("I * (1 - I)", "I")),
-    (
-        "the tanh of the new c for the old c",
-        D_GATES,
-        D_GATES.replace("C_BEFORE", "TANH_C"),
-    ),
-    ("tanh of g not differentiated", D_GATES, D_GATES.replace("(1 - G**2)", "G**2")),
-    (
-        "o by the old c, not the tanh of c",
-        D_GATES,
-        D_GATES.replace("TANH_C", "C_BEFORE"),
-    ),
-    ("no gradient of c past the forget gate", "return DZ, DC * F", "return DZ, DC"),
-]
-MASKED_INPUTS = "ops.where(MASK, sequences, 0)"
 SHOWN = "ops.where(SHOWN[..., None], EVERY, 0)"
 LAST_SHOWN = "ops.where(SHOWN[:, -1:], LAST, 0)"
 INTO_ENGINE = "engines.run(ENGINE, X, MASK, STATES, *REST)"
 JOINED = "ops.concatenate(states, axis=-1)"
 LEARNED = "ops.broadcast_to(ops.cast(STATE, DTYPE), SHAPE)"
-LAYER = [
-    (
-        "zero shown where a step is not masked",
-        ENGINE,
-        "_run_engine",
-        SHOWN,
-        "ops.where(SHOWN[..., None], 0, EVERY)",
-    ),
-    (
-        "the last output zero if it is not masked",
-        ENGINE,
-        "_run_engine",
-        LAST_SHOWN,
-        "ops.where(SHOWN[:, -1:], 0, LAST)",
-    ),
-    (
-        "the mask not reversed with the sequence",
-        ENGINE,
-        "_run_engine",
-        "ops.flip(mask, axis=1)",
-        "mask",
-    ),
-    (
-        "h and c swapped on the way into an engine",
-        ENGINE,
-        "_run_engine",
-        INTO_ENGINE,
-        INTO_ENGINE.replace("STATES", "STATES[::-1]"),
-    ),
-    (
-        "c for the last h out of an engine",
-        LAST_CELL_STATE,
-        "_run_engine",
-        JOINED,
-        JOINED.replace("states", "states[::-1]"),
-    ),
-    (
-        "c for every h out of an engine",
-        CELL_STATES,
-        "_run_engine",
-        "[hidden, cells]",
-        "[cells, hidden]",
-    ),
-    (
-        "c for h out of the loop",
-        CELL_STATES,
-        "_JoinedStates.call",
-        JOINED,
-        JOINED.replace("states", "states[::-1]"),
-    ),
-    (
-        "c for h as output of the layer",
-        CELL_STATES,
-        "_returned",
-        "h_and_c(OUTPUT)",
-        "h_and_c(OUTPUT)[::-1]",
-    ),
-    (
-        "the learned initial state not used",
-        LEARNED_STATE,
-        "get_initial_state",
-        LEARNED,
-        "ops.zeros(SHAPE, DTYPE)",
-    ),
-    (
-        "the learned initial state not broadcast",
-        LEARNED_STATE,
-        "get_initial_state",
-        LEARNED,
-        "ops.cast(STATE, DTYPE)",
-    ),
-    (
-        "learned h and c swapped",
-        LEARNED_STATE,
-        "get_initial_state",
-        "(self.initial_h, self.initial_c)",
-        "(self.initial_c, self.initial_h)",
-    ),
-    ("the loop: inputs not masked", NAN, "inner_loop", MASKED_INPUTS, "sequences"),
-    (
-        "the loop without the mask",
-        LOOP,
-        "inner_loop",
-        "super().inner_loop(X, STATES, MASK, training=TRAINING)",
-        "super().inner_loop(X, STATES, None, training=TRAINING)",
-    ),
-]
+INITIAL = "(self.initial_h, self.initial_c)"
+MASKED_INPUTS = "ops.where(MASK, sequences, 0)"
+LOOP_CALL = "super().inner_loop(X, STATES, MASK, training=TRAINING)"
 UNMASKED = "tf.where(MASK, X, tf.zeros_like(X))"
 HELD = "tf.where(ON, NEW_H, H), tf.where(ON, NEW_C, C)"
-PRODUCTS = """
-[(INPUTS * DROP) @ W for DROP, W in PARTS]
-"""
-XLA = [
-    (
-        "xla: the states held where a step is not masked",
+HOLDS = "tf.where(ON, H, NEW_H), tf.where(ON, C, NEW_C)"
+D_HELD = "tf.where(ON, DZ, tf.zeros_like(DZ))"
+PASSED = "_products_back(DZ, U, DROPOUT) + HELD"
+PRODUCTS = "[(INPUTS * DROP) @ W for DROP, W in PARTS]"
+SECOND_BY = "tf.gradients(GRADIENTS, BY, upstream)"
+BY_INPUTS = (
+    "[*tf.gradients(GRADIENTS, inputs, upstream), *map(tf.zeros_like, d_results)]"
+)
+OF_RESULTS = "tf.gradients(RESULTS, inputs, D_RESULTS)"
+
+_BIAS, _RUN, _START = "_bias_with_unit_forget_gate", "_run_engine", "get_initial_state"
+TENSORFLOW = [
+    *_changes(
+        "equations.py",
+        STEP,
+        ("input and forget gate swapped", "gates", SPLIT, "I, F", "F, I"),
+        ("forget gate and candidate swapped", "gates", SPLIT, "F, G", "G, F"),
+        ("candidate and output gate swapped", "gates", SPLIT, "G, O", "O, G"),
+        ("input and output gate swapped", "gates", SPLIT, "I, F, G, O", "O, F, G, I"),
+        ("tanh for the sigmoid of i", "gates", GATES, "I = SIGMOID", "I = TANH"),
+        ("tanh for the sigmoid of f", "gates", GATES, "F = SIGMOID", "F = TANH"),
+        ("sigmoid for the tanh of g", "gates", GATES, "G = TANH", "G = SIGMOID"),
+        ("tanh for the sigmoid of o", "gates", GATES, "O = SIGMOID", "O = TANH"),
+        ("f left out", "states", CELL, "F * ", ""),
+        ("i left out", "states", CELL, "I * ", ""),
+        ("1 - f for i", "states", CELL, "I * ", "(1 - F) * "),
+        ("the old c left out", "states", CELL, "F * C_BEFORE + ", ""),
+        ("i g subtracted", "states", CELL, "+", "-"),
+        ("o left out", "states", HIDDEN, "O * ", ""),
+        ("tanh of c left out", "states", HIDDEN, "TANH(C)", "C"),
+        ("sigmoid for the tanh of c", "states", HIDDEN, "TANH", "ops.sigmoid"),
+        ("h from the old c", "states", STATES, OLD_FIRST),
+    ),
+    *_changes(
+        "cell.py",
+        STEP,
+        ("x W left out", "call", PROJECTED, "Z + ", ""),
+        ("h U left out", "call", PROJECTED, "pass"),
+        ("h U subtracted", "call", PROJECTED, "+", "-"),
+        ("c U for h U", "call", PROJECTED, "(H,", "(states[1],"),
+        ("b left out", "call", "Z = ops.add(Z, self.bias)", "pass"),
+        ("c for h as output", "call", RETURNED, "return C, [H, C]"),
+        ("h and c swapped on the way out", "call", RETURNED, "return H, [C, H]"),
+        ("h and c swapped on the way in", "call", RECEIVED, "C, H = states"),
+    ),
+    *_changes(
+        "cell.py",
+        FORGET_BIAS,
+        ("forget bias left out", _BIAS, BIASES, "[NOT_FORGET, NOT_FORGET, REST]"),
+        ("forget bias on the input gate", _BIAS, BIASES, "[FORGET, NOT_FORGET, REST]"),
+    ),
+    *_changes(
+        "cell.py",
+        DROPOUT,
+        ("dropout in inference, too", "call", IN_TRAINING, "MASKS"),
+        ("x not dropped", "call", INPUTS, "MASKS", "None"),
+        ("h not dropped", "call", PROJECTED, "MASKS", "None"),
+        ("h dropped at the rate of x", "dropout_masks", H_DROPPED, "recurrent_", ""),
+        ("one mask for all gates", "_project", OF_GATES, "X * MASK,", "X * MASKS[0],"),
+    ),
+    *_changes(
+        "equations.py",
         ENGINE,
-        "_forward.step",
-        HELD,
-        "tf.where(ON, H, NEW_H), tf.where(ON, C, NEW_C)",
-    ),
-    (
-        "xla: no gradient where a step is not masked",
-        ENGINE,
-        "_steps_back.step",
-        "tf.where(ON, DZ, tf.zeros_like(DZ))",
-        "tf.where(ON, tf.zeros_like(DZ), DZ)",
-    ),
-    (
-        "xla: no gradient of h past a masked step",
-        ENGINE,
-        "_steps_back.step",
-        "_products_back(DZ, U, DROPOUT) + HELD",
-        "_products_back(DZ, U, DROPOUT)",
-    ),
-    ("xla: inputs not masked", SECOND, "_unmasked", UNMASKED, "X"),
-    ("xla: inputs not masked on the way back", NAN, "_backward", UNMASKED, "X"),
-    (
-        "xla: the dropout mask of another gate",
-        XLA_DROPOUT,
-        "_products",
-        PRODUCTS,
-        PRODUCTS.replace("INPUTS * DROP", "INPUTS * dropout[0]"),
-    ),
-    (
-        "xla: the gradient by another gate's dropout mask",
-        XLA_DROPOUT,
-        "_products_back",
-        "_times(D, W) * DROP",
-        "_times(D, W) * dropout[0]",
-    ),
-    (
-        "xla: the weights' gradient by another gate's dropout mask",
-        XLA_DROPOUT,
-        "_weights_back",
-        "product(INPUTS * DROP, D)",
-        "product(INPUTS * dropout[0], D)",
-    ),
-    (
-        "xla: the second derivative without that by the results' gradients",
-        SECOND,
-        "_gradient.second",
-        "tf.gradients(GRADIENTS, BY, upstream)",
-        "[*tf.gradients(GRADIENTS, inputs, upstream), *map(tf.zeros_like, d_results)]",
-    ),
-    (
-        "xla: the second derivative of the sum of the results",
-        SECOND,
-        "_gradient.second",
-        "tf.gradients(RESULTS, inputs, D_RESULTS)",
-        "tf.gradients(RESULTS, inputs)",
-    ),
-]
-SCAN = [
-    ("scan: inputs not masked", NAN, "run", "jnp.where(MASK, X, 0)", "X"),
-    (
-        "scan: the states held where a step is not masked",
-        ENGINE,
-        "_step",
-        HELD.replace("tf", "jnp"),
-        "jnp.where(ON, H, NEW_H), jnp.where(ON, C, NEW_C)",
-    ),
-    (
-        "scan: no gradient of h past a masked step",
-        ENGINE,
-        "_backward.step",
-        "jnp.where(MASK, 0, DH)",
-        "0",
-    ),
-]
-# Those of each backend.
-MUTATIONS = {
-    "tensorflow": [
-        *(Mutation(name, STEP, "equations.py", *m) for name, *m in EQUATIONS),
-        *(Mutation(name, STEP, "cell.py", *m) for name, *m in STEPS),
-        *(Mutation(name, DROPOUT, "cell.py", *m) for name, *m in DROPS),
-        *(
-            Mutation(name, ENGINE, "equations.py", "backward", *m)
-            for name, *m in BACKWARD
+        ("no gradient of c by h", "backward", D_CELL, "pass"),
+        ("tanh of c not differentiated", "backward", D_CELL, " * (1 - TANH_C**2)", ""),
+        ("no gradient of c by later steps", "backward", D_CELL, "DC + ", ""),
+        ("sigmoid of i not differentiated", "backward", D_GATES, "I * (1 - I)", "I"),
+        ("the new c for the old c", "backward", D_GATES, "C_BEFORE", "TANH_C"),
+        ("tanh of g not differentiated", "backward", D_GATES, "(1 - G**2)", "G**2"),
+        (
+            "o by the old c, not the tanh of c",
+            "backward",
+            D_GATES,
+            "TANH_C",
+            "C_BEFORE",
         ),
-        *(Mutation(name, tests, "layer.py", *m) for name, tests, *m in LAYER),
-        *(Mutation(name, tests, "engines/xla.py", *m) for name, tests, *m in XLA),
-    ],
-    "jax": [Mutation(name, tests, "engines/scan.py", *m) for name, tests, *m in SCAN],
-}
+        ("no gradient of c past the forget gate", "backward", D_RETURNED, " * F", ""),
+    ),
+    *_changes(
+        "layer.py",
+        ENGINE,
+        ("zero shown where a step counts", _RUN, SHOWN, "EVERY, 0", "0, EVERY"),
+        ("the last output zero if it counts", _RUN, LAST_SHOWN, "LAST, 0", "0, LAST"),
+        ("the mask not reversed", _RUN, "ops.flip(mask, axis=1)", "mask"),
+        ("h and c swapped into an engine", _RUN, INTO_ENGINE, "STATES", "STATES[::-1]"),
+    ),
+    *_changes(
+        "layer.py",
+        OPTIONS,
+        ("c for the last h out of an engine", _RUN, JOINED, "states", "states[::-1]"),
+        ("c for every h out of an engine", _RUN, "[hidden, cells]", "[cells, hidden]"),
+        (
+            "c for h out of the loop",
+            "_JoinedStates.call",
+            JOINED,
+            "states",
+            "states[::-1]",
+        ),
+        ("c for h as output", "_returned", "h_and_c(OUTPUT)", "h_and_c(OUTPUT)[::-1]"),
+        ("the learned state not used", _START, LEARNED, "ops.zeros(SHAPE, DTYPE)"),
+        ("the learned state not broadcast", _START, LEARNED, "ops.cast(STATE, DTYPE)"),
+        (
+            "learned h and c swapped",
+            _START,
+            INITIAL,
+            "(self.initial_c, self.initial_h)",
+        ),
+    ),
+    *_changes(
+        "layer.py",
+        NAN,
+        ("the loop: inputs not masked", "inner_loop", MASKED_INPUTS, "sequences"),
+    ),
+    *_changes(
+        "layer.py",
+        LOOP,
+        ("the loop without the mask", "inner_loop", LOOP_CALL, "MASK", "None"),
+    ),
+    *_changes(
+        "engines/xla.py",
+        ENGINE,
+        ("xla: the states held where a step counts", "_forward.step", HELD, HOLDS),
+        (
+            "xla: no gradient where a step counts",
+            "_steps_back.step",
+            D_HELD,
+            "tf.where(ON, tf.zeros_like(DZ), DZ)",
+        ),
+        (
+            "xla: no gradient of h past a masked step",
+            "_steps_back.step",
+            PASSED,
+            " + HELD",
+            "",
+        ),
+    ),
+    *_changes(
+        "engines/xla.py",
+        NAN,
+        ("xla: inputs not masked on the way back", "_backward", UNMASKED, "X"),
+    ),
+    *_changes(
+        "engines/xla.py",
+        XLA_DROPOUT,
+        ("xla: one gate's dropout", "_products", PRODUCTS, "DROP)", "dropout[0])"),
+        (
+            "xla: the gradient by one gate's dropout",
+            "_products_back",
+            "_times(D, W) * DROP",
+            "_times(D, W) * dropout[0]",
+        ),
+        (
+            "xla: the weights' gradient by one gate's dropout",
+            "_weights_back",
+            "product(INPUTS * DROP, D)",
+            "product(INPUTS * dropout[0], D)",
+        ),
+    ),
+    *_changes(
+        "engines/xla.py",
+        SECOND,
+        ("xla: inputs not masked", "_unmasked", UNMASKED, "X"),
+        (
+            "xla: the second derivative without that by the results' gradients",
+            "_gradient.second",
+            SECOND_BY,
+            BY_INPUTS,
+        ),
+        (
+            "xla: the second derivative of the sum of the results",
+            "_gradient.second",
+            OF_RESULTS,
+            ", D_RESULTS",
+            "",
+        ),
+    ),
+]
+JAX = [
+    *_changes(
+        "engines/scan.py",
+        NAN,
+        ("scan: inputs not masked", "run", "jnp.where(MASK, X, 0)", "X"),
+    ),
+    *_changes(
+        "engines/scan.py",
+        ENGINE,
+        (
+            "scan: the states held where a step counts",
+            "_step",
+            HELD.replace("tf", "jnp"),
+            HOLDS.replace("tf", "jnp"),
+        ),
+        (
+            "scan: no gradient of h past a masked step",
+            "_backward.step",
+            "jnp.where(MASK, 0, DH)",
+            "0",
+        ),
+    ),
+]
+MUTATIONS = {"tensorflow": TENSORFLOW, "jax": JAX}
 
 
 def main(mutations):

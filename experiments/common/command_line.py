@@ -12,10 +12,6 @@ from experiments.common.experiment import Experiment
 from experiments.common.signals import INTERRUPTED, sigterm_as_ctrl_c
 from experiments.common.terminal import printable
 
-# TensorFlow's start-up messages about CUDA and oneDNN; 0 shows them. Errors are
-# exceptions in any case.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 # What the extra `experiments` in setup.cfg installs.
 EXTRA = ("filelock", "jinja2", "pandas", "pydantic", "rich")
 

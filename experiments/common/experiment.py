@@ -54,4 +54,5 @@ class Experiment:
             epilog=self.epilog,
             recipes=self.recipes,
             preset=self.preset,
+            commands=self.commands,
         )

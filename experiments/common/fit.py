@@ -13,7 +13,7 @@ import numpy as np
 
 from experiments.common import checkpoint
 from experiments.common.errors import DivergedError
-from experiments.common.terminal import fit_verbosity
+from experiments.common.terminal import duration, fit_verbosity
 from lstm_keras.preprocessing.batches import WARM_UP, EpochBatches
 
 # The attributes that hold the state of Keras's callbacks. Other callbacks name theirs
@@ -22,6 +22,9 @@ _STATE = {
     keras.callbacks.EarlyStopping: ("best", "wait", "best_epoch", "stopped_epoch"),
     keras.callbacks.ReduceLROnPlateau: ("best", "wait", "cooldown_counter"),
 }
+
+# Seconds: training that ends sooner does not say when.
+LEAST_LEFT = 10
 
 _FACTS = ("epoch", "step", "ended", "history", "seconds", "callbacks")
 
@@ -109,10 +112,12 @@ def fit(
             "expected a training metric to monitor, since there are no validation "
             f"data; received {monitor!r}"
         )
+    verbose = fit_verbosity() if verbose is None else verbose
     best = keras.callbacks.EarlyStopping(
         monitor, patience=patience or epochs, mode="min", restore_best_weights=True
     )
     followed = [*callbacks, best]
+    shown = [_TimeLeft(epochs)] if verbose else []
     with stop_on_interrupt() as interrupt:
         progress = _Progress(model, train, followed, interrupt, to, stop_if_diverged)
         while progress.epoch < epochs and not (
@@ -127,8 +132,8 @@ def fit(
                 # resumed within has a `fit` of its own.
                 epochs=progress.epoch + 1 if progress.step else epochs,
                 shuffle=False,
-                callbacks=[*followed, progress, interrupt],
-                verbose=fit_verbosity() if verbose is None else verbose,
+                callbacks=[*shown, *followed, progress, interrupt],
+                verbose=verbose,
             )
         progress.finish()
     values = progress.history[monitor]
@@ -183,6 +188,31 @@ class StopOnInterrupt(keras.callbacks.Callback):
         """Stop, after the callbacks that may have ended the training in this epoch."""
         if self.asked:
             self.model.stop_training = True
+
+
+class _TimeLeft(keras.callbacks.Callback):
+    """Prints how long the remaining epochs will take, as long as the last one each.
+
+    Args:
+        epochs: Largest number of epochs.
+    """
+
+    def __init__(self, epochs: int):
+        super().__init__()
+        self._epochs, self._begun = epochs, None
+
+    def on_train_begin(self, logs=None):
+        """Forget an epoch that was resumed within, and so took less."""
+        self._begun = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Print the estimate, unless it is a matter of seconds."""
+        begun, self._begun = self._begun, time.perf_counter()
+        if begun is None:
+            return
+        left = (self._begun - begun) * (self._epochs - epoch)
+        if left >= LEAST_LEFT:
+            print(f"About {duration(left)} left", flush=True)
 
 
 class _Progress(keras.callbacks.Callback):

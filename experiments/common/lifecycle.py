@@ -14,7 +14,7 @@ from experiments.common.command_line import command as command_of
 from experiments.common.experiment import Experiment
 from experiments.common.files import write_csv, write_json
 from experiments.common.run_folder import RunFolder, begin, run_path
-from experiments.common.terminal import stage
+from experiments.common.terminal import stage, start_up_messages_held
 
 
 class Context:
@@ -70,7 +70,7 @@ def execute(experiment: Experiment, chosen, argv: Sequence[str]) -> int:
         settings, command = repeat.repeated(experiment, chosen, argv)
     settings = settings.named().checked()
     path, metrics, status = make(experiment, settings, command)
-    if status == signals.INTERRUPTED:
+    if metrics.interrupted:
         if hasattr(settings, "resume"):
             print(f"Continue with: {resume.command_for(metrics, path)}")
         return status
@@ -87,13 +87,13 @@ def make(experiment: Experiment, settings, command: str) -> tuple:
     resuming = getattr(settings, "resume", None) is not None
     with RunFolder(path, settings.overwrite, resuming) as folder:
         start = time.perf_counter()
-        with stage("Loading Keras"):
+        with stage("Loading Keras"), start_up_messages_held():
             run = load(experiment, settings)
         context = Context(folder, config, command)
         result = run(settings, context)
         metrics = completed(result, context, time.perf_counter() - start)
         with signals.ctrl_c_ignored():
-            write(folder, config, metrics, result)
+            write(folder, config, metrics, result, experiment.settings)
     with signals.ctrl_c_ignored():  # the run is complete
         show(result, path)
     return path, metrics, result.status
@@ -133,8 +133,8 @@ def configuration(experiment: Experiment, settings) -> dict:
     return {"experiment": experiment.name, **values}
 
 
-def write(folder: Path, config: Mapping, metrics, result) -> None:
-    """Write every file of a run into its folder."""
+def write(folder: Path, config: Mapping, metrics, result, settings: type) -> None:
+    """Write every file of a run into its folder; `settings` is the settings' type."""
     write_json(folder / "config.json", config)
     write_json(folder / "metrics.json", dataclasses.asdict(metrics))
     for name, rows in result.tables.items():
@@ -142,15 +142,14 @@ def write(folder: Path, config: Mapping, metrics, result) -> None:
             write_csv(folder / name, rows)
     for name, write_file in result.files.items():
         write_file(folder / name)
-    figures = folder / "figures"
-    render.save_figures(figures, result.sections)
-    sections = [*result.sections, *render.provenance(metrics, config)]
-    page = render.page(result.title, sections, figures)
+    render.save_figures(folder / "figures", result.report)
+    sections = [*result.report, *render.provenance(metrics, config, settings)]
+    page = render.page(result.title, sections)
     (folder / "report.html").write_text(page, encoding="utf-8")
 
 
 def show(result, path: Path) -> None:
     """Print the report of a run, and the path of its page."""
     print()
-    render.show(result.sections)
+    render.show(result.report)
     print(f"\nReport: {path / 'report.html'}")

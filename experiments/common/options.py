@@ -2,11 +2,61 @@
 
 import argparse
 import dataclasses
+import difflib
 import math
+import re
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that takes no abbreviations, and suggests what may have been meant.
+
+    Args:
+        commands: First words that others parse, to suggest them, too.
+        **about: Arguments of `ArgumentParser`.
+    """
+
+    def __init__(self, commands: Collection[str] = (), **about):
+        super().__init__(
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+            **about,
+        )
+        self._commands = commands
+
+    def parse_args(self, args=None, namespace=None):
+        """Parse a command line; an unknown word ends the program with status 2."""
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            known = [*self._option_string_actions, *self._commands]
+            words = (re.sub("^-+", "--", word.partition("=")[0]) for word in unknown)
+            meant = [name for word in words if (name := closest(word, known))]
+            meant = ", ".join(dict.fromkeys(meant))
+            hint = f" (did you mean {meant}?)" if meant else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        return found
+
+
+def closest(word: str, names: Collection[str]) -> str:
+    """Return the name that a mistyped or abbreviated one may stand for, or ""."""
+    short = [
+        name
+        for name in names
+        # --lr of --learning-rate
+        if word
+        and (name.startswith(word) or re.sub("(?<=[a-z])[a-z]+-?", "", name) == word)
+    ]
+    found = difflib.get_close_matches(word, short or names, 1, 0 if short else 0.6)
+    return found[0] if found else ""
+
+
+def did_you_mean(word: str, names: Collection[str]) -> str:
+    """Return the end of an error message: the name that was meant, if one is close."""
+    name = closest(word, names)
+    return f" (did you mean {name}?)" if name not in ("", word) else ""
 
 
 def option(
@@ -59,7 +109,7 @@ def parse(
         recipes: Other defaults, by the value of `preset`. Explicit options override
             them.
         preset: The field that selects a recipe.
-        **about: `description`, `usage` and `epilog` of the `ArgumentParser`.
+        **about: `description`, `usage`, `epilog` and `commands` of the `Parser`.
 
     Returns:
         An instance of `settings`. An invalid option ends the program with status 2.
@@ -140,6 +190,20 @@ def number(
     return read
 
 
+def one_of(choices: Collection[str]) -> Callable[[str], str]:
+    """Return an argparse type that reads one of some names."""
+
+    def read(text: str) -> str:
+        if text not in choices:
+            raise argparse.ArgumentTypeError(
+                f"expected one of {', '.join(choices)}; received {text!r}"
+                f"{did_you_mean(text, choices)}"
+            )
+        return text
+
+    return read
+
+
 def names(text: str, allowed: Sequence[str], what: str) -> tuple[str, ...]:
     """Read a comma-separated list of names.
 
@@ -147,11 +211,12 @@ def names(text: str, allowed: Sequence[str], what: str) -> tuple[str, ...]:
         ValueError: One of them is not allowed.
     """
     found = tuple(dict.fromkeys(text.split(",")))
-    if not set(found) <= set(allowed):
-        raise ValueError(
-            f"expected {what} as a comma-separated list from {', '.join(allowed)}; "
-            f"received {text!r}"
-        )
+    for name in found:
+        if name not in allowed:
+            raise ValueError(
+                f"expected {what} as a comma-separated list from {', '.join(allowed)}; "
+                f"received {text!r}{did_you_mean(name, allowed)}"
+            )
     return found
 
 
@@ -182,16 +247,12 @@ def check_source(text: str, named: Sequence[str], what: str) -> None:
     if text not in named and not (text and Path(text).exists()):
         raise FileNotFoundError(
             f"expected {what} as one of {named} or an existing path; received {text!r}"
+            f"{did_you_mean(text, named)}"
         )
 
 
-def _parser(settings: type, **about) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-        **about,
-    )
-    groups = {}
+def _parser(settings: type, **about) -> Parser:
+    parser, groups = Parser(**about), {}
     for field in _own_first(settings):
         title = field.metadata["group"]
         groups.setdefault(title, parser.add_argument_group(title))
@@ -222,13 +283,11 @@ def _add_option(group, field: dataclasses.Field) -> None:
         extra = {"action": argparse.BooleanOptionalAction}
         help += f" (default: {'yes' if field.default else 'no'})"
     else:
-        extra = {
-            "type": number(kind, **field.metadata["bounds"])
-            if kind in (int, float)
-            else kind,
-            "choices": choices,
-            "metavar": None if choices else kind.__name__.upper(),
-        }
+        extra = {"type": kind, "metavar": kind.__name__.upper()}
+        if choices:
+            extra = {"type": one_of(choices), "metavar": f"{{{','.join(choices)}}}"}
+        elif kind in (int, float):
+            extra["type"] = number(kind, **field.metadata["bounds"])
         if field.default is not None:
             help += " (default: %(default)s)"
     group.add_argument(flag_of(field.name), default=field.default, help=help, **extra)

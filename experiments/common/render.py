@@ -1,24 +1,28 @@
 """Render the sections of a report for the terminal and as an HTML page.
 
 The page is one self-contained file. Jinja escapes all text, so that none from the data
-is taken for HTML.
+is taken for HTML; Matplotlib escapes that of figures.
 """
 
-import base64
+import dataclasses
+import io
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import jinja2
+import matplotlib
 import rich.cells
 import rich.console
 import rich.table
 import rich.text
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from experiments.common.result import (
     Code,
     Figure,
+    Finding,
     Note,
     Paragraph,
     Part,
@@ -40,36 +44,64 @@ def _page_text(value: object) -> object:
     return value if isinstance(value, Markup) else printable(str(value))
 
 
+def _themed(color: str) -> str:
+    """Return a color of the style as CSS, for a light and a dark page."""
+    from lstm_keras.plots.style import PALETTE  # which loads Keras
+
+    pairs = {light: f"light-dark({light}, {dark})" for light, dark in PALETTE.values()}
+    return ({"#000000": "currentColor"} | pairs).get(color, color)
+
+
+def _svg(figure: Figure) -> Markup:
+    """Return a figure as SVG that takes its font and its colors from the page."""
+    written = io.StringIO()
+    options = {"svg.fonttype": "none", "svg.hashsalt": figure.name}
+    with matplotlib.rc_context(options):
+        figure.figure.savefig(
+            written, format="svg", transparent=True, metadata={"Date": None}
+        )
+
+    def tag(found: re.Match) -> str:
+        text = re.sub(r"font-family: [^;\"]*;? ?| xmlns[^ >]*", "", found[0])
+        # Figures of one page must not share names.
+        text = re.sub(r'( id="|href="#|url\(#)', rf"\1{figure.name}-", text)
+        return re.sub("#[0-9a-f]{6}", lambda color: _themed(color[0]), text)
+
+    text = printable(written.getvalue())
+    text = re.sub(r"<(metadata|style|!--).*?(</\1|--)>", "", text, flags=re.DOTALL)
+    text = re.sub("<[^<>]+>", tag, text).partition("<svg ")[2]
+    name = escape(printable(figure.caption))
+    return Markup(f'<svg role="img" aria-label="{name}" {text}')
+
+
 TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
     autoescape=True,
     finalize=_page_text,
     undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
 )
+TEMPLATES.filters |= {"svg": _svg, "themed": _themed}
 
 
 def save_figures(folder: Path, sections: Sequence[Section]) -> None:
     """Save every figure of a report as `folder/NAME.png`."""
-    figures = [
-        part
-        for section in sections
-        for part in section.parts
-        if isinstance(part, Figure)
-    ]
+    parts = [part for section in sections for part in section.parts]
+    parts = [part.figure if isinstance(part, Finding) else part for part in parts]
+    figures = [part for part in parts if isinstance(part, Figure)]
     if figures:
         folder.mkdir()
     for part in figures:
-        part.figure.savefig(folder / f"{part.name}.png", dpi=150)
+        part.figure.savefig(folder / f"{part.name}.png", dpi=200)
 
 
-def page(title: str, sections: Sequence[Section], figures: Path) -> str:
-    """Return a report as an HTML page, with the figures that `save_figures` wrote."""
-    images = {
-        path.stem: base64.b64encode(path.read_bytes()).decode()
-        for path in figures.glob("*.png")
-    }
+def page(title: str, sections: Sequence[Section]) -> str:
+    """Return a report as an HTML page."""
+    from lstm_keras.plots import style  # which loads Keras
+
     template = TEMPLATES.get_template("report.html.jinja")
-    return template.render(title=title, sections=sections, images=images)
+    return template.render(title=title, sections=sections, style=style)
 
 
 def show(sections: Sequence[Section]) -> None:
@@ -85,8 +117,14 @@ def show(sections: Sequence[Section]) -> None:
             console.print(part)
 
 
-def provenance(metrics: RunMetrics, config: dict) -> list[Section]:
-    """Return the last sections of every report: command, settings, data, machine."""
+def provenance(metrics: RunMetrics, config: dict, settings: type) -> list[Section]:
+    """Return the last sections of every report: settings, machine, command.
+
+    Args:
+        metrics: The metrics of the run.
+        config: The content of its `config.json`.
+        settings: The type of the experiment's settings, which has the defaults.
+    """
     environment = metrics.environment
     facts = [
         *((f"data: {key}", value) for key, value in metrics.data.items()),
@@ -97,20 +135,38 @@ def provenance(metrics: RunMetrics, config: dict) -> list[Section]:
         ("processor", environment.machine.cpu),
         ("cores", environment.machine.cores),
     ]
+    defaults = {field.name: field.default for field in dataclasses.fields(settings)}
+    differing = [
+        (name, config[name], default)
+        for name, default in defaults.items()
+        if name in config and config[name] != default
+    ]
+    names = [name for name, *_ in differing]
+    others = [(name, value) for name, value in config.items() if name not in names]
     return [
-        Section("Reproduce", [Code(metrics.command)]),
         Section(
-            "Settings", [Table(("Option", "Value"), [*config.items()], page_only=True)]
+            "Settings",
+            [
+                Table(
+                    ("Differs from the default", "Value", "Default"), differing, True
+                ),
+                Table(("Option", "Value"), others, page_only=True),
+            ],
+            folded=True,
         ),
         Section(
             "Data, engine and machine",
             [Table(("Fact", "Value"), facts, page_only=True)],
+            folded=True,
         ),
+        Section("Reproduce", [Code(metrics.command)]),
     ]
 
 
 def _shown(part: Part, width: int) -> rich.console.RenderableType | None:
     """Return a part as rich prints it, or None."""
+    if isinstance(part, Finding):
+        return _text(part.text, "bold")
     if isinstance(part, Note):
         return _text(part.text, "yellow")
     if isinstance(part, Paragraph) and not part.page_only:

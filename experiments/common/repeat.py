@@ -9,6 +9,7 @@ from experiments.common import command_line, options, resume
 from experiments.common.experiment import Experiment
 from experiments.common.files import read_json
 from experiments.common.result import metrics_type, varying_names
+from experiments.common.terminal import start_up_messages_held
 
 # The options that two runs of one command may differ in.
 ALLOWED = ("name", "output", "overwrite")
@@ -28,6 +29,10 @@ def repeated(experiment: Experiment, chosen, argv: Sequence[str]) -> tuple:
     """
     given = resume.check_alone(experiment, argv, "repeat", ALLOWED)
     path = resume.folder_of(experiment, chosen.repeat)
+    if not path.is_dir():
+        raise FileNotFoundError(
+            f"expected a finished run to repeat; there is none at {path}"
+        )
     config, metrics = (
         read_json(path / f"{name}.json") for name in ("config", "metrics")
     )
@@ -112,7 +117,8 @@ def _leaves(value, skipped: Set[str], name: str = "") -> Iterator[tuple[str, obj
 
 
 def _check_backend(metrics: Mapping) -> None:
-    from experiments.common.environment import backend
+    with start_up_messages_held():
+        from experiments.common.environment import backend
 
     needed = metrics.get("environment", {}).get("backend")
     if needed != backend():

@@ -95,7 +95,7 @@ class RunMetrics:
     command: str = varying("")
     """The command with its environment variables, ready for a shell."""
     interrupted: bool = varying(False)  # only complete runs are compared
-    """Whether the run was interrupted, so that something is missing."""
+    """Whether it was interrupted or partly failed, so that something is missing."""
     ending: str = varying("")
     """What was interrupted or failed, in a sentence; empty if nothing."""
     data: dict[str, Any] = field(default_factory=dict)
@@ -152,7 +152,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure, saved as `figures/NAME.png` and shown on the page."""
+    """A figure, saved as `figures/NAME.png`, and drawn on the page as SVG."""
 
     name: str
     figure: figure.Figure
@@ -161,7 +161,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a run shows, in one sentence, and the figure that shows it."""
+    """What a run shows, in one sentence, and the figure that shows it, if one does."""
 
     text: str
     figure: Figure | None = None
@@ -174,15 +174,16 @@ class Html:
     markup: Markup
 
 
-Part = Paragraph | Note | Code | Table | Figure | Html
+Part = Finding | Paragraph | Note | Code | Table | Figure | Html
 
 
 @dataclass(frozen=True)
 class Section:
-    """Parts of a report under a heading, if it has one."""
+    """Parts of a report under a heading, if it has one, which may fold them."""
 
     title: str | None
     parts: Sequence[Part]
+    folded: bool = False
 
 
 M = TypeVar("M", bound=RunMetrics)
@@ -196,26 +197,33 @@ class Result(Generic[M]):
         title: Heading of the report.
         metrics: The content of `metrics.json`.
         finding: What the report begins with.
-        sections: The report, for page and terminal.
+        sections: The rest of the report, for page and terminal.
         status: Exit status: 0, `signals.INTERRUPTED`, or 1 if something failed.
         ending: See `RunMetrics`.
+        unfinished: Whether parts of the run failed, which --resume runs again.
         tables: The rows of each CSV file, by file name.
         files: The function that writes each other file, by file name.
     """
 
     title: str
     metrics: M
+    finding: Finding
     sections: Sequence[Section]
-    finding: Finding | None = None
     status: int = 0
     ending: str = ""
+    unfinished: bool = False
     tables: Mapping[str, Sequence[Mapping]] = field(default_factory=dict)
     files: Mapping[str, Callable[[Path], object]] = field(default_factory=dict)
 
     @property
+    def report(self) -> list[Section]:
+        """The report: the finding, then the rest."""
+        return [Section(None, [self.finding]), *self.sections]
+
+    @property
     def interrupted(self) -> bool:
-        """Whether the run was interrupted."""
-        return self.status == INTERRUPTED
+        """Whether the run was interrupted, or is unfinished for another reason."""
+        return self.unfinished or self.status == INTERRUPTED
 
 
 def metrics_type(run: Callable) -> type[RunMetrics]:

@@ -30,7 +30,8 @@ class RunFolder:
 
     It gives the hidden folder to write into, and renames it when the block ends. If the
     block fails, the hidden folder stays if it contains a checkpoint, and is removed
-    otherwise. Only one process at a time can hold it.
+    otherwise, as are parent folders that were made for it. Only one process at a time
+    can hold it.
 
     Args:
         path: The folder.
@@ -96,6 +97,7 @@ class RunFolder:
     def _claim(self) -> None:
         """Lock the hidden folder; the lock ends with the process."""
         try:
+            self._new_parents = [one for one in self.path.parents if not one.exists()]
             self._partial.mkdir(parents=True, exist_ok=True)
             self._lock = filelock.FileLock(self._partial / LOCK, timeout=0)
             self._lock.acquire()
@@ -171,6 +173,8 @@ class RunFolder:
         with contextlib.suppress(OSError):
             if self._is_ours() and not self._has_new_progress():
                 shutil.rmtree(self._partial)
+                for parent in self._new_parents:
+                    parent.rmdir()  # fails at the first that holds something else
         self._lock.release()
 
     def _has_new_progress(self) -> bool:

@@ -3,7 +3,6 @@
 python -m experiments.common.schema imdb_sentiment
 """
 
-import argparse
 import importlib
 import json
 import re
@@ -12,12 +11,15 @@ from pathlib import Path
 import pydantic
 
 from experiments.common.command_line import readable_errors
+from experiments.common.options import Parser, one_of
 from experiments.common.result import metrics_type
+from experiments.common.terminal import start_up_messages_held
 
 
 def schema(experiment: str) -> dict:
     """Return an experiment's schema, described by the docstrings of the fields."""
-    run = importlib.import_module(f"experiments.{experiment}.run").run
+    with start_up_messages_held():
+        run = importlib.import_module(f"experiments.{experiment}.run").run
     found = pydantic.TypeAdapter(metrics_type(run)).json_schema()
     for kind in found.get("$defs", {}).values():
         _describe_attributes(kind)
@@ -29,11 +31,13 @@ def main() -> None:
     names = sorted(
         path.parent.name for path in Path(__file__).parents[1].glob("*/run.py")
     )
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m experiments.common.schema",
         description="Print the JSON schema of an experiment's metrics.json.",
     )
-    parser.add_argument("experiment", choices=names)
+    parser.add_argument(
+        "experiment", type=one_of(names), help=f"one of {', '.join(names)}"
+    )
     experiment = parser.parse_args().experiment
     with readable_errors():
         print(json.dumps(schema(experiment), indent=2))

@@ -55,8 +55,8 @@ def speed(settings: Settings) -> Speed:
         backend, results = answer["environment"]["backend"], answer["results"]
         found = {"backend": backend, "engine": answer["engine"], "results": results}
         for kind in KINDS if settings.memory else ():
-            measured = path_memory(workers, {backend: results}, shapes[0], kind)
-            memory[kind] = measured["mebibytes"][backend]
+            paths = results[0]["paths"]
+            memory[kind] = dict(path_memory(workers, backend, paths, shapes[0], kind))
     return Speed(shape=shapes[0], memory=memory, failures=workers.failures, **found)
 
 

@@ -2,7 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 
-from experiments.common.result import Figure, Note, Paragraph, Part, Section, Table
+from experiments.common.result import (
+    Figure,
+    Finding,
+    Note,
+    Paragraph,
+    Part,
+    Section,
+    Table,
+)
 from experiments.compare_lstm.costs import Size, Speed
 from experiments.compare_lstm.equality import (
     KERAS,
@@ -59,19 +67,44 @@ SIZE_EXPLANATION = (
 )
 
 
+def finding(metrics, rows: Sequence[dict]) -> Finding:
+    """Return whether the layers are equal, or else the first of the other headlines."""
+    equality = metrics.equality
+    if equality is None:
+        return Finding([*headlines(metrics), "The run was interrupted."][0])
+    if equality.failed:
+        text = (
+            f"Our LSTM is NOT equal to Keras's: {equality.failed} of "
+            f"{equality.cases:,} cases exceed their tolerance."
+        )
+    else:
+        text = (
+            f"Our LSTM equals Keras's: outputs, states and gradients differ by less "
+            f"than the tolerance in all {equality.cases:,} cases."
+        )
+    return Finding(text, equality_figure(rows))
+
+
 def sections(metrics, settings: Settings, rows: Sequence[dict]) -> list[Section]:
     """Return the sections of the report; `rows` are those of `equality.compare_all`."""
-    found = [Section(None, [first_part(metrics.equality), *headlines(metrics)])]
-    if metrics.equality:
-        found.append(Section("Equality", equality_parts(metrics.equality, rows)))
-    if metrics.training:
-        parts = [*training_parts(metrics.training, settings)]
-        found.append(Section("Training", parts))
+    equality, training = metrics.equality, metrics.training
+    found = [Section(None, [first_part(equality), *map(Paragraph, headlines(metrics))])]
+    method = []
+    if equality:
+        found += equality_sections(equality, rows)
+        method.append(EQUALITY_EXPLANATION)
+    if training:
+        found.append(Section("Training", [*training_parts(training)]))
+        if training.differences:
+            method.append(measured(training, settings))
     if metrics.speed:
         found.append(Section("Speed and memory", speed_parts(metrics.speed)))
+        method.append(SPEED_EXPLANATION)
     if metrics.size:
         found.append(Section("Size", size_parts(metrics.size)))
-    return found
+        method.append(SIZE_EXPLANATION)
+    parts = [Paragraph(text, page_only=True) for text in method]
+    return [*found, Section("Method", parts)]
 
 
 def first_part(equality: Equality | None) -> Part:
@@ -82,7 +115,23 @@ def first_part(equality: Equality | None) -> Part:
     return kind(equality.verdict)
 
 
-def headlines(metrics) -> list[Paragraph]:
+def equality_figure(rows: Sequence[dict]) -> Figure:
+    """Return the differences from Keras's layer as a figure."""
+    differences = {}
+    for row in table(rows):
+        if row["against"] == KERAS:
+            largest = float("nan") if row["largest"] is None else row["largest"]
+            by_layer = differences.setdefault(row["dtype"], {})
+            by_layer[row["layer"]] = largest / row["tolerance"]
+    return Figure(
+        "equality",
+        plots.plot_equality(differences),
+        "The largest difference from Keras's layer over all cases, relative to what is "
+        "tolerated.",
+    )
+
+
+def headlines(metrics) -> list[str]:
     """Return a sentence on each of the other parts."""
     found = []
     if metrics.training and metrics.training.differences:
@@ -101,24 +150,27 @@ def headlines(metrics) -> list[Paragraph]:
             f"Size: {same} number of parameters, {ours.parameters:,} with ours and "
             f"{keras.parameters:,} with Keras's."
         )
-    return [Paragraph(text) for text in found]
+    return found
 
 
-def equality_parts(equality: Equality, rows: Sequence[dict]) -> list[Part]:
-    """Return the section on equality."""
-    parts = [Paragraph(EQUALITY_EXPLANATION, page_only=True)]
+def equality_sections(equality: Equality, rows: Sequence[dict]) -> list[Section]:
+    """Return the sections on equality: the largest differences, and all."""
+    parts = [Table(EQUALITY_HEADER, equality_rows(rows))]
     if equality.failures:
         failures = [[text] for text in equality.failures]
         header = ("Cases that exceed their tolerance",)
-        parts.append(Table(header, failures, page_only=True))
-    parts.append(Table(EQUALITY_HEADER, equality_rows(rows)))
+        parts.insert(0, Table(header, failures, page_only=True))
+    quantities = []
     for against in (KERAS, REFERENCE):
-        if quantities := quantity_rows(equality, against):
-            parts += [
+        if found := quantity_rows(equality, against):
+            quantities += [
                 Paragraph(f"Differences from {against}:", page_only=True),
-                Table(QUANTITIES_HEADER, quantities, page_only=True),
+                Table(QUANTITIES_HEADER, found, page_only=True),
             ]
-    return parts
+    return [
+        Section("Equality", parts),
+        Section("Equality of every quantity, by mask", quantities, folded=True),
+    ]
 
 
 def equality_rows(rows: Sequence[dict]) -> list[list[str]]:
@@ -152,7 +204,7 @@ def result(row: dict) -> str:
     return f"FAIL: {row['failed']} of {row['cases']}" if row["failed"] else "pass"
 
 
-def training_parts(training: Training, settings: Settings) -> Iterator[Part]:
+def training_parts(training: Training) -> Iterator[Part]:
     """Yield the section on training."""
     notes = [training.ending, training.data["note"]]
     if not training.data["real"]:
@@ -160,7 +212,6 @@ def training_parts(training: Training, settings: Settings) -> Iterator[Part]:
     yield from (Note(text) for text in notes if text)
     if training.differences:
         yield Table(DIFFERENCE_HEADER, difference_rows(training))
-        yield Paragraph(measured(training, settings), page_only=True)
         yield from figures(training)
 
 
@@ -205,20 +256,19 @@ def figures(training: Training) -> list[Figure]:
         }
         for name in ("accuracy", "loss")
     }
-    return [
-        Figure(
-            "training",
-            plots.plot_paired_curves(training.histories),
-            "Validation after each epoch, for both layers: every seed (thin) and the "
-            "mean.",
-        ),
-        Figure(
-            "differences",
-            plots.plot_paired_differences(panels),
-            "Paired differences of the trained models, with 95% t intervals over the "
-            "seeds.",
-        ),
-    ]
+    differences = Figure(
+        "differences",
+        plots.plot_paired_differences(panels),
+        "Paired differences of the trained models, with 95% t intervals over seeds.",
+    )
+    if training.runs[0].epochs == 1:  # no curve
+        return [differences]
+    curves = Figure(
+        "training",
+        plots.plot_paired_curves(training.histories),
+        "Validation after each epoch, for both layers: every seed (thin) and the mean.",
+    )
+    return [curves, differences]
 
 
 def seeds(one: Difference) -> str:
@@ -258,10 +308,7 @@ def speed_parts(speed: Speed) -> list[Part]:
     """Return the section on time and memory."""
     parts = [Note(text) for text in speed.failures]
     if speed.results:
-        parts += [
-            Table(SPEED_HEADER, speed_rows(speed)),
-            Paragraph(SPEED_EXPLANATION, page_only=True),
-        ]
+        parts.append(Table(SPEED_HEADER, speed_rows(speed)))
     return parts
 
 
@@ -299,7 +346,4 @@ def size_parts(sizes: Sequence[Size]) -> list[Part]:
         [one.layer, *(f"{n:,}" for n in (one.parameters, one.weights, one.file))]
         for one in sizes
     ]
-    return [
-        Table(SIZE_HEADER, rows),
-        Paragraph(SIZE_EXPLANATION, page_only=True),
-    ]
+    return [Table(SIZE_HEADER, rows)]

@@ -52,6 +52,7 @@ def run(settings: Settings, context: Context) -> Result[Metrics]:
     return Result(
         title=f"Custom and built-in LSTM: {settings.name}",
         metrics=compared,
+        finding=report.finding(compared, rows),
         sections=report.sections(compared, settings, rows),
         status=status(compared),
         ending=ending(compared),

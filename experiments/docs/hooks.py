@@ -75,6 +75,11 @@ def on_page_content(html, **kwargs):
     return MATH.sub(mathml, html)
 
 
+def on_post_page(output, **kwargs):
+    """Name the search for those who hear the page."""
+    return output.replace('role="dialog">', 'role="dialog" aria-label="Search">')
+
+
 def _relinked(text: str, source: str) -> str:
     """Return a page with the links of the site, whose pages lie at its root."""
 

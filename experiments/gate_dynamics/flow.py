@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 import lstm_keras
-from experiments.common.terminal import stage
+from experiments.common.terminal import stages
 from experiments.gate_dynamics.metrics import GradientRatios
 from experiments.gate_dynamics.settings import Settings
 from experiments.memory.tasks import adding
@@ -76,11 +76,11 @@ def measure(settings: Settings) -> list[Flow]:
     Every layer learns the adding problem (see `experiments.memory`) over `length`
     steps; its loss depends on the last step's output.
     """
+    seeds = range(settings.seed, settings.seed + settings.seeds)
+    every = [(name, make, seed) for seed in seeds for name, make in cells().items()]
     flows = []
-    for seed in range(settings.seed, settings.seed + settings.seeds):
-        for name, make in cells().items():
-            with stage(f"Gradients: {name}, seed {seed}"):
-                flows += _measure_one(settings, name, make, seed)
+    for name, make, seed in stages(every, lambda one: f"{one[0]}, seed {one[2]}"):
+        flows += _measure_one(settings, name, make, seed)
     return flows
 
 

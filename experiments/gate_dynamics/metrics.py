@@ -85,7 +85,8 @@ class PairCounts:
     """How a "not" changes contributions, by one method."""
 
     pairs: int
-    """Number of pairs of sentences without and with a "not"."""
+    """Number of pairs of sentences without and with a "not" whose adjective the model
+    knows."""
     changed: int
     """Number of pairs in which "not" changes the sign of the contribution."""
     as_read: int
@@ -94,13 +95,16 @@ class PairCounts:
 
 @metrics
 class Metrics(RunMetrics):
-    """The results of a gate_dynamics run."""
+    """The results of a gate_dynamics run; null for a part that --parts leaves out."""
 
-    one_unit: list[UnitStep]
+    one_unit: list[UnitStep] | None
     """One unit, step by step."""
-    gradient: list[GradientRatios]
+    gradient: list[GradientRatios] | None
     """Gradients of each layer, untrained and trained."""
     sentence: SentenceMetrics | None
-    """The text of --text; null without --run."""
+    """The text of --text."""
     pairs: dict[str, PairCounts] | None
-    """How a "not" changes contributions, by method; null if not measured."""
+    """How a "not" changes contributions, by method."""
+    unknown_adjectives: list[str] | None
+    """The adjectives of the pairs that are left out, since the model does not know
+    them."""

@@ -2,11 +2,20 @@
 
 from collections.abc import Sequence
 
-from experiments.common.result import Figure, Note, Paragraph, Part, Section, Table
+from experiments.common.result import (
+    Figure,
+    Finding,
+    Note,
+    Paragraph,
+    Part,
+    Section,
+    Table,
+)
 from experiments.gate_dynamics import flow, sentence_view, unit
 from experiments.gate_dynamics.flow import Flow
 from experiments.gate_dynamics.metrics import GradientRatios, Metrics, PairCounts
-from experiments.gate_dynamics.sentence import MeasuredPair, Reading
+from experiments.gate_dynamics.negation import PAIRS, MeasuredPair
+from experiments.gate_dynamics.sentence import Reading
 from experiments.gate_dynamics.settings import Settings
 from lstm_keras import plots
 from lstm_keras.interpret import LayerTrace
@@ -36,28 +45,41 @@ GRADIENT_HEADER = (
 def sections(
     metrics: Metrics,
     settings: Settings,
-    trace: LayerTrace,
+    trace: LayerTrace | None,
     flows: Sequence[Flow],
     reading: Reading | None,
     pairs: Sequence[MeasuredPair],
-) -> list[Section]:
-    """Return the sections of the report; `trace` is that of the one unit."""
-    found = []
+) -> tuple[Finding, list[Section]]:
+    """Return the finding of the first part, and the sections of all.
+
+    `trace` is that of the one unit; see `run` for the rest.
+    """
+    found: dict[str, tuple[Finding, list[Part]]] = {}
     if reading:
-        found.append(Section("The sentence, word by word", sentence_parts(reading)))
-    if pairs:
-        found.append(Section("Negation", pair_parts(metrics.pairs, pairs)))
-    return [
-        *found,
-        Section("One unit, step by step", unit_parts(metrics, trace)),
-        Section("The gradient through time", gradient_parts(metrics, settings, flows)),
+        found["The sentence, word by word"] = sentence_part(reading)
+    if metrics.pairs is not None:
+        found["Negation"] = negation_part(metrics, pairs)
+    if metrics.gradient:
+        found["The gradient through time"] = gradient_part(metrics, settings, flows)
+    if metrics.one_unit:
+        found["One unit, step by step"] = unit_part(metrics, trace)
+    (first, _), *_ = found.values()
+    return first, [
+        Section(
+            title,
+            [part for part in parts if part is not first.figure]
+            if finding is first
+            else [Paragraph(finding.text), *parts],
+        )
+        for title, (finding, parts) in found.items()
     ]
 
 
-def sentence_parts(reading: Reading) -> list[Part]:
-    """Return the section on the sentence."""
+def sentence_part(reading: Reading) -> tuple[Finding, list[Part]]:
+    """Return finding and section of the sentence."""
     logit = reading.possible["prefix"].output
-    return [
+    finding = sentence_finding(reading)
+    return finding, [
         Paragraph(
             "The model says positive with probability "
             f"{reading.probabilities[-1]:.3f} (logit {logit:.3f}). Contributions are "
@@ -69,8 +91,31 @@ def sentence_parts(reading: Reading) -> list[Part]:
             for method, one in reading.attributions.items()
             if isinstance(one, str)
         ),
+        finding.figure,
         *sentence_figures(reading),
     ]
+
+
+def sentence_finding(reading: Reading) -> Finding:
+    """Return what one unit of the first layer does at the word where most turns."""
+    place, words, after = reading.turn, reading.words, reading.probabilities
+    trace = next(iter(reading.traces.values()))
+    unit = reading.turning_unit(trace)
+    i, f, g = (reading.of_words(getattr(trace, name))[place, unit] for name in "ifg")
+    text = (
+        f"At “{words[place]}” unit {unit} forgets {1 - f:.0%} of its cell state and "
+        f"adds {i * g:+.2f}; the probability of “positive” goes from "
+        f"{after[place - 1]:.3f} to {after[place]:.3f}"
+    )
+    if place + 1 < len(words):
+        text += f", and with “{words[place + 1]}” to {after[place + 1]:.3f}"
+    near, near_words, marked = reading.around_turn(trace)
+    figure = Figure(
+        "turn",
+        plots.plot_steps(near, unit=unit, words=near_words, marked=marked),
+        f"Gates and states of unit {unit} at each word; “{words[place]}” is marked.",
+    )
+    return Finding(f"{text}.", figure)
 
 
 def sentence_figures(reading: Reading) -> list[Figure]:
@@ -103,12 +148,27 @@ def sentence_figures(reading: Reading) -> list[Figure]:
     return figures
 
 
-def pair_parts(
-    counts: dict[str, PairCounts], pairs: Sequence[MeasuredPair]
-) -> list[Part]:
-    """Return the section on the pairs of sentences."""
-    return [
-        pair_table(counts),
+def negation_part(
+    metrics: Metrics, pairs: Sequence[MeasuredPair]
+) -> tuple[Finding, list[Part]]:
+    """Return finding and section of the pairs of sentences."""
+    unknown = metrics.unknown_adjectives
+    left_out = Paragraph(
+        f"{len(unknown)} of the {len(PAIRS)} adjectives are not in the model's "
+        f"vocabulary, and left out: {', '.join(unknown)}."
+    )
+    if not pairs:
+        text = "The model knows none of the adjectives, or not “not”."
+        return Finding(text), [left_out]
+    changed = [one.changed for one in metrics.pairs.values()]
+    least, most = min(changed), max(changed)
+    finding = Finding(
+        "A “not” changes the sign of what the adjective after it contributes in "
+        f"{most if least == most else f'{least} to {most}'} of {len(pairs)} sentences."
+    )
+    return finding, [
+        pair_table(metrics.pairs),
+        *([left_out] if unknown else []),
         Paragraph(
             "Contribution of each adjective to the logit, alone and with the “not” "
             "before it:",
@@ -123,7 +183,7 @@ def pair_table(counts: dict[str, PairCounts]) -> Table:
     rows = [
         (
             METHOD_NAMES[method],
-            f"{one.changed} of {one.pairs}",
+            f"{one.changed} of {one.pairs} known",
             f"{one.changed / one.pairs:.0%}",
             f"{one.as_read} of {one.pairs}",
         )
@@ -150,8 +210,8 @@ def contribution_table(pairs: Sequence[MeasuredPair]) -> Table:
     return Table(header, rows, page_only=True)
 
 
-def unit_parts(metrics: Metrics, trace: LayerTrace) -> list[Part]:
-    """Return the section on the one unit."""
+def unit_part(metrics: Metrics, trace: LayerTrace) -> tuple[Finding, list[Part]]:
+    """Return finding and section of the one unit."""
     rows = [
         (
             str(step.step),
@@ -160,50 +220,38 @@ def unit_parts(metrics: Metrics, trace: LayerTrace) -> list[Part]:
         )
         for step in metrics.one_unit
     ]
-    return [
+    last = metrics.one_unit[-1]
+    figure = Figure(
+        "one_unit", plots.plot_steps(trace), "Gates and states of one unit, by step."
+    )
+    finding = Finding(
+        f"After {last.step} steps the unit's cell state is {last.c:.4f}, its hidden "
+        f"state {last.h:.4f}.",
+        figure,
+    )
+    return finding, [
         Paragraph(
             "z = x W + h U + b with, for i, f, g and o, "
             f"W = {unit.KERNEL}, U = {unit.RECURRENT_KERNEL} and b = {unit.BIAS}.",
             page_only=True,
         ),
         Table(("Step", "x", *unit.QUANTITIES), rows),
-        Figure(
-            "one_unit",
-            plots.plot_steps(trace),
-            "Gates and states of one unit, by step.",
-        ),
+        figure,
     ]
 
 
-def gradient_parts(
+def gradient_part(
     metrics: Metrics, settings: Settings, flows: Sequence[Flow]
-) -> list[Part]:
-    """Return the section on the gradient."""
+) -> tuple[Finding, list[Part]]:
+    """Return finding and section of the gradient."""
     product = plots.plot_gradient_flow(
         flow.products(),
         "A product of equal factors",
         "Gradient, relative to the last step's",
     )
-    figures = [
-        Figure(
-            "gradient_product",
-            product,
-            "The textbook's gradient: 0.5 or 2 at every step.",
-        )
-    ]
-    for trained in (False, True):
-        state = "after training" if trained else "at initialisation"
-        figures.append(
-            Figure(
-                f"gradient_{'trained' if trained else 'untrained'}",
-                plots.plot_gradient_flow(
-                    flow.curves(flows, trained), f"Gradient by h, {state}"
-                ),
-                f"Measured gradient of the loss by the hidden state {state}: the "
-                "median of the seeds, and the range of their middle half.",
-            )
-        )
-    return [
+    about = "The textbook's gradient: 0.5 or 2 at every step."
+    untrained, trained = (gradient_figure(flows, after) for after in (False, True))
+    return Finding(gradient_finding(metrics.gradient, settings), trained), [
         Paragraph(
             f"{settings.length} steps of the adding problem, {settings.units} units, "
             f"{settings.seeds} seeds; {settings.steps} training steps. Predicting the "
@@ -212,8 +260,38 @@ def gradient_parts(
             page_only=True,
         ),
         gradient_table(metrics.gradient),
-        *figures,
+        Figure("gradient_product", product, about),
+        untrained,
+        trained,
     ]
+
+
+def gradient_finding(ratios: Sequence[GradientRatios], settings: Settings) -> str:
+    """Return how much of the gradient the trained layers keep, in a sentence."""
+    trained = [row for row in ratios if row.trained and row.median is not None]
+    if not trained:
+        return (
+            f"{settings.length} steps are too few to compare the gradient at lag "
+            f"{flow.FAR} with that at lag {flow.NEAR} (--length)."
+        )
+    trained.sort(key=lambda row: -row.median)
+    kept = "; ".join(f"{_number(row.median)} in {row.layer}" for row in trained)
+    return (
+        f"Of the gradient at lag {flow.NEAR}, this is left at lag {flow.FAR}: {kept}."
+    )
+
+
+def gradient_figure(flows: Sequence[Flow], trained: bool) -> Figure:
+    """Return the figure of the measured gradient before or after training."""
+    state = "after training" if trained else "at initialisation"
+    return Figure(
+        f"gradient_{'trained' if trained else 'untrained'}",
+        plots.plot_gradient_flow(
+            flow.curves(flows, trained), f"Gradient by h, {state}"
+        ),
+        f"Measured gradient of the loss by the hidden state {state}: the median of the "
+        "seeds, and the range of their middle half.",
+    )
 
 
 def gradient_table(ratios: Sequence[GradientRatios]) -> Table:

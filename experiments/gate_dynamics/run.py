@@ -5,47 +5,57 @@ import logging
 
 import numpy as np
 
+import lstm_keras
 from experiments.common.lifecycle import Context
 from experiments.common.result import Result
-from experiments.gate_dynamics import flow, report, sentence, unit
+from experiments.gate_dynamics import flow, negation, report, sentence, unit
 from experiments.gate_dynamics.metrics import Metrics
 from experiments.gate_dynamics.settings import Settings, read_values
-from lstm_keras import LSTM
 
 
 def run(settings: Settings, context: Context) -> Result[Metrics]:
     """Measure, and describe the result."""
     # Its warnings of retracing are wrong here: each function belongs to another model.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    data = {"gradient": f"the adding problem, {settings.length} steps, made up"}
-    reading, pairs = None, []
+    parts, data = settings.parts.split(","), {}
+    reading, pairs, unknown, trace, flows = None, [], None, None, []
     if settings.run:
-        trained = sentence.open_run(settings.run)
-        if settings.pairs:
-            sentence.check_pairs(trained)
-        data |= {"sentence": settings.text, "model": str(trained.path)}
+        trained = lstm_keras.load_run(settings.run)
+        data["model"] = str(trained.path)
+    if "negation" in parts:
+        negation.check_pairs(trained)  # before the sentence, which takes time
+        known = negation.known_pairs(trained)
+        unknown = [pair.adjective for pair in negation.PAIRS if pair not in known]
+    if "sentence" in parts:
+        data["sentence"] = settings.text
         reading = sentence.read_sentence(trained, settings.text)
-        if settings.pairs:
-            pairs = sentence.measure_pairs(trained)
+    if "negation" in parts:
+        pairs = negation.measure_pairs(trained)
     values = read_values(settings.values)
-    trace = unit.one_unit(values)
-    flows = flow.measure(settings)
+    if "unit" in parts:
+        trace = unit.one_unit(values)
+    if "gradient" in parts:
+        data["gradient"] = f"the adding problem, {settings.length} steps, made up"
+        flows = flow.measure(settings)
     found = Metrics(
         data=data,
-        engine={"lstm_keras.LSTM": LSTM(1).explain_engine().engine},
-        one_unit=unit.steps(trace, values),
-        gradient=flow.ratios(flows),
+        engine={"lstm_keras.LSTM": lstm_keras.LSTM(1).explain_engine().engine},
+        one_unit=trace and unit.steps(trace, values),
+        gradient=flow.ratios(flows) or None,
         sentence=reading and reading.metrics(),
-        pairs=sentence.pair_counts(pairs) if pairs else None,
+        pairs=negation.pair_counts(pairs) if "negation" in parts else None,
+        unknown_adjectives=unknown,
     )
+    finding, sections = report.sections(found, settings, trace, flows, reading, pairs)
     return Result(
         title=f"Gate dynamics: {settings.name}",
         metrics=found,
-        sections=report.sections(found, settings, trace, flows, reading, pairs),
+        finding=finding,
+        sections=sections,
         tables={
-            "steps.csv": [dataclasses.asdict(step) for step in found.one_unit],
+            "steps.csv": [dataclasses.asdict(step) for step in found.one_unit or ()],
             "gradient_flow.csv": flow.csv_rows(flows),
-            "pairs.csv": sentence.pair_csv_rows(pairs),
+            "pairs.csv": negation.pair_csv_rows(pairs),
         },
         files={"gates.npz": lambda path: np.savez_compressed(path, **reading.arrays())}
         if reading

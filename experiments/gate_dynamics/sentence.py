@@ -1,6 +1,7 @@
 """A trained sentiment model on a sentence, word by word."""
 
-import contextlib
+import base64
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,16 +12,15 @@ from experiments.common.terminal import stage
 from experiments.gate_dynamics.metrics import (
     Contributions,
     NotPossible,
-    PairCounts,
     SentenceMetrics,
 )
-from experiments.gate_dynamics.negation_pairs import PAIRS, Pair
 from lstm_keras.interpret import METHODS, Attribution, LayerTrace
 from lstm_keras.runs import SentimentRun
 
 GATES = ("i", "f", "o", "g", "c", "h")
 
 MOVING = 8  # number of units in `metrics.json`
+AROUND = 20  # number of words in the figure of the finding
 
 
 @dataclass(frozen=True)
@@ -48,19 +48,47 @@ class Reading:
             if not isinstance(one, str)
         }
 
+    @property
+    def turn(self) -> int:
+        """The place of the first "not", or else of the word with the largest score."""
+        if "not" in self.words[1:]:
+            return self.words.index("not", 1)
+        changes = np.abs(self.possible["prefix"].scores)
+        return 1 + int(changes[1:].argmax())
+
+    def before(self, trace: LayerTrace) -> np.ndarray:
+        """Return the cell state before each word, `(words, units)`."""
+        c = trace.c[0]
+        whole = [c[1:], trace.c0] if trace.backwards else [trace.c0, c[:-1]]
+        return np.concatenate(whole)[-len(self.words) :]
+
+    def of_words(self, array: np.ndarray) -> np.ndarray:
+        """Return a trace's values at the words, `(words, units)`."""
+        return array[0, -len(self.words) :]
+
     def moving_units(self, trace: LayerTrace) -> list[tuple[int, float]]:
         """Return all units, those whose cell state changes most first.
 
         Returns:
             Unit and the sum of |c_t - c_{t-1}| over the words.
         """
-        c = trace.c[0]
-        if trace.backwards:
-            before = np.concatenate([c[1:], trace.c0])
-        else:
-            before = np.concatenate([trace.c0, c[:-1]])
-        moved = np.abs(c - before)[-len(self.words) :].sum(axis=0)
+        moved = np.abs(self.of_words(trace.c) - self.before(trace)).sum(axis=0)
         return [(int(unit), float(moved[unit])) for unit in np.argsort(-moved)]
+
+    def turning_unit(self, trace: LayerTrace) -> int:
+        """Return the unit whose tanh c, which the output gate lets out, turns most."""
+        after, before = self.of_words(trace.c), self.before(trace)
+        return int(np.abs(np.tanh(after) - np.tanh(before))[self.turn].argmax())
+
+    def around_turn(self, trace: LayerTrace) -> tuple[LayerTrace, Sequence[str], int]:
+        """Return trace and words around the turn, and its place among them."""
+        first = max(0, min(self.turn - AROUND // 2, len(self.words) - AROUND))
+        near = slice(first, first + AROUND)
+        steps = {
+            name: self.of_words(getattr(trace, name))[None, near]
+            for name in (*GATES, "mask")
+        }
+        return dataclasses.replace(trace, **steps), self.words[near], self.turn - first
 
     def metrics(self) -> SentenceMetrics:
         """Return the numbers for `metrics.json`."""
@@ -96,6 +124,7 @@ class Reading:
         """Return the data of the interactive view, as plain values."""
         return {
             "words": list(self.words),
+            "chosen": self.turn,
             "probabilities": [round(p, 4) for p in self.probabilities],
             "methods": {
                 method: one.scores.round(4).tolist()
@@ -104,11 +133,10 @@ class Reading:
             "layers": [
                 {
                     "name": name,
+                    "unit": self.turning_unit(trace),
                     "order": [unit for unit, _ in self.moving_units(trace)],
                     **{
-                        gate: getattr(trace, gate)[0, -len(self.words) :]
-                        .round(3)
-                        .tolist()
+                        gate: packed(self.of_words(getattr(trace, gate)))
                         for gate in GATES
                     },
                 }
@@ -117,47 +145,15 @@ class Reading:
         }
 
 
-@dataclass(frozen=True)
-class MeasuredPair:
-    """A pair of sentences, and the contributions of its adjective.
+def packed(array: np.ndarray) -> dict:
+    """Return an array, row by row, as base64 of 16-bit integers, and their unit.
 
-    Attributes:
-        pair: The sentences.
-        contributions: By method the contribution of the adjective in the plain
-            sentence, and of "not" and the adjective in the negated one.
+    As plain numbers, gates and states of 500 words and 256 units would take twice as
+    much of the page.
     """
-
-    pair: Pair
-    contributions: dict[str, tuple[float, float]]
-
-
-def open_run(path: str) -> SentimentRun:
-    """Return the sentiment run of a folder.
-
-    Raises:
-        ValueError: The folder contains no such run.
-    """
-    run = lstm_keras.load_run(path)
-    if not isinstance(run, SentimentRun):
-        raise ValueError(
-            "expected --run as a run of experiments.imdb_sentiment; received "
-            f"{run.config['experiment']} in {path}"
-        )
-    return run
-
-
-def check_pairs(run: SentimentRun) -> None:
-    """Refuse a model that would truncate the pairs' sentences.
-
-    Raises:
-        ValueError: It reads too few words.
-    """
-    longest = max(len(run.vocabulary.encode(pair.negated)) for pair in PAIRS)
-    if run.config["maxlen"] < longest:
-        raise ValueError(
-            f"expected a run that reads {longest} words, for the pairs of sentences "
-            f"(--no-pairs leaves them out); received maxlen={run.config['maxlen']}"
-        )
+    step = float(np.abs(array).max()) / 32767 or 1.0
+    integers = np.rint(array / step).astype("<i2")
+    return {"step": step, "integers": base64.b64encode(integers.tobytes()).decode()}
 
 
 def read_sentence(run: SentimentRun, text: str) -> Reading:
@@ -180,67 +176,6 @@ def read_sentence(run: SentimentRun, text: str) -> Reading:
         traces = dict(lstm_keras.trace_gates(run.model, np.asarray(ids)[None]))
     after_each = _probability(attributions["prefix"].outputs)
     return Reading(words, after_each.tolist(), attributions, traces)
-
-
-def measure_pairs(run: SentimentRun) -> list[MeasuredPair]:
-    """Measure the contribution of each adjective, alone and with "not" before it."""
-    measured = []
-    for number, pair in enumerate(PAIRS, start=1):
-        with stage(f"Pair {number} of {len(PAIRS)}"):
-            plain = _phrase(run, pair, pair.plain, [pair.adjective])
-            negated = _phrase(run, pair, pair.negated, ["not", pair.adjective])
-        both = {method: (plain[method], negated[method]) for method in plain}
-        measured.append(MeasuredPair(pair, both))
-    return measured
-
-
-def pair_counts(measured: Sequence[MeasuredPair]) -> dict[str, PairCounts]:
-    """Count the pairs in which "not" changes the sign, by method."""
-    counts = {}
-    for method in measured[0].contributions:
-        both = [(one.pair.positive, *one.contributions[method]) for one in measured]
-        changed = [(positive, plain) for positive, plain, n in both if plain * n < 0]
-        counts[method] = PairCounts(
-            pairs=len(measured),
-            changed=len(changed),
-            as_read=sum(positive == (plain > 0) for positive, plain in changed),
-        )
-    return counts
-
-
-def pair_csv_rows(measured: Sequence[MeasuredPair]) -> list[dict]:
-    """Return a row for each pair and method."""
-    return [
-        {
-            "plain": one.pair.plain,
-            "negated": one.pair.negated,
-            "adjective": one.pair.adjective,
-            "positive": one.pair.positive,
-            "method": method,
-            "adjective_contribution": plain,
-            "not_adjective_contribution": negated,
-            "changed": plain * negated < 0,
-        }
-        for one in measured
-        for method, (plain, negated) in one.contributions.items()
-    ]
-
-
-def _phrase(
-    run: SentimentRun, pair: Pair, text: str, phrase: Sequence[str]
-) -> dict[str, float]:
-    """Return the contribution of a phrase to a text, by each supported method."""
-    _, words = run.read(text)
-    end = len(words) - (len(run.vocabulary.encode(pair.after)) - 1)
-    start = end - len(phrase)
-    sums = {
-        method: float(lstm_keras.attribute(run, text, method).scores[start:end].sum())
-        for method in ("prefix", "gradient")
-    }
-    with contextlib.suppress(ValueError):  # `read_sentence` says why not
-        ((part, _),) = lstm_keras.decompose_phrases(run, text, [(start, end)])
-        sums["decomposition"] = part
-    return sums
 
 
 def _probability(logits: np.ndarray) -> np.ndarray:

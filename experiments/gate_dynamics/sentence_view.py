@@ -4,21 +4,39 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import jinja2
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
+from matplotlib.colors import to_hex
 
+from experiments.common import render
 from experiments.common.result import Html
+from experiments.common.terminal import printable
+from lstm_keras.plots.inside import HEAT_TITLES, QUANTITIES
+from lstm_keras.plots.style import SEQUENTIAL, line_style
 
-_TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-)
-# Jinja sorts keys by default, which would change the order of the methods.
-_TEMPLATES.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+# `plots.style.LINE_STYLES` as SVG has them.
+DASHES = {"-": "none", "--": "7 3", "-.": "7 3 2 3", ":": "2 3"}
+
+METHODS = {
+    "prefix": "prefix: change of the prediction",
+    "gradient": "gradient: integrated gradients",
+    "decomposition": "decomposition: contextual decomposition",
+}
 
 
 def part(data: Mapping) -> Html:
     """Return the view of `sentence.Reading.page_data`; a page can contain one."""
-    template = _TEMPLATES.get_template("sentence_view.html.jinja")
-    return Html(Markup(template.render(data=data)))
+    templates = render.TEMPLATES.overlay(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent)
+    )
+    data = {**data, "words": [*map(printable, data["words"])], "names": QUANTITIES}
+    markup = templates.get_template("sentence_view.html.jinja").render(
+        data=data,
+        json=htmlsafe_json_dumps(data, separators=(",", ":")),
+        methods=METHODS,
+        heats=HEAT_TITLES,
+        lines=zip(QUANTITIES, map(line_style, range(6)), strict=True),
+        dashes=DASHES,
+        gate=to_hex(SEQUENTIAL(1.0)),
+    )
+    return Html(Markup(markup))

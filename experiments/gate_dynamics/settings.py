@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass
 from typing import Self
 
+from experiments.common import options
 from experiments.common.experiment import Experiment
 from experiments.common.options import option
 from experiments.common.settings import (
@@ -14,21 +15,26 @@ from experiments.common.settings import (
     seeds_option,
     size_option,
 )
+from experiments.common.trained_run import check_run
 
 TEXT = (
     "The beginning was slow and not very good, but I was never bored, and the ending "
     "is simply wonderful."
 )
 
-DESCRIPTION = """\
-Look inside an LSTM, and write a report:
+PARTS = ("sentence", "negation", "unit", "gradient")
+OF_A_RUN = ("sentence", "negation")
 
-  * one unit, step by step: the six equations as numbers
-  * the gradient by lag: the textbook's product, and measured in SimpleRNN, GRU and LSTM
-    with forget bias 0 and 1, before and after training
-  * with --run: a text as a trained sentiment model reads it, word by word: prediction,
-    gates, cell state, and what each word contributed, on an interactive page; and how
-    the contributions of 20 adjectives change after a "not"
+DESCRIPTION = """\
+Look inside an LSTM, and write a report. The parts:
+
+  sentence  with --run: a text as a trained sentiment model reads it, word by word:
+            prediction, gates, cell state, and what each word contributed, on an
+            interactive page
+  negation  with --run: how the contributions of 20 adjectives change after a "not"
+  unit      one unit, step by step: the six equations as numbers
+  gradient  the gradient by lag: the textbook's product, and measured in SimpleRNN, GRU
+            and LSTM with forget bias 0 and 1, before and after training
 
   python -m experiments.gate_dynamics
   python -m experiments.gate_dynamics --run runs/imdb_sentiment/demo \\
@@ -36,8 +42,8 @@ Look inside an LSTM, and write a report:
 """
 
 EPILOG = """\
-Everything goes to OUTPUT/gate_dynamics/NAME: config.json, metrics.json, steps.csv,
-gradient_flow.csv, pairs.csv and gates.npz (with --run), figures/*.png and report.html.
+Everything goes to OUTPUT/gate_dynamics/NAME: config.json, metrics.json, report.html,
+figures/*.png and, of the parts, gates.npz, pairs.csv, steps.csv, gradient_flow.csv.
 """
 
 
@@ -45,6 +51,12 @@ gradient_flow.csv, pairs.csv and gates.npz (with --run), figures/*.png and repor
 class Settings(RepeatSettings):
     """The options; `--help` explains them."""
 
+    parts: str | None = option(
+        None,
+        "comma-separated list of parts (default: with --text sentence, with --run "
+        "alone sentence,negation, else unit,gradient)",
+        group="what to look at",
+    )
     values: str = option(
         "0.1,0.2,0.3,0.4,0.5",
         "comma-separated list of the unit's inputs",
@@ -67,18 +79,28 @@ class Settings(RepeatSettings):
     text: str | None = option(
         None, "text to read (default: a sentence of our own)", group="sentence"
     )
-    pairs: bool = option(
-        True, "with --run, also measure the 20 pairs of sentences", group="sentence"
-    )
 
     def checked(self) -> Self:
-        """Refuse values that are not numbers, and a text without a model."""
+        """Choose the parts, and refuse values and runs that don't fit them."""
         read_values(self.values)
-        if self.run is None and self.text is not None:
-            raise ValueError("--text needs --run, whose model reads it")
-        if self.run is not None and self.text is None:
-            return dataclasses.replace(self, text=TEXT)
-        return self
+        parts = options.names(self.parts or self.usual_parts(), PARTS, "--parts")
+        if self.run is not None:
+            check_run(self.run, "imdb_sentiment")
+        for part in OF_A_RUN:
+            if part in parts and self.run is None:
+                raise ValueError(f"--parts {part} needs --run, whose model reads")
+        text = self.text
+        if "sentence" not in parts and text is not None:
+            raise ValueError("--text needs --run, and sentence among the --parts")
+        if "sentence" in parts and text is None:
+            text = TEXT
+        return dataclasses.replace(self, parts=",".join(parts), text=text)
+
+    def usual_parts(self) -> str:
+        """Return the parts that the other options ask for."""
+        if self.run is None:
+            return "unit,gradient"
+        return "sentence,negation" if self.text is None else "sentence"
 
 
 def read_values(text: str) -> list[float]:

@@ -3,7 +3,14 @@
 import re
 from collections.abc import Sequence
 
-from experiments.common.result import Figure, Note, Paragraph, Section, Table
+from experiments.common.result import (
+    Figure,
+    Finding,
+    Note,
+    Paragraph,
+    Section,
+    Table,
+)
 from experiments.imdb_sentiment.settings import Settings
 from experiments.imdb_sentiment.train import Trained
 from lstm_keras import plots
@@ -11,6 +18,32 @@ from lstm_keras.datasets import Split
 from lstm_keras.evaluation import Mistake, confident_mistakes
 
 HEADER = ("Model", "Test accuracy", "95% interval", "F1", "ROC AUC", "Log loss")
+
+
+def finding(metrics) -> Finding:
+    """Return the test accuracy of the model and of the best baseline."""
+    data, both, tested = (
+        metrics.data,
+        metrics.summary,
+        [run.test for run in metrics.runs],
+    )
+    seeds = "" if both.seeds == 1 else f" (mean of {both.seeds} seeds)"
+    kind = "test" if data["real"] else "generated"
+    text = (
+        f"{metrics.engine['layer']} classifies {both.test_accuracy.mean:.1%} of "
+        f"{data['test']:,} {kind} reviews correctly{seeds}"
+    )
+    if metrics.baselines:
+        best = max(metrics.baselines, key=lambda one: one.accuracy)
+        text += f", the best baseline {best.accuracy:.1%}"
+    return Finding(
+        f"{text}.",
+        Figure(
+            "accuracy",
+            plots.plot_accuracies(tested, metrics.baselines),
+            "Accuracy on the test reviews.",
+        ),
+    )
 
 
 def sections(
@@ -29,16 +62,15 @@ def sections(
         Section(
             None,
             [
-                Paragraph(summary_line(metrics) + "."),
-                Paragraph(f"Data: {data['name']}."),
                 *(Note(text) for text in warnings if text),
+                Paragraph(f"Data: {data['name']}."),
             ],
         ),
         Section(
             "Results",
             [
+                Paragraph(summary_line(metrics) + "."),
                 Table(HEADER, result_rows(metrics)),
-                Paragraph(measured(metrics, settings), page_only=True),
             ],
         ),
         Section(
@@ -56,6 +88,7 @@ def sections(
             if mistakes
             else [Paragraph("None.", page_only=True)],
         ),
+        Section("Method", [Paragraph(measured(metrics, settings), page_only=True)]),
     ]
 
 

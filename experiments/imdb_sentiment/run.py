@@ -12,7 +12,7 @@ from experiments.common.result import Result, RunMetrics, Spread, metrics
 from experiments.common.signals import INTERRUPTED
 from experiments.common.terminal import stage
 from experiments.imdb_sentiment import report
-from experiments.imdb_sentiment.settings import Settings
+from experiments.imdb_sentiment.settings import Settings, vocabulary_note
 from experiments.imdb_sentiment.train import (
     Trained,
     TrainedMetrics,
@@ -92,6 +92,7 @@ def run(settings: Settings, context: Context) -> Result[Metrics]:
     trained = train_all(settings, reviews, len(vocabulary), context, ending)
     baselines = evaluate_baselines(settings, reviews, ending)
     best = min(trained, key=lambda one: one.validation.log_loss)
+    notes = [*ending.sentences, vocabulary_note(len(vocabulary.words))]
     found = Metrics(
         data=data | split_sizes(reviews, trained[0].validation.size),
         engine=engine,
@@ -103,7 +104,8 @@ def run(settings: Settings, context: Context) -> Result[Metrics]:
     return Result(
         title=f"IMDB sentiment: {settings.name}",
         metrics=found,
-        sections=report.sections(found, settings, best, reviews.test, ending.sentences),
+        finding=report.finding(found),
+        sections=report.sections(found, settings, best, reviews.test, notes),
         status=ending.status,
         ending=" ".join(ending.sentences),
         tables={"history.csv": history_rows(trained)},

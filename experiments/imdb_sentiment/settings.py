@@ -32,10 +32,10 @@ training after the current step and still writes the report; --resume continues 
 after a kill or a power cut.
 """
 
-# `tuned` was chosen on validation data alone: see experiments/RESULTS.md.
+# Chosen on validation data alone: see experiments/RESULTS.md.
 RECIPES = {
     "plain": {},
-    "embedded": {"epochs": 6, "learning_rate": 0.005},
+    "embedded": {"maxlen": 48, "epochs": 8, "learning_rate": 0.005},
     "tuned": {
         "mask_padding": True,
         "epochs": 8,
@@ -46,6 +46,19 @@ RECIPES = {
         "dropout": 0.3,
     },
 }
+
+# A smaller vocabulary lacks many words that a user will think of.
+SMALL_VOCABULARY = 2000
+
+
+def vocabulary_note(words: int) -> str:
+    """Return what to tell the user of a model that knows so many words, or ""."""
+    if words >= SMALL_VOCABULARY:
+        return ""
+    return (
+        f"This model knows only {words:,} words, and reads every other as the same "
+        "unknown word."
+    )
 
 
 def limit_option(default: int | None, group: str):

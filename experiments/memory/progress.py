@@ -10,6 +10,7 @@ from pathlib import Path
 from experiments.common.files import read_json, write_json
 from experiments.common.fit import Checkpoint
 from experiments.common.processes import Jobs
+from experiments.common.terminal import duration
 from experiments.memory.grid import Grid, Job, Outcome, Outcomes, label
 
 # The remaining time is estimated from this number of the latest jobs.
@@ -183,13 +184,6 @@ def seconds_left(outcomes: Outcomes, remaining: Sequence[Job]) -> float:
     recent = dict(list(outcomes.items())[-RECENT:])
     seconds = sum(outcome.seconds for outcome in recent.values())
     return seconds / size(recent) * size(remaining)
-
-
-def duration(seconds: float) -> str:
-    """Return a time in the unit in which it is read best."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def significant(value: float) -> str:

@@ -1,6 +1,13 @@
 """What the report of a memory run tells."""
 
-from experiments.common.result import Figure, Note, Paragraph, Section, Table
+from experiments.common.result import (
+    Figure,
+    Finding,
+    Note,
+    Paragraph,
+    Section,
+    Table,
+)
 from experiments.memory.progress import duration, significant
 from experiments.memory.results import Cell, Metrics, Spread
 from experiments.memory.settings import Settings
@@ -27,6 +34,20 @@ CELL_HEADER = (
 )
 
 
+def finding(metrics: Metrics) -> Finding:
+    """Return the longest lags of our LSTM, or else the last layer, and of the first."""
+    names, longest = layers(metrics), metrics.longest
+    first, chosen = names[0], "custom" if "custom" in names else names[-1]
+    reached = [
+        f"{longest[task][chosen] or 'none'} ({TASKS[task].title})" for task in longest
+    ]
+    text = f"{LAYER_NAMES[chosen]} solves lags up to {', '.join(reached)}"
+    if first != chosen:
+        reached = [f"{by_layer[first] or 'none'}" for by_layer in longest.values()]
+        text += f"; {LAYER_NAMES[first]} up to {', '.join(reached)}"
+    return Finding(f"{text}.", longest_figure(metrics))
+
+
 def sections(metrics: Metrics, settings: Settings, ending: str) -> list[Section]:
     """Return the sections of the report.
 
@@ -48,14 +69,14 @@ def sections(metrics: Metrics, settings: Settings, ending: str) -> list[Section]
             "The longest lag that each layer solves",
             [
                 longest_table(metrics),
-                Paragraph(explanation(settings)),
-                longest_figure(metrics),
+                Paragraph("In parentheses: the number of seeds that solved that lag."),
             ],
         ),
         *(task_section(metrics, task) for task in metrics.longest),
         Section(
-            "Sizes of the models",
+            "Method",
             [
+                Paragraph(explanation(settings), page_only=True),
                 Paragraph(
                     "Units are chosen so that each model has as nearly as possible as "
                     "many trainable parameters as that with an LSTM of "
@@ -181,13 +202,12 @@ def with_deviation(spread: Spread) -> str:
 def explanation(settings: Settings) -> str:
     """Return what the numbers are."""
     return (
-        "In parentheses: the number of seeds that solved that lag. A training run ends "
-        f"when {CHECKS_PASSED} checks in a row on validation sequences find the task "
-        f"solved (a check every {settings.check_every} steps), or after "
-        f"{settings.steps:,} steps of {settings.batch_size} new sequences; the weights "
-        "of the best check are then tested on other sequences, and that is what is "
-        "reported. All layers have the same number of parameters, Keras's initial "
-        "weights, Adam, gradients clipped to a global norm of "
+        f"A training run ends when {CHECKS_PASSED} checks in a row on validation "
+        f"sequences find the task solved (a check every {settings.check_every} steps), "
+        f"or after {settings.steps:,} steps of {settings.batch_size} new sequences; "
+        "the weights of the best check are then tested on other sequences, and that is "
+        "what is reported. All layers have the same number of parameters, Keras's "
+        "initial weights, Adam, gradients clipped to a global norm of "
         f"{settings.clip_norm:g}, and the same learning rates to choose from: "
         f"{settings.learning_rates.replace(',', ', ')}, tried in that order until all "
         "seeds learn the task; the validation chooses among them. A layer that learns "

@@ -23,7 +23,7 @@ def run(settings: Settings, context: Context) -> Result[Metrics]:
     context.begin(data)
     progress = Progress(context.checkpoints)
     outcomes = progress.outcomes()
-    ending = train_all(settings, grid, progress, outcomes)
+    status, ending = train_all(settings, grid, progress, outcomes)
     found = cells(grid, outcomes)
     metrics = Metrics(
         data=data,
@@ -39,9 +39,11 @@ def run(settings: Settings, context: Context) -> Result[Metrics]:
     return Result(
         title=f"Memory: {settings.name}",
         metrics=metrics,
+        finding=report.finding(metrics),
         sections=report.sections(metrics, settings, ending),
-        status=INTERRUPTED if ending else 0,
+        status=status,
         ending=ending,
+        unfinished=bool(status),
         tables={"results.csv": csv_rows(outcomes)},
     )
 
@@ -55,7 +57,7 @@ def engine(settings: Settings, layer: str) -> str:
 
 def train_all(
     settings: Settings, grid: Grid, progress: Progress, outcomes: Outcomes
-) -> str:
+) -> tuple[int, str]:
     """Run all jobs that are missing.
 
     Args:
@@ -65,7 +67,7 @@ def train_all(
         outcomes: The outcomes so far; the others are added.
 
     Returns:
-        A sentence on how it ended early; empty if it did not.
+        The exit status, and a sentence on how it ended early; empty if it did not.
 
     Raises:
         KeyboardInterrupt: Ctrl-C came before any job was done.
@@ -76,7 +78,7 @@ def train_all(
     try:
         if settings.jobs == 1 and settings.ray is None:
             run_here(grid, trainer(settings, progress), progress, outcomes)
-            return ""
+            return 0, ""
         failures = run_in_processes(
             grid, progress, outcomes, settings.jobs, settings.ray
         )
@@ -84,12 +86,16 @@ def train_all(
         if not outcomes:
             raise
         left = len(grid.remaining(outcomes))
-        return f"Interrupted: up to {left} of the training runs are missing."
+        ending = f"Interrupted: up to {left} of the training runs are missing."
+        return INTERRUPTED, ending
     if failures and not outcomes:
         raise ValueError(f"all training runs failed: {'; '.join(failures)}")
-    if failures and grid.remaining(outcomes):
-        return f"Some training runs are missing: {'; '.join(failures)}."
-    return ""
+    if failures and (left := len(grid.remaining(outcomes))):
+        return 1, (
+            f"Failed processes: {len(failures)} ({'; '.join(failures)}). Up to {left} "
+            "of the training runs are missing; --resume tries them again."
+        )
+    return 0, ""
 
 
 def data_facts(settings: Settings, grid: Grid) -> dict:

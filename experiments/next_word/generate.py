@@ -3,29 +3,20 @@
 import argparse
 from collections.abc import Sequence
 
-from experiments.common.options import number
+from experiments.common.options import Parser, number
+from experiments.common.trained_run import open_run
 from experiments.next_word.settings import EXPERIMENT
+
+SAMPLING = ("temperature", "top_k", "top_p")
 
 
 def main(argv: Sequence[str]) -> None:
     """Continue the prompt on a command line, or show the most probable next words."""
     parser = _parser()
     arguments = parser.parse_args(argv)
-    search = {
-        name: getattr(arguments, name)
-        for name in ("temperature", "top_k", "top_p", "beam", "seed")
-    }
-    if arguments.show and any(value is not None for value in search.values()):
-        parser.error("expected --show without options for sampling or searching")
-    # Only now: Keras takes seconds to load, --help should not.
-    from lstm_keras import load_run
-
-    run = load_run(arguments.run)
-    if not hasattr(run, "generate"):
-        raise ValueError(
-            f"expected a run of {EXPERIMENT.name}; received {arguments.run}, a run of "
-            f"{run.config.get('experiment', 'another experiment')}"
-        )
+    if contradiction := contradiction_in(arguments):
+        parser.error(contradiction)
+    run = open_run(arguments.run, EXPERIMENT.name)
     unknown = run.unknown_words(arguments.prompt)
     if unknown:
         print(f"(unknown words: {', '.join(unknown)})")
@@ -33,7 +24,23 @@ def main(argv: Sequence[str]) -> None:
         for word, probability in run.next_words(arguments.prompt, arguments.show):
             print(f"{probability:7.2%}  {bar(probability)}  {word}")
         return
-    print(run.generate(arguments.prompt, tokens=arguments.tokens, **search).text)
+    how = {name: getattr(arguments, name) for name in (*SAMPLING, "beam", "seed")}
+    print(run.generate(arguments.prompt, tokens=arguments.tokens or 20, **how).text)
+
+
+def contradiction_in(arguments: argparse.Namespace) -> str:
+    """Return what `NextWordRun.generate` would refuse, or ""."""
+    given = {name for name, value in vars(arguments).items() if value is not None}
+    drawn = given & {*SAMPLING, "seed"}
+    if arguments.show and given & {*SAMPLING, "seed", "beam", "tokens"}:
+        return "expected --show without options for writing a text"
+    if arguments.beam and drawn:
+        return "expected --beam without options for sampling, since it samples nothing"
+    if arguments.temperature == 0 and drawn > {"temperature"}:
+        return "expected a --temperature above 0 with --top-k, --top-p or --seed"
+    if drawn == {"seed"}:
+        return "expected --seed with --temperature, --top-k or --top-p"
+    return ""
 
 
 def bar(probability: float, width: int = 30) -> str:
@@ -41,20 +48,15 @@ def bar(probability: float, width: int = 30) -> str:
     return ("█" * round(probability * width)).ljust(width)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog=f"{EXPERIMENT.program} generate",
         description="Continue a text, by default always with the most probable word.",
     )
     add, count = parser.add_argument, number(int, least=1)
     add("run", metavar="RUN", help="a run folder")
     add("prompt", metavar="PROMPT", help="beginning of the text, or ''")
-    add(
-        "--tokens",
-        type=count,
-        default=20,
-        help="largest number of tokens to add (default: 20)",
-    )
+    add("--tokens", type=count, help="largest number of tokens to add (default: 20)")
     add(
         "--temperature",
         type=number(float, least=0),

@@ -1,6 +1,17 @@
 """The report of a next-word run."""
 
-from experiments.common.result import Figure, Note, Paragraph, Section, Table
+from collections.abc import Sequence
+
+from experiments.common.result import (
+    Figure,
+    Finding,
+    Note,
+    Paragraph,
+    Part,
+    Section,
+    Table,
+)
+from experiments.next_word.samples import TEMPERATURE, Sample
 from experiments.next_word.train import Trained
 from lstm_keras import plots
 from lstm_keras.datasets import Corpus
@@ -21,13 +32,55 @@ HEADER = (
     "Top-5",
     "Top-1 of prefixes",
 )
-TEXTS = {"held_out": "held out", "train": "training"}
+CONTINUED = 3  # sentences that the model is shown to go on with
+CONTINUATIONS = (
+    "A sentence begins",
+    "The model, always with the most probable word",
+    f"The model, at temperature {TEMPERATURE}",
+    "The text",
+)
+EXPECTED = ("A sentence begins", "Next word in the text", "Most probable words")
+TEXTS = {"held_out": "held-out", "train": "training"}
 
 # Ranks of the words whose neighbours are shown, from frequent to rare.
 NEIGHBOUR_RANKS = (20, 40, 80, 120, 160, 240, 320, 480, 640, 800)
 
 
-def sections(metrics, corpus: Corpus, trained: Trained, ending: str) -> list[Section]:
+def finding(metrics, trained: Trained) -> Finding:
+    """Return the perplexities of the model and of the best n-gram, and their course."""
+    text = "held_out" if metrics.results[0].held_out else "train"
+    perplexities = {
+        result.name: getattr(result, text).perplexity for result in metrics.results
+    }
+    model, *others = perplexities
+    line = (
+        f"On the {TEXTS[text]} text {model} has a perplexity of "
+        f"{perplexities[model]:.1f} (lower is better)"
+    )
+    if others:
+        best = min(others, key=perplexities.get)
+        line += f"; the best n-gram model, {best}, has {perplexities[best]:.1f}"
+    references = {
+        result.name: result.held_out.perplexity
+        for result in metrics.results[1:]
+        if result.held_out
+    }
+    curves = Figure(
+        "learning_curves",
+        plots.plot_perplexity(trained.fit.history, trained.fit.best_epoch, references),
+        "Perplexity after each epoch; on the training text during training, with "
+        f"dropout{' and a sampled softmax' if metrics.sampled_softmax else ''}.",
+    )
+    return Finding(f"{line}.", curves)
+
+
+def sections(
+    metrics,
+    corpus: Corpus,
+    trained: Trained,
+    samples: Sequence[Sample],
+    ending: str,
+) -> list[Section]:
     """Return the sections of the report; see `Result` for `ending`."""
     warnings = [ending, corpus.note]
     if not metrics.results[0].held_out:
@@ -39,37 +92,53 @@ def sections(metrics, corpus: Corpus, trained: Trained, ending: str) -> list[Sec
         Section(
             None,
             [
-                Paragraph(summary_line(metrics) + "."),
                 Paragraph(f"Text: {corpus.name}."),
                 *(Note(text) for text in warnings if text),
             ],
         ),
-        Section(
-            "Results",
-            [
-                Table(HEADER, result_rows(metrics)),
-                Paragraph(measured(metrics), page_only=True),
-            ],
-        ),
-        Section("Figures", figures(metrics, corpus, trained)),
+        Section("Results", [Table(HEADER, result_rows(metrics))]),
+        Section("What it writes", sample_parts(samples)),
+        Section("Figures", figures(corpus, trained)),
         Section(
             "Words that the model finds similar", [neighbours_table(corpus, trained)]
         ),
+        Section("Method", [Paragraph(measured(metrics), page_only=True)]),
     ]
 
 
-def summary_line(metrics) -> str:
-    """Return the perplexities of the model and of the best n-gram in one line."""
-    text = "held_out" if metrics.results[0].held_out else "train"
-    perplexities = {
-        result.name: getattr(result, text).perplexity for result in metrics.results
-    }
-    model, *others = perplexities
-    line = f"Perplexity on the {TEXTS[text]} text: {perplexities[model]:.1f}"
-    if others:
-        best = min(others, key=perplexities.get)
-        line += f" ({best}: {perplexities[best]:.1f})"
-    return line
+def sample_parts(samples: Sequence[Sample]) -> list[Part]:
+    """Return continuations of sentences of the text, and the words it expects."""
+    if not samples:
+        return [Paragraph("The text has no sentence that is long enough.")]
+    first, *_ = samples
+    continued = [
+        (sample.beginning, sample.greedy, sample.sampled, sample.rest)
+        for sample in samples[:CONTINUED]
+    ]
+    expected = [
+        (
+            sample.beginning,
+            shares([(sample.following, sample.probability)]),
+            shares(sample.expected),
+        )
+        for sample in samples
+    ]
+    return [
+        Paragraph(
+            f"“{first.beginning}” goes on, at temperature {TEMPERATURE}: "
+            f"“{first.sampled}”"
+        ),
+        Table(CONTINUATIONS, continued, page_only=True),
+        Table(EXPECTED, expected, page_only=True),
+    ]
+
+
+def shares(words: Sequence[tuple[str, float]]) -> str:
+    """Return words with their probabilities."""
+    return " · ".join(
+        f"{word} {share:.1%}" if share >= 0.001 else f"{word} <0.1%"
+        for word, share in words
+    )
 
 
 def result_rows(metrics) -> list[list[str]]:
@@ -100,34 +169,24 @@ def measured(metrics) -> str:
     data = metrics.data
     rate = data["held_out"]["oov_rate"]
     share = "" if rate is None else f", {rate:.1%} of the held-out ones"
+    text = TEXTS["train" if rate is None else "held_out"]
     return (
-        "Each word, punctuation mark and line end is a token. Words outside the "
-        f"vocabulary of {data['vocabulary']:,} ids ({data['train']['oov_rate']:.1%} of "
-        f"the training tokens{share}) count as one word, for all models alike. Top-1 "
-        "of prefixes leaves out first words and ends, as the usual tutorial does. "
+        "Each word, punctuation mark and line end ([END]) is a token. Words outside "
+        f"the vocabulary of {data['vocabulary']:,} ids "
+        f"({data['train']['oov_rate']:.1%} of the training tokens{share}) count as one "
+        "word, [UNK], for all models alike. Top-1 of prefixes leaves out first words "
+        "and ends, as the usual tutorial does. The sentences to go on with are of the "
+        f"{text} text, chosen by the seed. "
         f"The network has {metrics.parameters:,} parameters; training took "
         f"{metrics.training_seconds:.0f} s for {metrics.epochs} epochs."
     )
 
 
-def figures(metrics, corpus: Corpus, trained: Trained) -> list[Figure]:
-    """Return the figures."""
+def figures(corpus: Corpus, trained: Trained) -> list[Figure]:
+    """Return the figures besides that of the finding."""
     scores = trained.held_out_scores or trained.train_scores
     text = TEXTS["held_out" if trained.held_out_scores else "train"]
-    references = {
-        result.name: result.held_out.perplexity
-        for result in metrics.results[1:]
-        if result.held_out
-    }
     found = [
-        Figure(
-            "learning_curves",
-            plots.plot_perplexity(
-                trained.fit.history, trained.fit.best_epoch, references
-            ),
-            "Perplexity after each epoch; on the training text during training, with "
-            f"dropout{' and a sampled softmax' if metrics.sampled_softmax else ''}.",
-        ),
         Figure(
             "frequency_loss",
             plots.plot_frequency_loss(loss_by_frequency(scores, corpus.counts)),

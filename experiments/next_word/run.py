@@ -9,8 +9,9 @@ from experiments.common.result import Result, RunMetrics, metrics, varying
 from experiments.common.signals import INTERRUPTED
 from experiments.common.terminal import stage
 from experiments.next_word import report
+from experiments.next_word.samples import Sample, samples
 from experiments.next_word.settings import Settings
-from experiments.next_word.train import Trained, train, train_sample
+from experiments.next_word.train import Trained, beginning, train
 from lstm_keras.datasets import Corpus, load_text
 from lstm_keras.evaluation import (
     KneserNeyTrigram,
@@ -19,6 +20,8 @@ from lstm_keras.evaluation import (
     UnigramModel,
     evaluate_language_model,
 )
+from lstm_keras.language_model import Stepper
+from lstm_keras.runs import NextWordRun
 
 
 @metrics
@@ -80,10 +83,12 @@ def run(settings: Settings, context: Context) -> Result[Metrics]:
         training_seconds=round(fitted.seconds, 1),
         results=evaluate(settings, corpus, trained),
     )
+    written = write_samples(settings, context, corpus, trained)
     return Result(
         title=f"Next word: {settings.name}",
         metrics=found,
-        sections=report.sections(found, corpus, trained, ending),
+        finding=report.finding(found, trained),
+        sections=report.sections(found, corpus, trained, written, ending),
         status=INTERRUPTED if interrupted else 0,
         ending=ending,
         tables={"history.csv": fitted.rows()},
@@ -143,7 +148,7 @@ def evaluate(
     results = [model_results(name, trained.train_scores, trained.held_out_scores)]
     if trained.fit.interrupted or not settings.baselines:
         return results
-    sample, stream = train_sample(corpus), corpus.stream
+    sample, stream = beginning(corpus.train), corpus.stream
     models = {"Kneser-Ney trigram": KneserNeyTrigram, "Unigram": UnigramModel}
     for name, kind in models.items():
         with stage(name):
@@ -165,3 +170,20 @@ def model_results(
         train=evaluate_language_model(train, name=name),
         held_out=held_out and evaluate_language_model(held_out, name=name),
     )
+
+
+def write_samples(
+    settings: Settings, context: Context, corpus: Corpus, trained: Trained
+) -> list[Sample]:
+    """Return what the model makes of the held-out text, or else of its own."""
+    model = trained.parts.model
+    text = corpus.held_out if len(corpus.held_out) else corpus.train
+    with stage("Writing samples"):
+        opened = NextWordRun(
+            context.folder,
+            dict(context.config),
+            corpus.vocabulary,
+            model,
+            Stepper(model),
+        )
+        return samples(opened, beginning(text), settings.seed)

@@ -1,6 +1,5 @@
 """The next-word model, its training, and its scores."""
 
-import dataclasses
 from dataclasses import dataclass
 
 import keras
@@ -35,7 +34,7 @@ from lstm_keras.preprocessing import (
 PLATEAU_FACTOR = 0.25
 
 # The largest number of tokens of the training text that are scored.
-TRAIN_SAMPLE = 100_000
+LONGEST = 100_000
 
 
 @dataclass(frozen=True)
@@ -65,17 +64,17 @@ def train(
     with stage("Scoring every token"):
         scores = [
             score(parts, ids, stream=corpus.stream) if len(ids) else None
-            for ids in (train_sample(corpus), corpus.held_out)
+            for ids in (beginning(corpus.train), corpus.held_out)
         ]
     return Trained(parts, fitted, *scores)
 
 
-def train_sample(corpus: Corpus) -> np.ndarray:
-    """Return the training text; of a long one, complete sentences at its beginning."""
-    if len(corpus.train) <= TRAIN_SAMPLE:
-        return corpus.train
-    ends = (corpus.train[:TRAIN_SAMPLE] == END).nonzero()[0]
-    return corpus.train[: ends[-1] + 1 if len(ends) else TRAIN_SAMPLE]
+def beginning(ids: np.ndarray) -> np.ndarray:
+    """Return a text; of a long one, complete sentences at its beginning."""
+    if len(ids) <= LONGEST:
+        return ids
+    ends = (ids[:LONGEST] == END).nonzero()[0]
+    return ids[: ends[-1] + 1 if len(ends) else LONGEST]
 
 
 def build(settings: Settings, vocabulary: int) -> LanguageModel:
@@ -175,10 +174,4 @@ def _fit(settings, corpus, devices, checkpoint) -> tuple[LanguageModel, Fit]:
         callbacks=callbacks(settings, monitor),
         to=checkpoint,
     )
-    # Keras's mean loss weights batches by rows; perplexity weights them by tokens.
-    history = {
-        name: values
-        for name, values in fitted.history.items()
-        if name not in ("loss", "val_loss")
-    }
-    return parts, dataclasses.replace(fitted, history=history)
+    return parts, fitted

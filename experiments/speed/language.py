@@ -4,13 +4,15 @@ import os
 import statistics
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import product
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from experiments.common.terminal import stage
+from experiments.speed.agenda import Agenda
 from experiments.speed.metrics import TableMetrics
 from experiments.speed.settings import Settings
 from lstm_keras import LSTM
@@ -31,8 +33,11 @@ from lstm_keras.preprocessing import PrefixBatches, SentenceBatches, sentences
 BATCH_SIZE = 32
 LEARNING_RATES = {"prefixes": 0.01, "passes": 0.03}
 
+PROMPTS = (1, 10, 100, 1000)  # their lengths
+NEW_TOKENS = 100  # timed after each
 
-def prefixes(settings: Settings) -> TableMetrics:
+
+def prefixes(settings: Settings, agenda: Agenda) -> TableMetrics:
     """Time two forms of training on the same sentences to the same accuracy."""
     with stage("Loading the text"):
         corpus = small_text(settings.text)
@@ -41,39 +46,42 @@ def prefixes(settings: Settings) -> TableMetrics:
         f"{corpus.name}: {corpus.facts['train']['segments']} sentences, "
         f"{len(corpus.train):,} tokens; until {goal:.4f} of the prefixes are right"
     )
-    ratios, rows = [], []
-    for seed in range(settings.seeds):
-        seconds = {}
-        for form in LEARNING_RATES:
-            with stage(f"Learning by {form}, seed {seed}"):
+    rows, jobs = [], product(range(settings.seeds), LEARNING_RATES)
+    names = {f"learning by {form}, seed {seed}": (form, seed) for seed, form in jobs}
+    agenda.plan(names)
+    with agenda:
+        for name, (form, seed) in names.items():
+            with agenda.measurement(name):
                 result = measure_learning(corpus, form, goal, settings.epochs, seed)
-            if result["accuracy"] >= goal:
-                seconds[form] = result["training"]
             rows.append({"form": form, "seed": seed, **result})
-        if len(seconds) == len(LEARNING_RATES):
-            ratios.append(seconds["prefixes"] / seconds["passes"])
+    failed = {row["seed"] for row in rows if row["accuracy"] < goal}
     return TableMetrics(
         measure="prefixes",
+        finding=comparison(rows, failed),
         data={"name": corpus.name, **corpus.facts["train"]},
         engine=engine("loop"),
-        notes=comparison(ratios, settings.seeds),
+        notes=[f"Seeds that did not reach the accuracy: {len(failed)}"]
+        if failed
+        else [],
         results={f"Until {goal:.4f} of the prefixes are right": rows},
     )
 
 
-def comparison(ratios: Sequence[float], seeds: int) -> list[str]:
-    """Describe the ratios of the seeds that reached the accuracy."""
-    lines = []
-    if len(ratios) < seeds:
-        lines.append(
-            f"{seeds - len(ratios)} of {seeds} seeds did not reach the accuracy"
-        )
-    if ratios:
-        lines.append(
-            f"prefixes / passes: {statistics.median(ratios):.1f} (median; "
-            f"{min(ratios):.1f} to {max(ratios):.1f})"
-        )
-    return lines
+def comparison(rows: Sequence[dict], failed: Collection[int]) -> str:
+    """Compare the forms by the seeds that reached the accuracy, in a sentence."""
+    seconds = {(row["form"], row["seed"]): row["training"] for row in rows}
+    ratios = [
+        seconds["prefixes", seed] / value
+        for (form, seed), value in seconds.items()
+        if form == "passes" and seed not in failed
+    ]
+    if not ratios:
+        return ""
+    return (
+        f"One pass per sentence learns the text {statistics.median(ratios):.1f} times "
+        f"as fast as prefixes written out (median of {len(ratios)} seeds; "
+        f"{min(ratios):.1f} to {max(ratios):.1f})."
+    )
 
 
 def engine(name: str) -> dict:
@@ -175,32 +183,42 @@ def measure_learning(
     }
 
 
-def generation(settings: Settings) -> TableMetrics:
+def generation(settings: Settings, agenda: Agenda) -> TableMetrics:
     """Time a new token after prompts of several lengths."""
-    with stage("Generating"):
-        times = measure_generation((1, 10, 100, 1000))
-    rows = [{"prompt": n, "milliseconds a new token": ms} for n, ms in times.items()]
+    with stage("Building the model"):
+        lstm = LSTM(150, return_sequences=True, return_state=True)
+        stepper = Stepper(build_language_model(10_000, 100, [lstm]).model)
+        stepper.feed(np.ones((1, 1), np.int32), stepper.start())  # compiles
+    times = {}
+    names = {f"after a prompt of {length:,} tokens": length for length in PROMPTS}
+    agenda.plan(names)
+    with agenda:
+        for name, length in names.items():
+            with agenda.measurement(name):
+                times[length] = milliseconds_a_token(stepper, length)
+    values = [f"{value:.2f} ms" for value in times.values()]
     return TableMetrics(
         measure="generation",
+        finding=f"A new word takes {', '.join(values)} after prompts of "
+        f"{', '.join(f'{length:,}' for length in times)} words.",
         data={"name": "a vocabulary of 10,000 words, no text"},
         engine=engine("auto"),
         notes=[],
-        results={"A new token": rows},
+        results={
+            "A new token": [
+                {"prompt": length, "milliseconds a new token": value}
+                for length, value in times.items()
+            ]
+        },
     )
 
 
-def measure_generation(lengths: Sequence[int], tokens: int = 100) -> dict[int, float]:
-    """Return the median milliseconds of a step of the default model, 10,000 words."""
-    lstm = LSTM(150, return_sequences=True, return_state=True)
-    stepper = Stepper(build_language_model(10_000, 100, [lstm]).model)
-    stepper.feed(np.ones((1, 1), np.int32), stepper.start())  # compiles
-    results = {}
-    for length in lengths:
-        _, states = stepper.feed(np.full((1, length), 4), stepper.start())
-        clocks = []
-        for _ in range(tokens):
-            start = time.perf_counter()
-            _, states = stepper.feed(np.full((1, 1), 4), states)
-            clocks.append(time.perf_counter() - start)
-        results[length] = 1000 * statistics.median(clocks)
-    return results
+def milliseconds_a_token(stepper: Stepper, length: int) -> float:
+    """Return the median time of a step of a model after a prompt."""
+    _, states = stepper.feed(np.full((1, length), 4), stepper.start())
+    clocks = []
+    for _ in range(NEW_TOKENS):
+        start = time.perf_counter()
+        _, states = stepper.feed(np.full((1, 1), 4), states)
+        clocks.append(time.perf_counter() - start)
+    return 1000 * statistics.median(clocks)

@@ -1,8 +1,8 @@
 """Time every engine of one backend, in one process.
 
 `backends.Workers` runs this module with KERAS_BACKEND set. Its only argument is a JSON
-object with `task`, `flush_denormal` and the task's arguments; the answer is the last
-line that it prints.
+object with `task`, `flush_denormal` and the task's arguments. It answers with JSON
+objects, one a line, as soon as it has measured something.
 
   {"task": "times", "shapes": ["64,200,32,64"], "rounds": 20, "flush_denormal": false}
   {"task": "memory", "shape": "64,200,32,64", "path": "keras", "flush_denormal": false}
@@ -10,10 +10,11 @@ line that it prints.
 
 import dataclasses
 import json
+import math
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import keras
@@ -21,7 +22,6 @@ import numpy as np
 
 from experiments.common.environment import environment
 from experiments.common.processes import end_with_starter
-from experiments.common.terminal import stage
 from experiments.speed.shapes import Shape
 from lstm_keras import LSTM, engines
 
@@ -34,7 +34,7 @@ TOLERANCE = 1e-3
 
 
 def main(argv: Sequence[str]) -> None:
-    """Run the task on the command line, and print the answer."""
+    """Run the task on the command line, and print its answers."""
     end_with_starter()
     request = json.loads(argv[0])
     task = TASKS[request.pop("task")]
@@ -45,32 +45,50 @@ def main(argv: Sequence[str]) -> None:
 
         if flush:
             plain_torch.flush_denormal()
-    print(json.dumps(task(**request)))
+    for answer in task(**request):
+        print(json.dumps(answer), flush=True)
 
 
-def times(shapes: Sequence[str], rounds: int) -> dict:
-    """Return the times at each shape, with environment and engine."""
-    results = []
-    for shape in shapes:
-        with stage(f"{keras.backend.backend()} {shape}"):
-            results.append(measure(Shape.read(shape), rounds))
-            keras.utils.clear_session()
-    return {
+def times(
+    shapes: Sequence[str], rounds: int, until: float = math.inf
+) -> Iterator[dict]:
+    """Yield environment and engine, then the answers of `measure` for each shape.
+
+    Args:
+        shapes: The shapes.
+        rounds: See `measure`.
+        until: The `time.time()` at which to end; no shape but the first one is begun
+            if one that takes as long as the one before it would be late.
+    """
+    yield {
         "environment": dataclasses.asdict(environment()),
         "engine": str(LSTM(1).explain_engine(training=True)),
-        "results": results,
     }
+    begun, seconds = time.time(), -math.inf
+    for shape in shapes:
+        if time.time() + seconds > until:
+            return
+        yield from measure(Shape.read(shape), rounds, until)
+        keras.utils.clear_session()
+        begun, seconds = time.time(), time.time() - begun
 
 
-def measure(shape: Shape, rounds: int) -> dict:
+def measure(shape: Shape, rounds: int, until: float = math.inf) -> Iterator[dict]:
     """Time every path at one shape, in turn, so that noise affects all alike.
 
     In each round each path runs an untimed and a timed step of each kind. The first
     calls, which compile, are timed separately.
 
-    Returns:
-        The JSON of a `backends.Times`.
+    Args:
+        shape: The shape.
+        rounds: Number of rounds.
+        until: The `time.time()` after which no round but the first one is begun.
+
+    Yields:
+        The shape; with the "round" 0 once all is compiled; and after each round with
+        its number what `metrics.Times` has, of all rounds so far.
     """
+    yield {"shape": str(shape)}
     ids, labels = data(shape)
     models = equal_models(shape)
     steps = {
@@ -79,25 +97,30 @@ def measure(shape: Shape, rounds: int) -> dict:
     }
     firsts = {kind: first_calls(step, models) for kind, step in steps.items()}
     seconds = {kind: {path: [] for path in models} for kind in steps}
-    for _ in range(rounds):
+    real = int(np.count_nonzero(ids))
+    operations = {kind: shape.operations(kind, real) for kind in steps}
+    yield {"shape": str(shape), "round": 0}
+    for number in range(1, rounds + 1):
+        if number > 1 and time.time() > until:
+            return
         for path, model in models.items():
             for kind, step in steps.items():
                 step(model)
                 seconds[kind][path].append(_timed(step, model)[0])
-    return {
-        "shape": str(shape),
-        "operations": {
-            kind: shape.operations(kind, int(np.count_nonzero(ids))) for kind in steps
-        },
-        "paths": {
+        paths = {
             path: {
                 kind: {"first": firsts[kind][path]}
                 | step_times(seconds[kind][path], seconds[kind][KERAS])
                 for kind in steps
             }
             for path in models
-        },
-    }
+        }
+        yield {
+            "shape": str(shape),
+            "round": number,
+            "operations": operations,
+            "paths": paths,
+        }
 
 
 def step_times(seconds: Sequence[float], keras_seconds: Sequence[float]) -> dict:
@@ -191,8 +214,8 @@ def build(path: str, shape: Shape):
     return model
 
 
-def memory(shape: str, path: str, kind: str = "training") -> dict:
-    """Return the MiB by which some steps of a kind raise this process's peak memory."""
+def memory(shape: str, path: str, kind: str = "training") -> Iterator[dict]:
+    """Yield the MiB by which some steps of a kind raise this process's peak memory."""
     before = _peak_mebibytes()
     sizes = Shape.read(shape)
     ids, labels = data(sizes)
@@ -202,7 +225,7 @@ def memory(shape: str, path: str, kind: str = "training") -> dict:
             model.train_on_batch(ids, labels)
         else:
             model.predict_on_batch(ids)
-    return {"mebibytes": _peak_mebibytes() - before}
+    yield {"mebibytes": _peak_mebibytes() - before}
 
 
 def _peak_mebibytes() -> float:

@@ -1,10 +1,11 @@
 """The types in `metrics.json`."""
 
+from dataclasses import field
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from experiments.common.result import RunMetrics, metrics
+from experiments.common.result import RunMetrics, metrics, varying
 
 NotMeasured = Annotated[dict[str, None], Field(max_length=0)]
 
@@ -60,7 +61,17 @@ class Growth:
 
 
 @metrics
-class LayerMetrics(RunMetrics):
+class SpeedMetrics(RunMetrics):
+    """The results of every measure."""
+
+    load_average: NonNegativeFloat | None = varying(None)
+    """Load average of the minute before the benchmark; null if it is unknown."""
+    missing: list[str] = field(default_factory=list)
+    """What was not measured, because time was up or the benchmark was interrupted."""
+
+
+@metrics
+class LayerMetrics(SpeedMetrics):
     """The results of `--measure layers`."""
 
     measure: Literal["layers"] = "layers"
@@ -80,11 +91,13 @@ class LayerMetrics(RunMetrics):
 
 
 @metrics
-class TableMetrics(RunMetrics):
+class TableMetrics(SpeedMetrics):
     """The results of the other measures."""
 
     measure: Literal["text", "prefixes", "generation"]
     """What was timed."""
+    finding: str
+    """What the times show, in a sentence; empty if too few were measured."""
     notes: list[str]
     """Remarks for the reader."""
     results: dict[str, list[dict[str, str | int | float]]]

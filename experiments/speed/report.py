@@ -1,17 +1,26 @@
 """The report of a benchmark."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from experiments.common.result import (
     Environment,
     Figure,
+    Finding,
     Note,
     Paragraph,
     Section,
     Table,
 )
-from experiments.speed.metrics import Growth, LayerMetrics, Memory, TableMetrics, Times
+from experiments.speed.layers import KERAS, TORCH
+from experiments.speed.metrics import (
+    Growth,
+    LayerMetrics,
+    Memory,
+    Step,
+    TableMetrics,
+    Times,
+)
 from experiments.speed.shapes import GROWTH, KINDS, Shape
 from lstm_keras import plots
 
@@ -28,24 +37,93 @@ HEADER = (
 LIMIT = "matrix products alone"
 
 
+def finding(metrics: LayerMetrics | TableMetrics) -> Finding | None:
+    """Return what the times show, if they show anything."""
+    if isinstance(metrics, TableMetrics):
+        return Finding(metrics.finding) if metrics.finding else None
+    first = next(iter(metrics.results.values()))[0].shape
+    steps = {
+        backend: {path: kinds["training"] for path, kinds in result.paths.items()}
+        for backend, (result, *_) in metrics.results.items()
+    }
+    figure = Figure(
+        "step_times",
+        plots.plot_step_times(
+            f"Training at B,T,D,H = {first}",
+            {
+                backend: {path: (s.low, s.median, s.high) for path, s in paths.items()}
+                for backend, paths in steps.items()
+            },
+        ),
+        f"Median time of a training step at B,T,D,H = {first}, with the quantiles of "
+        "10% and 90%.",
+    )
+    return Finding(f"{in_words(Shape.read(first))}, {comparison(steps)}.", figure)
+
+
+def comparison(steps: Mapping[str, Mapping[str, Step]]) -> str:
+    """Return how fast our fastest engine of each backend is, by backend and path."""
+    found = []
+    for backend, paths in steps.items():
+        ours = set(paths) - {KERAS, TORCH}
+        best = min(ours, key=lambda path: paths[path].median)
+        found.append(f"{paths[best].ratio:.1f} times on {backend} ({best})")
+    first, *others = found
+    first = first.replace("times", "times as fast as Keras's", 1)
+    return f"our LSTM trains {', '.join([first, *others])}"
+
+
+def in_words(shape: Shape) -> str:
+    """Return a shape as the beginning of a sentence."""
+    masked = ", masked" if shape.masked else ""
+    return f"With {shape.batch} sequences of {shape.steps} steps{masked}"
+
+
+def ending(missing: Sequence[str], seconds: float | None, interrupted: bool) -> str:
+    """Return whether the benchmark was interrupted, and what it lacks.
+
+    Args:
+        missing: What was not measured.
+        seconds: The time that it had.
+        interrupted: Whether it was interrupted.
+    """
+    found = ["The benchmark was interrupted."] if interrupted else []
+    if missing:
+        within = f" within {seconds:g} s" if seconds and not interrupted else ""
+        growth = [name for name in missing if name.startswith("growth ")]
+        names = [name for name in missing if name not in growth]
+        names += [f"growth at {len(growth)} shapes"] if growth else []
+        found.append(f"Not measured{within}: {'; '.join(names)}.")
+    return " ".join(found)
+
+
+def sections(
+    metrics: LayerMetrics | TableMetrics, remarks: Sequence[str]
+) -> list[Section]:
+    """Return the sections of the report, with remarks that nobody must miss."""
+    layers = isinstance(metrics, LayerMetrics)
+    remarks = [*remarks, *(metrics.failures if layers else metrics.notes)]
+    return [
+        Section(None, [Note(text) for text in remarks if text]),
+        *(layer_sections if layers else tables)(metrics),
+        Section(
+            "Method",
+            [
+                *([Paragraph(explanation(metrics), page_only=True)] if layers else []),
+                machine(metrics.environment),
+            ],
+        ),
+    ]
+
+
 def layer_sections(metrics: LayerMetrics) -> list[Section]:
     """Return the sections of `--measure layers`."""
     parts = {"": shape_rows(metrics), " (growth)": growth_rows(metrics)}
     sections = [
-        Section(
-            None,
-            [
-                Paragraph(explanation(metrics)),
-                *(Note(text) for text in metrics.failures),
-                machine(metrics.environment),
-            ],
-        ),
-        *(
-            Section(f"{kind.capitalize()}{suffix}", [time_table(rows, kind)])
-            for suffix, rows in parts.items()
-            for kind in KINDS
-            if rows
-        ),
+        Section(f"{kind.capitalize()}{suffix}", [time_table(rows, kind)])
+        for suffix, rows in parts.items()
+        for kind in KINDS
+        if rows
     ]
     if isinstance(metrics.memory, Memory):
         sections.append(Section("Memory", memory_parts(metrics.memory)))
@@ -56,16 +134,12 @@ def layer_sections(metrics: LayerMetrics) -> list[Section]:
 
 def tables(metrics: TableMetrics) -> list[Section]:
     """Return the sections of the other measures: their tables."""
-    notes = [Note(text) for text in metrics.notes]
     return [
-        Section(None, [*notes, machine(metrics.environment)]),
-        *(
-            Section(
-                title,
-                [Table([*rows[0]], [[*map(_shown, row.values())] for row in rows])],
-            )
-            for title, rows in metrics.results.items()
-        ),
+        Section(
+            title, [Table([*rows[0]], [[*map(_shown, row.values())] for row in rows])]
+        )
+        for title, rows in metrics.results.items()
+        if rows
     ]
 
 

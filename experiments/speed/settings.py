@@ -19,9 +19,11 @@ from experiments.speed.shapes import (
 )
 
 BACKENDS = ("tensorflow", "jax", "torch")
+MEASURES = ("layers", "text", "prefixes", "generation")
 SOURCES = ("auto", "embedded")
 
 QUICK_ROUNDS = 5
+QUICK_SECONDS = 100  # leaves time to load Keras, and for the report
 GROWTH_ROUNDS = 7
 
 DESCRIPTION = """\
@@ -40,7 +42,8 @@ Time the parts of the package, and write a report:
 
 EPILOG = """\
 Everything goes to OUTPUT/speed/NAME: config.json, metrics.json and report.html, and for
-the layers results.csv and figures/*.png.
+the layers results.csv and figures/*.png. Ctrl-C or SIGTERM ends the benchmark: the
+report has what was measured until then, and says what is missing.
 """
 
 
@@ -52,7 +55,7 @@ class Settings(OutputSettings):
         "layers",
         "what to time",
         group="what to measure",
-        choices=("layers", "text", "prefixes", "generation"),
+        choices=MEASURES,
     )
     shape: str = shape_option(DEFAULT, "layers")
     backends: str | None = option(
@@ -71,9 +74,16 @@ class Settings(OutputSettings):
     )
     quick: bool = option(
         False,
-        f"about 2 minutes: at most {QUICK_ROUNDS} rounds, three shapes unless --shape "
-        "is given, no memory, no growth",
+        f"about 2 minutes: at most {QUICK_ROUNDS} rounds and --seconds "
+        f"{QUICK_SECONDS}, three shapes unless --shape is given, no memory, no growth",
         group="layers",
+    )
+    seconds: float | None = option(
+        None,
+        "time to measure in: what does not fit is left out, which the report says "
+        "(default: unlimited)",
+        group="layers",
+        above=0,
     )
     flush_denormal: bool = option(
         False,
@@ -115,7 +125,16 @@ class Settings(OutputSettings):
         return self.measure
 
     def checked(self) -> Self:
-        """Refuse invalid lists and shapes and missing files, and apply `--quick`."""
+        """Refuse what is invalid or of another measure, and apply `--quick`."""
+        for field in dataclasses.fields(Settings):
+            of = field.metadata["group"]
+            if of in MEASURES and of != self.measure:
+                value = getattr(self, field.name)
+                if value != field.default:
+                    raise ValueError(
+                        f"expected {options.flag_of(field.name)} with --measure {of}; "
+                        f"received --measure {self.measure}"
+                    )
         read_shapes(self.shape)
         read_backends(self.backends)
         if self.measure == "text":
@@ -128,6 +147,7 @@ class Settings(OutputSettings):
             self,
             shape=QUICK if self.shape == DEFAULT else self.shape,
             rounds=min(self.rounds, QUICK_ROUNDS),
+            seconds=min(self.seconds or QUICK_SECONDS, QUICK_SECONDS),
             growth=False,
             memory=False,
         )

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain, cycle, islice, repeat
 
@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.feature_extraction.text import CountVectorizer
 
 from experiments.common.terminal import stage
+from experiments.speed.agenda import Agenda
 from experiments.speed.metrics import TableMetrics
 from experiments.speed.settings import Settings
 from lstm_keras.datasets import load_reviews
@@ -22,6 +23,7 @@ from lstm_keras.preprocessing import FIRST_WORD, OOV, TOKENIZERS, Vocabulary, pa
 Seconds = tuple[float, float]  # wall-clock time, and processor time of this process
 
 STARTS = 5
+ENCODE = "text to ids"
 BATCH = 1024  # texts at once for Keras's layer
 
 IMPORT = """\
@@ -32,53 +34,58 @@ print(time.perf_counter() - start)
 """
 
 
-def text(settings: Settings) -> TableMetrics:
+def text(settings: Settings, agenda: Agenda) -> TableMetrics:
     """Time texts to ids with our tokenizers and others, and the start-up."""
     with stage(f"Loading the reviews ({settings.data})"):
         reviews = load_reviews(settings.data, tokenizer="words")
     distinct = [*reviews.train.texts, *reviews.test.texts]
     texts = list(islice(cycle(distinct), settings.reviews))
     print(f"{len(texts):,} texts, {len(distinct):,} of them distinct: {reviews.name}")
-    rows = [
-        {
-            "tokenizer": tokenizer,
-            "step": step,
-            "seconds": clock,
-            "CPU seconds": processor,
-            "reviews/s": round(len(texts) / clock),
-        }
-        for tokenizer, steps in measure_text(texts, settings.maxlen)
-        for step, (clock, processor) in steps.items()
-    ]
-    starts = [
-        {"what": what, "seconds": seconds} for what, seconds in measure_start().items()
-    ]
+    rows, starts = [], []
+    names = [f"start-up {number} of {STARTS}" for number in range(1, STARTS + 1)]
+    agenda.plan([*PROCESSES, *names])
+    with agenda:
+        for name, process in PROCESSES.items():
+            with agenda.measurement(name):
+                steps = process(texts, settings.maxlen)
+            rows += [
+                {
+                    "tokenizer": name,
+                    "step": step,
+                    "seconds": clock,
+                    "CPU seconds": processor,
+                    "reviews/s": round(len(texts) / clock),
+                }
+                for step, (clock, processor) in steps.items()
+            ]
+        for name in names:
+            with agenda.measurement(name):
+                starts.append(measure_start())
     return TableMetrics(
         measure="text",
+        finding=summary(rows, len(texts)),
         data={"name": reviews.name, "texts": len(texts), "distinct": len(distinct)},
         notes=[reviews.note] if reviews.note else [],
         results={
             f"{len(texts):,} texts to ids padded to {settings.maxlen}": rows,
-            f"Start, median of {STARTS}": starts,
+            f"Start-up, median of {len(starts)}": [
+                {"what": what, "seconds": statistics.median(s[what] for s in starts)}
+                for what in (starts[0] if starts else ())
+            ],
         },
     )
 
 
-def measure_text(
-    texts: list[str], maxlen: int
-) -> Iterator[tuple[str, dict[str, Seconds]]]:
-    """Yield each tokenizer's name, and the times of its steps from texts to padded ids.
-
-    Ours come first, then scikit-learn's analyser with a dictionary, and Keras's layer.
-    """
-    measures = {name: partial(_ours, tokenizer=name) for name in TOKENIZERS} | {
-        "CountVectorizer": _scikit_learn,
-        "TextVectorization": _keras,
+def summary(rows: Sequence[dict], texts: int) -> str:
+    """Return in a sentence how long each tokenizer takes, the fastest first."""
+    seconds = {
+        row["tokenizer"]: row["seconds"] for row in rows if row["step"] == ENCODE
     }
-    for name, measure in measures.items():
-        with stage(name):
-            steps = measure(texts, maxlen)
-        yield name, steps
+    if not seconds:
+        return ""
+    ranked = sorted(seconds, key=seconds.get)
+    times = ", ".join(f"{name} {seconds[name]:.1f} s" for name in ranked)
+    return f"From {texts:,} texts to padded ids: {times}."
 
 
 def _ours(texts: list[str], maxlen: int, tokenizer: str) -> dict[str, Seconds]:
@@ -115,7 +122,15 @@ def _keras(texts: list[str], maxlen: int) -> dict[str, Seconds]:
 
 
 def _steps(building: Seconds, encoding: Seconds) -> dict[str, Seconds]:
-    return {"build vocabulary": building, "text to ids": encoding}
+    return {"build vocabulary": building, ENCODE: encoding}
+
+
+# By tokenizer the function that returns the times of its steps from texts to ids padded
+# to a length: ours, scikit-learn's analyser with a dictionary, and Keras's layer.
+PROCESSES = {name: partial(_ours, tokenizer=name) for name in TOKENIZERS} | {
+    "CountVectorizer": _scikit_learn,
+    "TextVectorization": _keras,
+}
 
 
 def _timed(function: Callable) -> tuple[Seconds, object]:
@@ -125,17 +140,12 @@ def _timed(function: Callable) -> tuple[Seconds, object]:
 
 
 def measure_start() -> dict[str, float]:
-    """Return the median seconds of `--help` and of our own import."""
-    with stage("Starting a script, and importing"):
-        helps, imports = [], []
-        for _ in range(STARTS):
-            start = time.perf_counter()
-            run_python("-m", "experiments.imdb_sentiment", "--help")
-            helps.append(time.perf_counter() - start)
-            imports.append(float(run_python("-c", IMPORT)))
+    """Return the seconds of `--help` and of our own import."""
+    start = time.perf_counter()
+    run_python("-m", "experiments.imdb_sentiment", "--help")
     return {
-        "python -m experiments.imdb_sentiment --help": statistics.median(helps),
-        "import lstm_keras beyond import keras": statistics.median(imports),
+        "python -m experiments.imdb_sentiment --help": time.perf_counter() - start,
+        "import lstm_keras beyond import keras": float(run_python("-c", IMPORT)),
     }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.common.command_line import readable_errors
+from experiments.common.options import Parser
 
 DESCRIPTION = """\
 Gather runs of one experiment into one table. Runs whose settings are equal but for the
@@ -51,13 +52,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             table.write_markdown(found, Path(arguments.markdown))
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Return the command line."""
-    found = argparse.ArgumentParser(
-        prog="python -m experiments.summarise",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    found = Parser(
+        prog="python -m experiments.summarise", description=DESCRIPTION, epilog=EPILOG
     )
     add = found.add_argument
     add("runs", metavar="PLACE", nargs="+", help="a run, or a folder with runs below")

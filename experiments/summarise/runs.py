@@ -81,8 +81,7 @@ def _rows(path: Path) -> list[dict[str, dict]]:
         )
     measures = importlib.import_module(f"experiments.{experiment}.measures")
     try:
-        settings, facts = _settings(experiment, config), _facts(metrics)
-        settings["backend"] = metrics["environment"]["backend"]
+        settings, facts = _settings(experiment, config, metrics), _facts(metrics)
         return [
             {
                 "trial": {
@@ -93,7 +92,9 @@ def _rows(path: Path) -> list[dict[str, dict]]:
                     "fingerprint": one.fingerprint,
                 },
                 "setting": settings
-                | ({} if measures.SEED_CHOOSES_DATA else _data(one.fingerprint)),
+                if measures.SEED_CHOOSES_DATA
+                else settings
+                | {"data fingerprint": (one.fingerprint or "unknown")[:19]},
                 "fact": facts,
                 "measure": {name: _number(n) for name, n in one.values.items()},
             }
@@ -108,33 +109,24 @@ def _rows(path: Path) -> list[dict[str, dict]]:
 
 def _with_measures() -> list[str]:
     """Return the names of the experiments whose runs can be summarised."""
-    return sorted(
-        file.parent.name
-        for folder in experiments.__path__
-        for file in Path(folder).glob("*/measures.py")
-    )
+    folders = map(Path, experiments.__path__)
+    return sorted(p.parent.name for one in folders for p in one.glob("*/measures.py"))
 
 
-def _settings(experiment: str, config: dict) -> dict[str, str]:
+def _settings(experiment: str, config: dict, metrics: dict) -> dict[str, str]:
     """Return the settings that make runs different things, and are not None.
 
     Those that this version does not know are among them.
     """
     module = importlib.import_module(f"experiments.{experiment}.settings")
-    aside = {"experiment"} | {
-        field.name
-        for field in dataclasses.fields(module.EXPERIMENT.settings)
-        if not field.metadata["compared"]
-    }
+    fields = dataclasses.fields(module.EXPERIMENT.settings)
+    aside = {field.name for field in fields if not field.metadata["compared"]}
+    found = config | {"backend": metrics["environment"]["backend"]}
     return {
         name: str(value)
-        for name, value in config.items()
-        if name not in aside and value is not None
+        for name, value in found.items()
+        if name not in {"experiment", *aside} and value is not None
     }
-
-
-def _data(fingerprint: str | None) -> dict[str, str]:
-    return {"data fingerprint": (fingerprint or "unknown")[:19]}
 
 
 def _facts(metrics: dict) -> dict[str, str]:
@@ -156,7 +148,6 @@ def _seed(value) -> int:
 
 
 def _number(value) -> float | None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if value is None or (number and math.isfinite(value)):
+    if value is None or (type(value) in (int, float) and math.isfinite(value)):
         return value
     raise ValueError(f"{value!r} instead of a number")

@@ -1,6 +1,7 @@
 """The table of many runs, with notes in sentences, on the terminal and in files."""
 
 import html
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,18 +57,15 @@ def of(places: Sequence[str], against: Sequence[str] | None, include: bool) -> S
         raise ValueError(f"expected each run in one set; received {min(both)} in both")
     trials = runs.read([*first, *second])
     in_first = trials["trial", "run"].isin(map(str, first))
-    title, rows, cells, notes = (
-        _compared(trials[in_first], trials[~in_first], include)
-        if against
-        else _summarised(trials, include)
-    )
-    count = len(first) + len(second)
-    return Summary(
-        f"{trials['trial', 'experiment'].iloc[0]}: {_plural(count, 'run')} in {title}",
-        rows,
-        cells,
-        [*notes, *_interrupted(trials, include), *_few_seeds(rows["seeds"])],
-    )
+    sets = [trials[in_first], trials[~in_first]] if against else [trials]
+    kind, rows, cells, notes = (_compared if against else _summarised)(*sets, include)
+    if not rows:
+        whose = "both sets have" if against else "the runs have"
+        raise ValueError(f"expected a measure that {whose}; received none")
+    rows, count = pd.DataFrame(rows), _plural(len(first) + len(second), "run")
+    title = f"{trials['trial', 'experiment'].iloc[0]}: {count} in {kind}"
+    notes = [*notes, *_interrupted(trials, include), *_few_seeds(rows["seeds"])]
+    return Summary(title, rows, cells, notes)
 
 
 def show(summary: Summary) -> None:
@@ -94,87 +92,57 @@ def write_markdown(summary: Summary, path: Path) -> None:
 
 
 def _summarised(trials: pd.DataFrame, include: bool) -> tuple:
-    groups, names = _groups(trials)
-    measures = list(trials["measure"].dropna(axis=1, how="all"))
+    groups = trials.groupby(trials["setting"].apply(tuple, axis=1), sort=False)
+    names, measures = _differing(trials), trials["measure"].dropna(axis=1, how="all")
     rows, notes, cells = [], [], [["runs", *names, "seeds", *measures]]
-    for group in groups:
-        counted, interrupted = _counted(group, include), group["trial", "interrupted"]
-        about = {"runs": _run_names(group)}
-        about |= {name: group["setting", name].iloc[0] for name in names}
+    for _, group in groups:
+        counted, stopped = _counted(group, include), group["trial", "interrupted"].sum()
+        about = {"runs": _run_names(group), **group["setting"][names].iloc[0]}
         found = {
-            measure: _numbers(values, interrupted)
-            for measure in measures
-            for values in [counted["measure", measure].dropna()]
-            if len(values) or counted.empty
+            name: _numbers(counted["measure", name].dropna(), stopped)
+            for name in measures
         }
-        rows += [{"measure": name, **about, **one} for name, one in found.items()]
-        cells.append(
-            [
-                *(value or "–" for value in about.values()),
-                _seeds(len(counted), interrupted),
-                *(_cell(found.get(name), len(counted)) for name in measures),
-            ]
-        )
+        rows += [
+            {"measure": name, **about, **numbers}
+            for name, numbers in found.items()
+            if numbers["seeds"] or counted.empty
+        ]
+        line = _line(len(counted), stopped, found)
+        cells.append([*(value or "–" for value in about.values()), *line])
         if facts := _differing_facts(group):
             notes.append(f"Warning: the runs {about['runs']} differ in {facts}.")
-    if not rows:
-        raise ValueError("expected a run with results; received none")
-    return _plural(len(groups), "group"), pd.DataFrame(rows), cells, notes
+    return _plural(len(groups), "group"), rows, cells, notes
 
 
 def _compared(first: pd.DataFrame, second: pd.DataFrame, include: bool) -> tuple:
-    names = _groups(pd.concat([first, second]))[1]
+    names = _differing(pd.concat([first, second]))
     labels = [
         ", ".join(f"{name}={side['setting', name].iloc[0] or '–'}" for name in names)
         or f"the {ordinal}"
         for side, ordinal in ((first, "first"), (second, "second"))
     ]
-    both = [_counted(_only_group(side), include) for side in (first, second)]
-    one, other = _paired(*both)
-    differences = one["measure"] - other["measure"]
-    rows, cells = [], [["measure", "seeds", *labels, "difference"]]
-    for measure in differences.dropna(axis=1, how="all"):
-        values = differences[measure].dropna()
-        sides = [side.loc[values.index] for side in (one, other)]
-        stopped = [side["trial", "interrupted"] for side in sides]
-        found = [
-            _numbers(side["measure", measure], interrupted)
-            for side, interrupted in zip(sides, stopped, strict=True)
-        ]
-        either = stopped[0] | stopped[1]
-        found.append(_numbers(values, either) | _student(values))
-        rows += [
-            {"measure": measure, "set": label, **numbers}
-            for label, numbers in zip(cells[0][2:], found, strict=True)
-        ]
-        count = len(values)
-        cells.append(
-            [measure, _seeds(count, either), *(_cell(one, count) for one in found)]
-        )
-    if not rows:
-        raise ValueError("expected a measure that both sets have; received none")
-    rows = pd.DataFrame(rows)
-    notes = [*_verdicts(rows), *_unpaired(*both), *_warnings(one, other)]
-    return "two sets", rows, cells, notes
+    one, other, notes = _paired(first, second, include)
+    stopped = [side["trial", "interrupted"] for side in (one, other)]
+    stopped.append(stopped[0] | stopped[1])
+    differences = (one["measure"] - other["measure"]).dropna(axis=1, how="all")
+    rows, verdicts, cells = [], {}, [["measure", "seeds", *labels, "difference"]]
+    for measure, values in differences.items():
+        values = values.dropna()
+        sides = [side["measure", measure][values.index] for side in (one, other)]
+        counts = [which[values.index].sum() for which in stopped]
+        numbers = map(_numbers, [*sides, values], counts)
+        found = dict(zip(cells[0][2:], numbers, strict=True))
+        found["difference"] |= _student(values)
+        rows += [{"measure": measure, "set": name} | found[name] for name in found]
+        cells.append([measure, *_line(len(values), counts[-1], found)])
+        verdicts.setdefault(_verdict(found["difference"]), []).append(measure)
+    said = (f"{', '.join(of)}: {verdict}." for verdict, of in verdicts.items())
+    return "two sets", rows, cells, [*said, *notes]
 
 
-def _groups(trials: pd.DataFrame) -> tuple[list[pd.DataFrame], list[str]]:
-    """Return the trials by their settings, and the settings in which these differ."""
-    settings = trials["setting"]
-    groups = trials.groupby(settings.apply(tuple, axis=1), sort=False)
-    names = [name for name in settings if settings[name].nunique() > 1]
-    return [group for _, group in groups], names
-
-
-def _only_group(trials: pd.DataFrame) -> pd.DataFrame:
-    groups, names = _groups(trials)
-    if len(groups) > 1:
-        raise ValueError(
-            "expected runs of equal settings on each side of --against; received some "
-            f"that differ in {', '.join(names)}: "
-            f"{', '.join(trials['trial', 'run'].unique())}"
-        )
-    return trials
+def _differing(trials: pd.DataFrame) -> list[str]:
+    """Return the settings in which some trials differ."""
+    return [name for name, values in trials["setting"].items() if values.nunique() > 1]
 
 
 def _counted(group: pd.DataFrame, include: bool) -> pd.DataFrame:
@@ -194,45 +162,62 @@ def _counted(group: pd.DataFrame, include: bool) -> pd.DataFrame:
     return by_seed
 
 
-def _paired(first: pd.DataFrame, second: pd.DataFrame) -> list[pd.DataFrame]:
-    """Return the trials of the seeds that two sets share.
+def _paired(first: pd.DataFrame, second: pd.DataFrame, include: bool) -> tuple:
+    """Return the trials of the seeds that two sets share, and notes.
 
     Raises:
-        ValueError: There is none, or those of a seed are of different data.
+        ValueError: A set has several settings, there is no common seed, or the trials
+            of a seed are of different data.
     """
-    seeds = first.index.intersection(second.index)
+    for side in (first, second):
+        if names := _differing(side):
+            raise ValueError(
+                "expected runs of equal settings on each side of --against; received "
+                f"some that differ in {', '.join(names)}: "
+                f"{', '.join(side['trial', 'run'].unique())}"
+            )
+    sides = [_counted(side, include) for side in (first, second)]
+    seeds = sides[0].index.intersection(sides[1].index)
     if seeds.empty:
-        had = [", ".join(map(str, one.index)) or "none" for one in (first, second)]
+        had = [", ".join(map(str, side.index)) or "none" for side in sides]
         raise ValueError(
             "expected seeds that both sets have, since they are compared seed by seed; "
             f"received {had[0]} and {had[1]}: make the missing runs with --seed, or "
             "summarise all runs in one table, without --against"
         )
-    paired = [first.loc[seeds], second.loc[seeds]]
-    prints = [one["trial", "fingerprint"] for one in paired]
-    for seed in seeds[prints[0].notna() & prints[1].notna() & (prints[0] != prints[1])]:
-        where = [f"{one['trial'].at[seed, 'run']}" for one in paired]
+    one, other = (side.loc[seeds] for side in sides)
+    prints = [side["trial", "fingerprint"] for side in (one, other)]
+    known = prints[0].notna() & prints[1].notna()
+    for seed in seeds[known & (prints[0] != prints[1])]:
+        places = [side.at[seed, ("trial", "run")] for side in (one, other)]
         raise ValueError(
-            "expected two sets of runs on the same data; received, with seed "
-            f"{seed}, {prints[0][seed]} in {where[0]} and {prints[1][seed]} in "
-            f"{where[1]}"
+            f"expected two sets of runs on the same data; received, with seed {seed}, "
+            f"{prints[0][seed]} in {places[0]} and {prints[1][seed]} in {places[1]}"
         )
-    return paired
+    notes = [
+        f"Left out of the {ordinal} set, without a partner: seed {', '.join(alone)}."
+        for ordinal, side in (("first", sides[0]), ("second", sides[1]))
+        if (alone := [*map(str, side.index.difference(seeds))])
+    ]
+    if not known.any():
+        notes.append(
+            "Warning: the runs have no fingerprints of their data, which may differ."
+        )
+    if facts := _differing_facts(pd.concat([one, other])):
+        notes.append(f"Warning: the runs differ in {facts}.")
+    return one, other, notes
 
 
-def _numbers(values: pd.Series, interrupted: pd.Series) -> dict:
+def _numbers(values: pd.Series, interrupted: int) -> dict:
     """Return the numbers of a row from the values of its seeds."""
     low = high = np.nan
     if len(values) > 1:
-        low, high = stats.bootstrap(
-            (values.to_numpy(),),
-            np.mean,
-            method="percentile",
-            random_state=np.random.default_rng(0),
-        ).confidence_interval
+        rng = np.random.default_rng(0)
+        options = {"method": "percentile", "random_state": rng}
+        low, high = stats.bootstrap([values], np.mean, **options).confidence_interval
     return {
         "seeds": len(values),
-        "interrupted": interrupted.sum(),
+        "interrupted": interrupted,
         "mean": values.mean(),
         "standard deviation": values.std(),
         "low": low,
@@ -246,14 +231,7 @@ def _student(values: pd.Series) -> dict:
     return {"t low": values.mean() - half, "t high": values.mean() + half}
 
 
-def _verdicts(rows: pd.DataFrame) -> Iterator[str]:
-    """Yield what the differences say, in a sentence for all measures of one verdict."""
-    found = rows[rows["set"] == "difference"]
-    for verdict, some in found.groupby(found.apply(_verdict, axis=1), sort=False):
-        yield f"{', '.join(some['measure'])}: {verdict}."
-
-
-def _verdict(row: pd.Series) -> str:
+def _verdict(row: dict) -> str:
     if row["seeds"] == 1:
         return "a single seed says nothing about others"
     if row["low"] == row["high"] == 0:
@@ -261,24 +239,6 @@ def _verdict(row: pd.Series) -> str:
     if min(row["low"], row["t low"]) > 0 or max(row["high"], row["t high"]) < 0:
         return "neither interval of the difference contains 0, so the sets differ"
     return "an interval of the difference contains 0, so it may be chance"
-
-
-def _unpaired(first: pd.DataFrame, second: pd.DataFrame) -> Iterator[str]:
-    for of, one, other in (("first", first, second), ("second", second, first)):
-        alone = one.index.difference(other.index)
-        if len(alone):
-            seeds = ", ".join(map(str, alone))
-            yield f"Left out of the {of} set, without a partner: seed {seeds}."
-
-
-def _warnings(first: pd.DataFrame, second: pd.DataFrame) -> Iterator[str]:
-    """Yield what differs, or may differ, between trials that are paired."""
-    if (
-        first["trial", "fingerprint"].isna() | second["trial", "fingerprint"].isna()
-    ).all():
-        yield "Warning: the runs have no fingerprints of their data, which may differ."
-    if facts := _differing_facts(pd.concat([first, second])):
-        yield f"Warning: the runs differ in {facts}."
 
 
 def _differing_facts(trials: pd.DataFrame) -> str:
@@ -302,35 +262,31 @@ def _few_seeds(counts: pd.Series) -> Iterator[str]:
     """Yield how much an interval over few seeds says."""
     least = counts[counts > 1].min()
     if least in COVERAGE:
+        how = "means little" if least == 2 else "is too narrow"
         yield (
-            f"A bootstrap interval over {least} seeds "
-            f"{'means little' if least == 2 else 'is too narrow'}: of normally "
-            f"distributed values it contains the true mean in about "
-            f"{COVERAGE[least]:.0%} of all cases."
+            f"A bootstrap interval over {least} seeds {how}: of normally distributed "
+            f"values it contains the true mean in about {COVERAGE[least]:.0%} of all "
+            "cases."
         )
 
 
-def _seeds(count: int, interrupted: pd.Series) -> str:
-    more = f" ({interrupted.sum()} interrupted)" if interrupted.any() else ""
-    return f"{count}{more}"
+def _line(seeds: int, interrupted: int, found: dict[str, dict]) -> list[str]:
+    """Return the number of seeds, and the cell of each row of numbers."""
+    more = f" ({interrupted} interrupted)" if interrupted else ""
+    return [f"{seeds}{more}", *(_cell(numbers, seeds) for numbers in found.values())]
 
 
-def _cell(numbers: dict | None, seeds: int) -> str:
-    """Return mean and deviation, and below them the intervals.
-
-    Args:
-        numbers: See `_numbers`; None if no seed has this measure.
-        seeds: The number of seeds that the line of the table says.
-    """
-    if numbers is None or pd.isna(numbers["mean"]):
+def _cell(numbers: dict, seeds: int) -> str:
+    """Return mean and deviation, and below them the intervals."""
+    shown = {name: number(value) for name, value in numbers.items() if pd.notna(value)}
+    if "mean" not in shown:
         return "–"
-    lines = [number(numbers["mean"])]
-    if not pd.isna(numbers["low"]):
-        lines[0] += f" ± {number(numbers['standard deviation'])}"
-        lines.append(f"{number(numbers['low'])} to {number(numbers['high'])}")
-    if not pd.isna(numbers.get("t low")):
-        ends = f"{number(numbers['t low'])} to {number(numbers['t high'])}"
-        lines.append(f"{ends} (Student)")
+    lines = [shown["mean"]]
+    if "low" in shown:
+        lines[0] += f" ± {shown['standard deviation']}"
+        lines.append(f"{shown['low']} to {shown['high']}")
+    if "t low" in shown:
+        lines.append(f"{shown['t low']} to {shown['t high']} (Student)")
     if numbers["seeds"] < seeds:
         lines.append(f"{numbers['seeds']} of {seeds} seeds")
     return "\n".join(lines)
@@ -348,14 +304,9 @@ def _plural(count: int, what: str) -> str:
 
 def _escaped(text: str) -> str:
     """Return a text that Markdown shows as it is, in one cell."""
-    lines = [
-        html.escape(" ".join(line.split()), quote=False)
-        for line in printable(text).split("\n")
-    ]
-    escaped = (
-        "".join(f"\\{c}" if c in r"\|*_`[]" else c for c in line) for line in lines
-    )
-    return "<br>".join(escaped)
+    lines = (" ".join(line.split()) for line in printable(text).split("\n"))
+    escaped = html.escape("\n".join(lines), quote=False)
+    return re.sub(r"[\\|*_`\[\]]", r"\\\g<0>", escaped).replace("\n", "<br>")
 
 
 def number(value: float) -> str:

@@ -45,6 +45,7 @@ def sweep(settings: Settings, name: str | None, common: Sequence[str]) -> None:
         raise ValueError(
             f"expected one of {', '.join(EXPERIMENTS)}, and --name; received "
             f"{name} and {settings.name}"
+            f"{options.did_you_mean(name or '', EXPERIMENTS)}"
         )
     experiment = load(name)
     wanted = command_lines(settings, experiment, common)

@@ -1,9 +1,10 @@
 """Short made-up film reviews in which the order of the words decides.
 
 A small grammar with polarity, `embedded_reviews.toml`, writes the reviews. Every
-template serves both labels, so that most words occur equally often in both; what tells
-the labels apart is who says a thing, whether it is denied, what was only expected, and
-what comes last. The templates of the test split, and most names in it, are new.
+template serves both labels, so that most words occur about equally often in both; what
+tells the labels apart is who says a thing, whether it is denied, what was only
+expected, and what comes last. A fifth of the reviews are short remarks, "boring" for
+instance. The templates of the test split, and most names in it, are new.
 """
 
 import random
@@ -32,6 +33,12 @@ TEST: Grammar = {"review": TRAIN["review"]} | _TABLES["test"]
 GRAMMARS: dict[str, Grammar] = {
     "train": SENTIMENT | _TABLES["both"] | TRAIN,
     "test": SENTIMENT | UNSEEN_SENTIMENT | _TABLES["both"] | TEST,
+}
+CONTRACTIONS = {  # in half of the reviews
+    r"\b(is|was|do|does|did|could|would) not\b": r"\1n't",
+    r"\bwill not\b": "won't",
+    r"\bcannot\b": "can't",
+    r"(^|that |\W )([Ii]t) is\b": r"\1\2's",
 }
 SLOT = re.compile(r"\{(-?)(\w+)\}")
 
@@ -64,20 +71,18 @@ def generate_reviews(
     texts: dict[str, None] = {}  # a set that keeps its order
     for label in labels.tolist():
         text = _write_review(GRAMMARS[split], label, rng)
-        while text in texts or not _has_usual_length(text):
+        while text in texts:
             text = _write_review(GRAMMARS[split], label, rng)
         texts[text] = None
     return list(texts), labels
 
 
-def _has_usual_length(text: str) -> bool:
-    words, sentences = len(text.split()), len(re.findall("[.?]", text))
-    return 20 <= words <= 60 and 2 <= sentences <= 5
-
-
 def _write_review(grammar: Grammar, label: int, rng: random.Random) -> str:
     text = _expand("{review}", label, grammar, rng, used=set())
-    text = re.sub(r"\b([Aa]) (?=[aeiouAEIOU])", r"\1n ", text)
+    if rng.random() < 0.5:
+        for words, contraction in CONTRACTIONS.items():
+            text = re.sub(words, contraction, text)
+    text = re.sub(r"(?i)\b(a) (?!unique)(?=[aeiou])", r"\1n ", text)
     return re.sub(r"(?:^|(?<=[.?] ))[a-z]", lambda match: match[0].upper(), text)
 
 

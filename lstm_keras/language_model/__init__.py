@@ -24,7 +24,6 @@ from lstm_keras.language_model.model import (
 from lstm_keras.language_model.scoring import score
 from lstm_keras.language_model.training import (
     LanguageModelTrainer,
-    Perplexity,
     ResetStates,
     start_at_unigrams,
 )
@@ -33,7 +32,6 @@ __all__ = [
     "Continuation",
     "LanguageModel",
     "LanguageModelTrainer",
-    "Perplexity",
     "ResetStates",
     "Sampling",
     "Stepper",

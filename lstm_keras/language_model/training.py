@@ -28,20 +28,15 @@ def start_at_unigrams(head: layers.Layer, counts: np.ndarray) -> None:
     head.bias.assign(np.log(smoothed / smoothed.sum()))
 
 
-class Perplexity(keras.metrics.Mean):
-    """The exponential of a mean cross-entropy in nats."""
-
-    def result(self) -> Any:
-        """Return the perplexity of all tokens since the last reset."""
-        return ops.exp(super().result())
-
-
 class LanguageModelTrainer(keras.Model):
     """A Keras model that trains and evaluates a language model.
 
     Compile it with an optimizer and without a loss. Inputs are ids `(batch, time)`.
     Targets are ids `(batch, time)`, or those of the last inputs only: `(batch, 1)` for
     the token after a prefix. `PADDING` among the targets is ignored.
+
+    Its metrics are "loss", the mean cross-entropy in nats of all tokens since the last
+    reset, without penalties, and "perplexity", its exponential.
 
     Args:
         parts: The language model.
@@ -72,7 +67,7 @@ class LanguageModelTrainer(keras.Model):
         vocabulary = parts.model.output_shape[-1]
         self.samples = samples if samples and samples < vocabulary else None
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self.perplexity = Perplexity(name="perplexity")
+        self.cross_entropy = keras.metrics.Mean(name="cross_entropy")
 
     def call(self, ids: Any, training: bool = False) -> Any:
         """Return the hidden states, and carry the final ones to the next batch."""
@@ -109,10 +104,15 @@ class LanguageModelTrainer(keras.Model):
         else:
             loss = linear_cross_entropy(*arguments)
         tokens = ops.sum(ops.cast(ops.not_equal(targets, PADDING), loss.dtype))
-        self.perplexity.update_state(loss, sample_weight=tokens)
+        self.cross_entropy.update_state(loss, sample_weight=tokens)
         for penalty in self.losses:  # of regularizers
             loss = loss + penalty
         return loss
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """Return loss and perplexity; Keras's own mean weights batches by rows."""
+        loss = self.cross_entropy.result()
+        return {"loss": loss, "perplexity": ops.exp(loss)}
 
 
 class ResetStates(keras.callbacks.Callback):

@@ -5,13 +5,18 @@ by `figure.savefig(path)`.
 """
 
 from lstm_keras.plots.classification import (
+    plot_accuracies,
     plot_calibration,
     plot_confusion_matrix,
     plot_learning_curves,
     plot_length_accuracy,
     plot_roc,
 )
-from lstm_keras.plots.comparison import plot_paired_curves, plot_paired_differences
+from lstm_keras.plots.comparison import (
+    plot_equality,
+    plot_paired_curves,
+    plot_paired_differences,
+)
 from lstm_keras.plots.inside import (
     plot_attribution,
     plot_gates,
@@ -26,12 +31,14 @@ from lstm_keras.plots.language import (
     plot_top_calibration,
 )
 from lstm_keras.plots.memory import plot_error_by_lag, plot_longest_lag
-from lstm_keras.plots.speed import plot_growth
+from lstm_keras.plots.speed import plot_growth, plot_step_times
 
 __all__ = [
+    "plot_accuracies",
     "plot_attribution",
     "plot_calibration",
     "plot_confusion_matrix",
+    "plot_equality",
     "plot_error_by_lag",
     "plot_frequency_loss",
     "plot_gates",
@@ -46,6 +53,7 @@ __all__ = [
     "plot_position_accuracy",
     "plot_prefix_predictions",
     "plot_roc",
+    "plot_step_times",
     "plot_steps",
     "plot_top_calibration",
 ]

@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from lstm_keras.evaluation.classification import (
     THRESHOLD,
+    ClassificationResult,
     calibration_bins,
     check_predictions,
 )
@@ -20,9 +22,12 @@ from lstm_keras.plots.parts import (
     draw_epochs,
 )
 from lstm_keras.plots.style import (
+    BASELINE,
+    OURS,
     REFERENCE_LINE,
+    SEQUENTIAL,
     UNIT,
-    VERMILLION,
+    WIDTH,
     label_axes,
     legend_below,
     line_style,
@@ -52,13 +57,63 @@ def plot_learning_curves(
     units = {"loss": "nats", "accuracy": "share right"}
     curves, epochs = check_history(history, units, best_epoch)
     metrics = [m for m in units if m in curves or f"val_{m}" in curves]
-    figure = new_figure(4.0 * len(metrics), 3.8)
-    panels = figure.subplots(1, len(metrics), squeeze=False)[0]
+    figure = new_figure(WIDTH, 1.1 + 1.8 * len(metrics))
+    panels = figure.subplots(len(metrics), 1, squeeze=False, sharex=True)[:, 0]
     for metric, axes in zip(metrics, panels, strict=True):
         name = metric.capitalize()
         label_axes(axes, f"{name} by epoch", "Epoch", f"{name} ({units[metric]})")
         draw_epochs(axes, curves, metric, epochs, best_epoch)
-    legend_below(figure, panels, columns=3)
+        axes.label_outer()
+    legend_below(figure, panels)
+    return figure
+
+
+def plot_accuracies(
+    results: Sequence[ClassificationResult],
+    baselines: Sequence[ClassificationResult] = (),
+) -> Figure:
+    """Draw the accuracy of models and of baselines, with their 95% intervals.
+
+    Args:
+        results: of the models, from top to bottom.
+        baselines: of what they are compared with, drawn below in gray.
+
+    Raises:
+        ValueError: if there is no model.
+    """
+    if not results:
+        raise ValueError("expected at least one result; received none")
+    rows = [*results, *baselines]
+    figure, axes = new_panel(
+        WIDTH,
+        1 + 0.5 * len(rows),
+        "Accuracy with its 95% interval",
+        "Accuracy",
+        "Model",
+    )
+    for place, one in enumerate(rows):
+        low, high = one.accuracy_interval
+        axes.errorbar(
+            one.accuracy,
+            place,
+            xerr=[[one.accuracy - low], [high - one.accuracy]],
+            fmt="o",
+            color=OURS if place < len(results) else BASELINE,
+            capsize=4,
+        )
+        axes.annotate(
+            f"{one.accuracy:.1%}",
+            (one.accuracy, place),
+            xytext=(0, 6),
+            textcoords="offset points",
+            fontsize=9,
+            horizontalalignment="center",
+        )
+    axes.set_yticks(range(len(rows)), [textwrap.fill(one.name, 24) for one in rows])
+    axes.set_ylim(len(rows) - 0.6, -0.7)
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.margins(x=0.12)
+    axes.grid(False, axis="y")
     return figure
 
 
@@ -90,14 +145,17 @@ def plot_confusion_matrix(
     rows = confusion.sum(axis=1, keepdims=True)
     shares = confusion / np.where(rows > 0, rows, 1)
     figure, axes = new_panel(
-        4.8,
-        4.6,
+        WIDTH,
+        4.2,
         f"{np.trace(confusion) / total:.1%} of {total:,.0f} examples are right",
         "Predicted class",
         "True class",
     )
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.grid(False)
+    edges = np.arange(classes + 1) - 0.5
+    # At most half opaque, so that text in the color of the page's text is readable.
+    axes.pcolormesh(edges, edges, shares, cmap=SEQUENTIAL, vmin=0, vmax=2)
+    axes.invert_yaxis()
     names = [textwrap.fill(name, 16) for name in class_names]
     axes.set_xticks(range(classes), names)
     axes.set_yticks(range(classes), names)
@@ -107,7 +165,6 @@ def plot_confusion_matrix(
             column,
             row,
             f"{confusion[row, column]:,.0f}\n{percentage}",
-            color="white" if share > 0.715 else "black",  # the higher contrast
             horizontalalignment="center",
             verticalalignment="center",
         )
@@ -127,8 +184,8 @@ def plot_roc(curves: Curves) -> Figure:
     """
     checked = _check_curves(curves)
     figure, axes = new_panel(
-        5.2,
-        4.6,
+        WIDTH,
+        4.4,
         "ROC: positives found against false alarms",
         "False positive rate (share of the negatives)",
         "True positive rate (share of the positives)",
@@ -141,7 +198,7 @@ def plot_roc(curves: Curves) -> Figure:
             area = f"{roc_auc_score(labels, probabilities):.3f}"
         axes.plot(x, y, label=f"{name} (AUC {area})", **line_style(index))
     axes.plot([0, 1], [0, 1], label="guessing (AUC 0.500)", **REFERENCE_LINE)
-    axes.set(xlim=UNIT, ylim=UNIT, aspect="equal")
+    axes.set(xlim=UNIT, ylim=UNIT)
     legend_below(figure, [axes])
     return figure
 
@@ -208,8 +265,8 @@ def plot_length_accuracy(
     size = len(labels) // len(members)
 
     figure, axes = new_panel(
-        6.0,
-        4.2,
+        WIDTH,
+        3.8,
         "Accuracy by length of the text",
         "Length (tokens; median of the bucket)",
         "Accuracy (share of right answers)",
@@ -224,9 +281,9 @@ def plot_length_accuracy(
     if maxlen is not None:
         axes.axvline(
             maxlen,
-            color=VERMILLION,
             linestyle="--",
             label=f"longer texts are cut to {maxlen:,} tokens",
+            **REFERENCE_LINE,
         )
     whole_ticks(axes)
     legend_below(figure, [axes])

@@ -1,18 +1,23 @@
 """Figures that compare layers: their learning curves, and their differences."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 from lstm_keras.plots.style import (
-    BLUE,
+    GRAY,
+    MARKERS,
+    OURS,
     REFERENCE_LINE,
+    WIDTH,
     label_axes,
+    layer_styles,
     legend_below,
-    line_style,
     new_figure,
+    new_panel,
     whole_ticks,
 )
 
@@ -43,17 +48,61 @@ def plot_paired_curves(histories: Mapping[str, Histories]) -> Figure:
             f"{sorted(shapes)} epochs"
         )
     (epochs,) = shapes
-    figure = new_figure(4.2 * len(CURVES), 3.8)
-    panels = figure.subplots(1, len(CURVES))
+    figure = new_figure(WIDTH, 5.0)
+    panels = figure.subplots(len(CURVES), 1, sharex=True)
+    styles = layer_styles(histories)
     for axes, (key, group) in zip(panels, curves.items(), strict=True):
-        label_axes(
-            axes, f"{CURVES[key].partition(' (')[0]} by epoch", "Epoch", CURVES[key]
-        )
+        title = f"{CURVES[key].partition(' (')[0]} by epoch{_equal(group.values())}"
+        label_axes(axes, title, "Epoch", CURVES[key])
         for index, (name, values) in enumerate(group.items()):
-            _draw_seeds(axes, values, index, f"{name}, mean of {len(values)}")
+            label = f"{name}, mean of {len(values)}"
+            _draw_seeds(axes, values, index, label, styles[name])
         axes.set_xlim(0.5, epochs + 0.5)
         whole_ticks(axes)
-    legend_below(figure, panels, columns=len(histories))
+        axes.label_outer()
+    legend_below(figure, panels)
+    return figure
+
+
+def plot_equality(differences: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Draw how far layers differ from another, in units of what is tolerated.
+
+    Args:
+        differences: by data type and layer the largest difference over its tolerance.
+
+    Raises:
+        ValueError: if there is no data type.
+    """
+    if not differences:
+        raise ValueError("expected at least one data type; received none")
+    layers = list(dict.fromkeys(layer for row in differences.values() for layer in row))
+    figure, axes = new_panel(
+        WIDTH,
+        1.4 + 0.5 * len(differences),
+        "Largest difference, as a share of the tolerance",
+        "Difference ÷ tolerance (0: equal bit for bit)",
+        "",
+    )
+    styles = layer_styles(layers)
+    for index, layer in enumerate(layers):
+        places = [n for n, row in enumerate(differences.values()) if layer in row]
+        axes.plot(
+            [row[layer] for row in differences.values() if layer in row],
+            np.add(places, 0.15 * (index - (len(layers) - 1) / 2)),
+            linestyle="none",
+            marker=MARKERS[index % len(MARKERS)],
+            color=styles[layer]["color"],
+            label=layer,
+            clip_on=False,
+        )
+    axes.axvline(1, label="tolerance", linestyle="--", **REFERENCE_LINE)
+    found = [value for row in differences.values() for value in row.values()]
+    axes.set_xscale("symlog", linthresh=1e-4)
+    axes.set_xlim(0, max(2, 2 * np.nanmax(found, initial=0)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.set_yticks(range(len(differences)), list(differences))
+    axes.set_ylim(len(differences) - 0.5, -0.5)
+    legend_below(figure, [axes])
     return figure
 
 
@@ -72,8 +121,8 @@ def plot_paired_differences(panels: Mapping[str, Mapping[str, Mapping]]) -> Figu
         raise ValueError(
             f"expected differences in every panel; received {dict(panels)}"
         )
-    figure = new_figure(4.2 * len(panels), 2.6)
-    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    figure = new_figure(WIDTH, 0.6 + 1.7 * len(panels))
+    all_axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
     for axes, (title, rows) in zip(all_axes, panels.items(), strict=True):
         label_axes(axes, title, "Difference", "")
         axes.axvline(0, label="no difference", **REFERENCE_LINE)
@@ -84,7 +133,7 @@ def plot_paired_differences(panels: Mapping[str, Mapping[str, Mapping]]) -> Figu
                 [place] * count,
                 s=26,
                 facecolors="none",
-                edgecolors="#555555",
+                edgecolors=GRAY,
                 linewidths=0.9,
                 zorder=2,
                 label="a seed",
@@ -95,7 +144,7 @@ def plot_paired_differences(panels: Mapping[str, Mapping[str, Mapping]]) -> Figu
                 place,
                 xerr=[[one["mean"] - low], [high - one["mean"]]],
                 fmt="D",
-                color=BLUE,
+                color=OURS,
                 markersize=5,
                 capsize=5,
                 zorder=3,
@@ -104,24 +153,37 @@ def plot_paired_differences(panels: Mapping[str, Mapping[str, Mapping]]) -> Figu
         axes.set_yticks(range(len(rows)), list(rows))
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.locator_params(axis="x", nbins=5)
-        axes.ticklabel_format(axis="x", scilimits=(-3, 3), useMathText=True)
-    legend_below(figure, all_axes, columns=3)
+        axes.ticklabel_format(axis="x", scilimits=(-3, 3))
+    legend_below(figure, all_axes)
     return figure
 
 
-def _draw_seeds(axes: Axes, values: np.ndarray, index: int, label: str) -> None:
+def _draw_seeds(
+    axes: Axes, values: np.ndarray, index: int, label: str, style: Mapping[str, str]
+) -> None:
     """Draw the curves of one layer, (seeds, epochs): the seeds thinly, and the mean."""
-    x, style = np.arange(1, values.shape[1] + 1), line_style(index)
+    x = np.arange(1, values.shape[1] + 1)
     axes.plot(x, values.T, linewidth=0.8, alpha=0.35, **style)
     axes.plot(
         x,
         values.mean(axis=0),
         # Where curves coincide, a thinner one leaves the one below visible.
-        linewidth=1.4 if index else 2.2,
+        linewidth=1.4 if index else 3.0,
         marker="o" if len(x) == 1 else None,
         label=label,
         **style,
     )
+
+
+def _equal(curves: Iterable[np.ndarray]) -> str:
+    """Return how little curves that cover each other differ; empty if they do not."""
+    first, *others = curves
+    if any(len(other) != len(first) for other in others):
+        return ""
+    largest = max((np.abs(other - first).max() for other in others), default=np.inf)
+    if not largest < 0.005 * np.ptp(first):
+        return ""
+    return f"\n(the curves differ by at most {largest:.0e})" if largest else "\n(equal)"
 
 
 def _stacked(histories: Histories, key: str) -> np.ndarray:

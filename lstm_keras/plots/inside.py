@@ -5,16 +5,21 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, ListedColormap
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 
 from lstm_keras.plots.style import (
-    BLUE,
+    DIVERGING,
+    GRAY,
+    NEGATIVE,
+    POSITIVE,
     REFERENCE_LINE,
+    SEQUENTIAL,
     UNIT,
-    VERMILLION,
+    WIDE,
+    WIDTH,
     label_axes,
     legend_below,
     line_style,
@@ -33,38 +38,50 @@ QUANTITIES = {
     "h": "hidden state h",
 }
 GATES = ("i", "f", "o")
+HEAT_TITLES = QUANTITIES | {"c": "cell state, as tanh c"}
 
 MOST_WORDS = 40  # up to this number all words are labelled
+NARROW_WORDS = 20  # up to this number they fit into a narrow figure
 STRONGEST = 12  # number of words that are labelled otherwise
 
 
-def plot_steps(trace: Any, example: int = 0, unit: int = 0) -> Figure:
+def plot_steps(
+    trace: Any,
+    example: int = 0,
+    unit: int = 0,
+    words: Sequence[str] | None = None,
+    marked: int | None = None,
+) -> Figure:
     """Draw the gates and states of one unit at each step.
 
     Args:
         trace: A `trace.LayerTrace`.
         example: Index of the example in the batch.
         unit: Index of the unit.
+        words: Labels of the last steps, as in `plot_gates`.
+        marked: The index of a word or step to mark.
 
     Raises:
+        ValueError: There are no words, or more than steps.
         IndexError: There is no such example or unit.
     """
-    steps = np.arange(1, trace.h.shape[1] + 1)
-    figure = new_figure(5.2, 4.0)
+    shown = _shown(trace, words)
+    figure = new_figure(_width(words), 4.6 if words else 4.0)
     upper, lower = figure.subplots(2, 1, sharex=True)
     label_axes(upper, f"Gates of unit {unit}", "", "Open (0 to 1)")
-    label_axes(lower, f"Candidate and states of unit {unit}", "Step", "Value")
+    label_axes(lower, f"Candidate and states of unit {unit}", "", "Value")
     for index, (name, title) in enumerate(QUANTITIES.items()):
         axes = upper if name in GATES else lower
-        values = getattr(trace, name)[example, :, unit]
-        marker = "o" if len(steps) <= 30 else None
-        axes.plot(
-            steps, values, label=title, marker=marker, markersize=4, **line_style(index)
-        )
+        values = getattr(trace, name)[example, shown, unit]
+        marker = "o" if len(values) <= 30 else None
+        axes.plot(values, label=title, marker=marker, markersize=4, **line_style(index))
     upper.set_ylim(UNIT)
     lower.axhline(0, **REFERENCE_LINE)
-    whole_ticks(lower)
-    legend_below(figure, [upper, lower], columns=2)
+    _label_words(lower, words, len(values))
+    for axes in (upper, lower):
+        if marked is not None:
+            axes.axvspan(marked - 0.5, marked + 0.5, color=GRAY, alpha=0.25, zorder=0)
+    legend_below(figure, [upper, lower])
     return figure
 
 
@@ -76,7 +93,9 @@ def plot_gates(
 ) -> Figure:
     """Draw gates and states as heat maps, a row for each unit, a column for each step.
 
-    Gates are drawn from 0 to 1, candidate and states around 0. Masked steps are gray.
+    Gates are drawn from 0 to 1, candidate and states from -1 to 1. Of the cell state
+    its tanh is drawn, which the output gate passes on: a few units with a large state
+    would leave all others pale. Masked steps are gray.
 
     Args:
         trace: A `trace.LayerTrace`.
@@ -89,23 +108,29 @@ def plot_gates(
         ValueError: There are no words, or more than steps.
         IndexError: There is no such example or unit.
     """
-    time = trace.h.shape[1]
-    if words is not None and not 1 <= len(words) <= time:
-        raise ValueError(
-            f"expected words for 1 to {time} steps; received {len(words)} words"
-        )
-    shown = slice(None if words is None else time - len(words), None)
+    shown = _shown(trace, words)
     units = np.arange(trace.h.shape[-1]) if units is None else np.asarray(units)
     masked = ~trace.mask[example, shown]
-    figure = new_figure(7.0, 6.4)
+    figure = new_figure(WIDE, 7.0)
     panels = figure.subplots(3, 2, sharex=True, sharey=True)
     for axes, name in zip(panels.T.flat, QUANTITIES, strict=True):
         values = getattr(trace, name)[example, shown][:, units].T
-        values = np.ma.array(values, mask=np.broadcast_to(masked, values.shape))
-        _draw_heat(figure, axes, name, values)
+        values = np.tanh(values) if name == "c" else values
+        colors = SEQUENTIAL if name in GATES else DIVERGING
+        picture = axes.imshow(
+            np.ma.array(values, mask=np.broadcast_to(masked, values.shape)),
+            aspect="auto",
+            cmap=colors.with_extremes(bad=to_rgba(GRAY, 0.5)),
+            vmin=0 if name in GATES else -1,
+            vmax=1,
+            interpolation="nearest",
+        )
+        label_axes(axes, HEAT_TITLES[name], "", "")
+        axes.grid(False)
+        figure.colorbar(picture, ax=axes, pad=0.01).ax.tick_params(labelsize=9)
     _label_units(panels[:, 0], units)
     for axes in panels[-1]:
-        _label_words(axes, words, trace.h.shape[1])
+        _label_words(axes, words, len(masked))
     return figure
 
 
@@ -130,7 +155,8 @@ def plot_gradient_flow(
     checked = {name: _checked_norms(name, norms) for name, norms in curves.items()}
     if not checked:
         raise ValueError("expected at least one curve; received none")
-    figure, axes = new_panel(5.6, 4.0, title, "Lag (steps back from the last)", y_label)
+    x_label = "Lag (steps back from the last)"
+    figure, axes = new_panel(WIDTH, 4.0, title, x_label, y_label)
     for index, (name, norms) in enumerate(checked.items()):
         # A logarithmic axis can't show a median of 0.
         quantiles = np.quantile(norms[:, ::-1], (0.25, 0.5, 0.75), axis=0)
@@ -144,7 +170,7 @@ def plot_gradient_flow(
     axes.yaxis.set_major_locator(LogLocator(numticks=8))
     axes.yaxis.set_minor_formatter(NullFormatter())
     whole_ticks(axes)
-    legend_below(figure, [axes], columns=2)
+    legend_below(figure, [axes])
     return figure
 
 
@@ -156,9 +182,10 @@ def plot_attribution(attribution: Any) -> Figure:
     """
     words, scores = attribution.words, np.asarray(attribution.scores)
     few = len(words) <= MOST_WORDS
-    figure = new_figure(5.2, 1.6 + 0.2 * len(words)) if few else new_figure(7.0, 3.4)
+    height = 1.6 + 0.2 * len(words)
+    figure = new_figure(WIDTH, height) if few else new_figure(WIDE, 3.4)
     axes = figure.subplots()
-    colors = np.where(scores >= 0, BLUE, VERMILLION)
+    colors = np.where(scores >= 0, POSITIVE, NEGATIVE)
     places = np.arange(len(words))
     title = f"Contributions to “{_short(attribution.target)}”\n({attribution.method})"
     if few:
@@ -192,48 +219,27 @@ def plot_prefix_predictions(words: Sequence[str], probabilities: ArrayLike) -> F
             f"expected probabilities of shape ({len(words)},), one per word, at least "
             f"one; received shape {probabilities.shape}"
         )
-    figure, axes = new_panel(
-        7.0, 3.4, "Prediction if the text ended here", "", "Probability of positive"
-    )
-    places = np.arange(len(words))
-    axes.plot(places, probabilities, color=BLUE, marker="o", markersize=3)
+    title, y_label = "Prediction if the text ended here", "Probability of positive"
+    figure, axes = new_panel(_width(words), 3.4, title, "", y_label)
+    axes.plot(probabilities, color=POSITIVE, marker="o", markersize=3)
     axes.axhline(0.5, **REFERENCE_LINE)
     axes.set_ylim(UNIT)
     _label_words(axes, words, len(words))
     return figure
 
 
-def _colors(name: str) -> tuple[Colormap | str, float]:
-    """Return the color map of a quantity, and the lowest value of its scale."""
-    return ("cividis", 0.0) if name in GATES else ("RdBu_r", -1.0)
+def _shown(trace: Any, words: Sequence[str] | None) -> slice:
+    """Return the steps of the words: the last ones, or all."""
+    time = trace.h.shape[1]
+    if words is not None and not 1 <= len(words) <= time:
+        raise ValueError(
+            f"expected words for 1 to {time} steps; received {len(words)} words"
+        )
+    return slice(None if words is None else time - len(words), None)
 
 
-def _draw_heat(
-    figure: Figure, axes: Axes, name: str, values: np.ma.MaskedArray
-) -> None:
-    colors, least = _colors(name)
-    most = 1.0
-    if least < 0:
-        # Symmetric around 0; the cell state is unbounded.
-        most = max(1.0, float(np.abs(values).max())) if values.count() else 1.0
-        least = -most
-    axes.imshow(
-        np.ma.zeros(values.shape),
-        aspect="auto",
-        cmap=ListedColormap(["#bbbbbb"]),
-        interpolation="nearest",
-    )
-    picture = axes.imshow(
-        values,
-        aspect="auto",
-        cmap=colors,
-        vmin=least,
-        vmax=most,
-        interpolation="nearest",
-    )
-    label_axes(axes, QUANTITIES[name], "", "")
-    axes.grid(False)
-    figure.colorbar(picture, ax=axes, pad=0.01)
+def _width(words: Sequence[str] | None) -> float:
+    return WIDTH if words is None or len(words) <= NARROW_WORDS else WIDE
 
 
 def _label_units(panels: Sequence[Axes], units: np.ndarray) -> None:

@@ -1,9 +1,11 @@
 """Figures of a language model."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from lstm_keras.evaluation.language import TokenScores, top_calibration
@@ -14,11 +16,12 @@ from lstm_keras.plots.parts import (
     draw_epochs,
 )
 from lstm_keras.plots.style import (
-    BLUE,
+    BASELINE,
+    LINE_STYLES,
+    OURS,
     REFERENCE_LINE,
-    SKY,
+    WIDTH,
     legend_below,
-    line_style,
     logarithmic_if_wide,
     new_panel,
     whole_ticks,
@@ -52,12 +55,12 @@ def plot_perplexity(
     if (values < 1).any():
         raise ValueError(f"expected perplexities >= 1; received {values.min()}")
     figure, axes = new_panel(
-        6.0, 4.2, "Perplexity by epoch", "Epoch", "Perplexity (lower is better)"
+        WIDTH, 3.6, "Perplexity by epoch", "Epoch", "Perplexity (lower is better)"
     )
     draw_epochs(axes, curves, "perplexity", epochs, best_epoch)
-    for index, (name, value) in enumerate(references.items(), start=2):
+    for (name, value), dashes in zip(references.items(), cycle(LINE_STYLES)):
         label = f"{name} ({value:,.1f})"
-        axes.axhline(value, label=label, linewidth=1.2, **line_style(index))
+        axes.axhline(value, label=label, linestyle=dashes, color=BASELINE)
     logarithmic_if_wide(axes, "y", values)
     legend_below(figure, [axes])
     return figure
@@ -90,8 +93,8 @@ def plot_position_accuracy(rows: Rows) -> Figure:
     """
     _check_rows(rows)
     figure, axes = new_panel(
-        6.0,
-        4.2,
+        WIDTH,
+        3.8,
         "Accuracy by position in the segment",
         "Position (tokens from 1; middle of the group)",
         "Top-1 accuracy (share of right answers)",
@@ -128,13 +131,14 @@ def plot_frequency_loss(rows: Rows) -> Figure:
         for row, share in zip(rows, tokens / tokens.sum(), strict=True)
     ]
     figure, axes = new_panel(
-        6.0,
-        2.2 + 0.3 * len(rows),
+        WIDTH,
+        1.6 + 0.3 * len(rows),
         "Loss by frequency of the word",
         "Mean loss (nats per token)",
         "Occurrences in training\n(share of the tokens)",
     )
-    axes.barh(names, losses, color=np.where(special, SKY, BLUE))
+    colors = [to_rgba(OURS, 0.5 if pale else 1) for pale in special]
+    axes.barh(names, losses, color=colors)
     mean = np.average(losses, weights=tokens)
     axes.axvline(
         mean, label=f"all {tokens.sum():,} tokens ({mean:.2f})", **REFERENCE_LINE

@@ -1,19 +1,20 @@
 """Figures of how long recurrent layers remember."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from numpy.typing import ArrayLike
 
 from lstm_keras.plots.style import (
-    COLORS,
     LINEAR_RANGE,
     MARKERS,
     REFERENCE_LINE,
+    WIDTH,
+    layer_styles,
     legend_below,
-    line_style,
     new_panel,
     ticks_at,
 )
@@ -38,12 +39,13 @@ def plot_longest_lag(
     _check_longest(longest, lags)
     layers = list(next(iter(longest.values())))
     figure, axes = new_panel(
-        6.0,
-        1.6 + 0.26 * len(layers) * len(longest),
+        WIDTH,
+        1.2 + 0.24 * len(layers) * len(longest),
         "The longest lag that each layer solves",
         "Lag (steps)",
         "Task",
     )
+    styles = layer_styles(layers)
     height = 0.8 / len(layers)
     places = np.arange(len(longest))
     for index, layer in enumerate(layers):
@@ -52,17 +54,17 @@ def plot_longest_lag(
             places + (index - (len(layers) - 1) / 2) * height,
             [0 if value is None else lags.index(value) + 1 for value in values],
             0.9 * height,
-            color=COLORS[index % len(COLORS)],
+            color=styles[layer]["color"],
             label=layer,
         )
         texts = ["none" if value is None else f"{value:,}" for value in values]
         axes.bar_label(bars, texts, padding=3, fontsize=9)
-    axes.set_yticks(places, list(longest))
+    axes.set_yticks(places, [textwrap.fill(task, 14) for task in longest])
     axes.set_xticks(range(1, len(lags) + 1), [f"{lag:,}" for lag in lags])
     axes.set_xlim(0, len(lags) + 0.6)
     axes.grid(False, axis="y")
     axes.invert_yaxis()
-    legend_below(figure, [axes], columns=2)
+    legend_below(figure, [axes])
     return figure
 
 
@@ -89,16 +91,17 @@ def plot_error_by_lag(
     """
     _check_curves(curves)
     figure, axes = new_panel(
-        6.0, 4.2, f"{task}: error by lag", "Lag (steps)", f"Test error:\n{measure}"
+        WIDTH, 3.8, f"{task}: error by lag", "Lag (steps)", f"Test error:\n{measure}"
     )
     means = np.concatenate([np.asarray(mean, float) for _, mean, _ in curves.values()])
     errors = np.array([*means, *baseline.values(), *goal.values()])
     logarithmic = errors.max() > LINEAR_RANGE * errors.min() > 0
     # The lowest value that can be drawn.
     floor = errors.min() / 1.5 if logarithmic else 0.0
+    styles = layer_styles(curves)
     for index, (layer, (lags, mean, deviation)) in enumerate(curves.items()):
         mean, deviation = np.asarray(mean, float), np.asarray(deviation, float)
-        style = line_style(index)
+        style = styles[layer]
         axes.plot(
             lags,
             mean,
@@ -132,8 +135,9 @@ def plot_error_by_lag(
     if logarithmic:
         axes.set_yscale("log")
         axes.set_ylim(bottom=floor)
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
-    legend_below(figure, [axes], columns=2)
+    legend_below(figure, [axes])
     return figure
 
 

@@ -8,10 +8,12 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from lstm_keras.plots.style import (
-    BLUE,
+    OURS,
     REFERENCE_LINE,
+    TRAINING,
     UNIT,
-    VERMILLION,
+    VALIDATION,
+    WIDTH,
     label_axes,
     legend_below,
     line_style,
@@ -29,23 +31,30 @@ def draw_epochs(
     epochs: int,
     best_epoch: int | None,
 ) -> None:
-    """Draw a metric's curves, and mark the best epoch."""
-    # Markers show a single epoch, but would hide a long curve.
-    marker = "o" if epochs <= 30 else None
+    """Draw a metric's curves, and mark the best epoch; one epoch is drawn as bars."""
+    marker = "o" if epochs <= 30 else None  # it would hide a long curve
     for key, label, color, style in (
-        (metric, "training", BLUE, "-"),
-        (f"val_{metric}", "validation", VERMILLION, "--"),
+        (metric, "training", TRAINING, "-"),
+        (f"val_{metric}", "validation", VALIDATION, "--"),
     ):
-        if key in curves:
-            axes.plot(
-                np.arange(1, len(curves[key]) + 1),
-                curves[key],
-                style,
-                color=color,
-                marker=marker,
-                markersize=4,
-                label=label,
-            )
+        if key not in curves:
+            continue
+        if epochs == 1:
+            axes.bar_label(axes.bar(label, curves[key], 0.5, color=color), fmt="{:.4g}")
+            axes.set_xlabel("Epoch 1")
+            continue
+        axes.plot(
+            np.arange(1, len(curves[key]) + 1),
+            curves[key],
+            style,
+            color=color,
+            marker=marker,
+            markersize=4,
+            label=label,
+        )
+    if epochs == 1:
+        axes.margins(y=0.15)
+        return
     axes.set_xlim(0.5, epochs + 0.5)
     whole_ticks(axes)
     if best_epoch is not None:
@@ -67,13 +76,13 @@ def draw_accuracy(
     """Draw the accuracy of each group with its 95% interval, and that of all groups."""
     accuracy, counts = np.asarray(accuracy), np.asarray(counts)
     low, high = _wilson_interval(accuracy, counts)
-    axes.plot(x, accuracy, color=BLUE, marker="o", markersize=4, label=label)
+    axes.plot(x, accuracy, color=OURS, marker="o", markersize=4, label=label)
     axes.errorbar(
         x,
         accuracy,
         yerr=(accuracy - low, high - accuracy),
         fmt="none",
-        ecolor=BLUE,
+        ecolor=OURS,
         elinewidth=1,
         capsize=3,
     )
@@ -97,7 +106,7 @@ def _wilson_interval(
 
 def calibration_figure(title: str, y_label: str, curves: Mapping[str, Bins]) -> Figure:
     """Return a reliability diagram of each model's bins, with their sizes below."""
-    figure = new_figure(5.2, 5.6)
+    figure = new_figure(WIDTH, 4.8)
     upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
     label_axes(upper, title, "", y_label)
     label_axes(
@@ -119,7 +128,7 @@ def calibration_figure(title: str, y_label: str, curves: Mapping[str, Bins]) -> 
         )
         counts = np.array([b["count"] for b in bins])
         edges = np.linspace(0, 1, len(bins) + 1)
-        lower.stairs(counts / counts.sum(), edges, **style)
+        lower.stairs(counts / counts.sum(), edges, fill=len(curves) == 1, **style)
     upper.plot([0, 1], [0, 1], label="perfect calibration", **REFERENCE_LINE)
     upper.set(xlim=UNIT, ylim=UNIT)
     legend_below(figure, [upper])

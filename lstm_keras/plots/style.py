@@ -1,12 +1,14 @@
 """The shared style of all figures: colors, axes, legend."""
 
+import itertools
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import (
     LogLocator,
@@ -16,16 +18,55 @@ from matplotlib.ticker import (
     StrMethodFormatter,
 )
 
-# The palette of Okabe and Ito (2008), distinguishable with every kind of color vision;
-# without its yellow, which is too pale for a line on white.
-BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
-ORANGE, SKY, PURPLE = "#E69F00", "#56B4E9", "#CC79A7"
-COLORS = (BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE)
+# By name a color on white and the same on a dark page: after the palette of Okabe and
+# Ito (2008), distinguishable with every kind of color vision, but nowhere paler than a
+# contrast of 3.
+PALETTE = {
+    "blue": ("#0072b2", "#4ba6e8"),
+    "vermillion": ("#d55e00", "#ff8a3d"),
+    "green": ("#009e73", "#2bc796"),
+    "purple": ("#b0578d", "#e58bbf"),
+    "ochre": ("#b58900", "#e3b53a"),
+    "indigo": ("#5e4fa2", "#a79bf0"),
+    "sky": ("#3a9bd9", "#8fd3ff"),
+    "brown": ("#7a4a1e", "#c99a6b"),
+    "gray": ("#6e6e6e", "#9aa0a6"),
+}
+BLUE, VERMILLION, GREEN, PURPLE, OCHRE, INDIGO, SKY, BROWN, GRAY = (
+    on_white for on_white, _ in PALETTE.values()
+)
+
+# One color means one thing in a whole report; `COLORS` are for what has no name here.
+POSITIVE, NEGATIVE = BLUE, VERMILLION  # above and below zero; for and against
+OURS, KERAS = GREEN, PURPLE
+TRAINING, VALIDATION = OCHRE, INDIGO
+BASELINE = GRAY
+COLORS = (GREEN, PURPLE, OCHRE, INDIGO, SKY, BROWN)
+
+# The widths of figures in inches. A report shows one of `WIDTH` in a column, and one of
+# `WIDE` across two, so that all have one size of font.
+WIDTH, WIDE = 5.2, 10.8
+
 LINE_STYLES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P")
-REFERENCE_LINE = {"color": "#555555", "linewidth": 0.9, "zorder": 1.5}
+REFERENCE_LINE = {"color": GRAY, "linewidth": 0.9, "zorder": 1.5}
 
 UNIT = (-0.02, 1.02)  # the range from 0 to 1, with room for markers at its ends
+
+# Color maps that are transparent at 0, so that they fit a light page and a dark one:
+# of values around 0, and of those from 0 to 1.
+DIVERGING = LinearSegmentedColormap.from_list(
+    "diverging",
+    [
+        (0, NEGATIVE),
+        (0.5, to_rgba(NEGATIVE, 0)),
+        (0.5, to_rgba(POSITIVE, 0)),
+        (1, POSITIVE),
+    ],
+)
+SEQUENTIAL = LinearSegmentedColormap.from_list(
+    "sequential", [to_rgba(GREEN, 0), to_rgba(GREEN)]
+)
 
 # A range wider than this factor is drawn on a logarithmic axis.
 LINEAR_RANGE = 10
@@ -50,10 +91,11 @@ def new_panel(
 
 def label_axes(axes: Axes, title: str, x_label: str, y_label: str) -> None:
     """Set a panel's labels and the style that all panels share."""
-    axes.set_title(title, fontsize=11)
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    axes.grid(linewidth=0.4, alpha=0.6)
+    axes.set_title(title, fontsize=11, x=0, horizontalalignment="left")
+    axes.set_xlabel(x_label, fontsize=9.5)
+    axes.set_ylabel(y_label, fontsize=9.5)
+    axes.tick_params(labelsize=9)
+    axes.grid(color=GRAY, linewidth=0.5, alpha=0.3)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -66,7 +108,27 @@ def line_style(index: int) -> dict[str, str]:
     }
 
 
-def legend_below(figure: Figure, panels: Sequence[Axes], columns: int = 1) -> None:
+def layer_styles(layers: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return color and dashes by layer: Keras's LSTM and ours look the same everywhere.
+
+    Ours has "lstm_keras" in its name, Keras's only "keras".
+    """
+    others = itertools.cycle((OCHRE, INDIGO, SKY, BROWN))
+    dashes = itertools.cycle(LINE_STYLES)
+    return {
+        layer: {
+            "color": OURS
+            if "lstm_keras" in layer
+            else KERAS
+            if "keras" in layer.lower()
+            else next(others),
+            "linestyle": next(dashes),
+        }
+        for layer in layers
+    }
+
+
+def legend_below(figure: Figure, panels: Sequence[Axes]) -> None:
     """Put one legend for all panels under the figure, where it hides no data.
 
     The figure grows by the legend's height, so that the size of its panels remains.
@@ -75,8 +137,14 @@ def legend_below(figure: Figure, panels: Sequence[Axes], columns: int = 1) -> No
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(textwrap.fill(label, 64), handle)
+    if not entries:
+        return
+    longest = max(len(line) for label in entries for line in label.split("\n"))
+    columns = (
+        min(len(entries), int(figure.get_figwidth() / (0.08 * longest + 0.5))) or 1
+    )
     lines = sum(label.count("\n") + 1 for label in entries) / columns
-    figure.set_figheight(figure.get_figheight() + 0.2 * lines)
+    figure.set_figheight(figure.get_figheight() + 0.2 * math.ceil(lines))
     figure.legend(
         entries.values(),
         entries.keys(),
@@ -84,6 +152,7 @@ def legend_below(figure: Figure, panels: Sequence[Axes], columns: int = 1) -> No
         ncols=columns,
         frameon=False,
         fontsize=9,
+        borderpad=0,
     )
 
 

@@ -1,6 +1,9 @@
 """The gate experiment against the reference, the traces and the attributions."""
 
+import base64
+import contextlib
 import csv
+import io
 import json
 
 import keras
@@ -8,28 +11,31 @@ import numpy as np
 import pytest
 
 import lstm_keras
-from experiments.gate_dynamics import flow, report, sentence, unit
-from experiments.gate_dynamics.negation_pairs import PAIRS, Pair
+from experiments.common.terminal import stages
+from experiments.gate_dynamics import flow, negation, report, sentence, unit
+from experiments.gate_dynamics.negation import PAIRS, Pair
 from experiments.gate_dynamics.settings import Settings, read_values
 from lstm_keras.preprocessing import Vocabulary, tokenize
 from lstm_keras.reference import lstm_forward
+from lstm_keras.runs import SentimentRun
 from tests.helpers import runs
+from tests.helpers.browser import assert_page_is_sound, in_a_browser
 
 TEXT = "The film was not good, but <b>zebra</b> is."
 SMALL = ["--length", "4", "--units", "3", "--steps", "2", "--seeds", "2"]
 
 
-def sentiment_run(folder, *recurrent, maxlen=14):
+def sentiment_run(folder, recurrent, maxlen=14):
     """A run folder as experiments.imdb_sentiment writes it, its model untrained."""
     folder.mkdir(parents=True)
     words = {w for pair in PAIRS for w in tokenize(pair.negated)}
-    vocabulary = Vocabulary(sorted(words | {"film", "not", "good", "but"}))
+    vocabulary = Vocabulary(sorted((words | {"film", "but"}) - {"stupid"}))
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [
             keras.Input((maxlen,), dtype="int32"),
             keras.layers.Embedding(len(vocabulary), 6, embeddings_initializer="normal"),
-            *recurrent,
+            recurrent,
             keras.layers.Dense(1, activation="sigmoid"),
         ]
     )
@@ -41,14 +47,39 @@ def sentiment_run(folder, *recurrent, maxlen=14):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    return sentiment_run(tmp_path_factory.mktemp("run") / "one", lstm_keras.LSTM(5))
+    layer = lstm_keras.LSTM(5, engine="loop")
+    return sentiment_run(tmp_path_factory.mktemp("run") / "one", layer)
+
+
+@pytest.fixture(scope="module")
+def run(trained):
+    return lstm_keras.load_run(trained)
+
+
+@contextlib.contextmanager
+def small_experiment():
+    """One layer to measure gradients of, and two pairs, one of them known."""
+    pairs = [pair for pair in PAIRS if pair.adjective in ("good", "stupid")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flow, "cells", lambda: {"SimpleRNN": keras.layers.SimpleRNN})
+        patch.setattr(negation, "PAIRS", pairs)
+        patch.setattr(report, "PAIRS", pairs)
+        yield
 
 
 @pytest.fixture
-def few(monkeypatch):
-    """One layer to measure gradients of, and two pairs."""
-    monkeypatch.setattr(flow, "cells", lambda: {"SimpleRNN": keras.layers.SimpleRNN})
-    monkeypatch.setattr(sentence, "PAIRS", PAIRS[:2])
+def few():
+    with small_experiment():
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(trained, tmp_path_factory):
+    """The folder of a run, and what it said."""
+    options = ("--run", trained, "--text", TEXT, "--parts", "sentence,negation,unit")
+    with small_experiment(), contextlib.redirect_stdout(io.StringIO()) as said:
+        folder = runs.make("gate_dynamics", tmp_path_factory.mktemp("made"), *options)
+    return folder, said.getvalue()
 
 
 def test_one_unit_is_that_of_the_reference():
@@ -113,6 +144,26 @@ def test_short_sequences_have_no_ratio_and_a_gradient_of_zero_is_one():
     assert [row[2] for row in report.gradient_table([short, gone]).rows] == ["–", "0"]
 
 
+def test_the_finding_on_the_gradient_begins_with_the_layer_that_keeps_most():
+    flows = [
+        flow.Flow(name, 0, trained, 1.0, h=list(kept ** np.arange(150)[::-1]))
+        for name, kept in [("short", 0.5), ("long", 0.99)]
+        for trained in (False, True)
+    ]
+    metrics = type("Metrics", (), {"gradient": flow.ratios(flows)})
+    finding, parts = report.gradient_part(metrics, Settings(), flows)
+    kept = f"{0.99**99:.2g} in long; {0.5**99:.2g} in short"
+    assert finding.text == f"Of the gradient at lag 1, this is left at lag 100: {kept}."
+    assert finding.figure.name == "gradient_trained" and finding.figure in parts
+
+
+def test_from_the_second_item_on_the_time_left_is_estimated(capsys):
+    assert list(stages(["a", "b"], str.upper)) == ["a", "b"]
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("A (1 of 2) … done in ")
+    assert second.startswith("B (2 of 2, about 0 s left) … done in ")
+
+
 def test_half_of_the_20_pairs_praise_and_each_differs_by_one_not():
     assert len(PAIRS) == len({pair.adjective for pair in PAIRS}) == 20
     assert sum(pair.positive for pair in PAIRS) == 10
@@ -125,7 +176,7 @@ def test_half_of_the_20_pairs_praise_and_each_differs_by_one_not():
 
 def test_a_pair_counts_as_changed_if_the_signs_differ():
     measured = [
-        sentence.MeasuredPair(Pair("", "", "", positive), {"prefix": contributions})
+        negation.MeasuredPair(Pair("", "", "", positive), {"prefix": contributions})
         for positive, *contributions in (
             (True, 1.0, -1.0),
             (True, -1.0, 1.0),
@@ -134,28 +185,35 @@ def test_a_pair_counts_as_changed_if_the_signs_differ():
             (False, 0.0, 1.0),
         )
     ]
-    counts = sentence.pair_counts(measured)["prefix"]
+    counts = negation.pair_counts(measured)["prefix"]
     assert (counts.pairs, counts.changed, counts.as_read) == (5, 3, 2)
 
 
-def test_the_contributions_of_a_pair_are_those_of_its_own_words(trained, few):
-    run = sentence.open_run(trained)
-    pair = PAIRS[0]
-    _, words = run.read(pair.negated)
-    (one, *_) = sentence.measure_pairs(run)
+@pytest.mark.parametrize(
+    ("words", "known"),
+    [("not good dull", ["good", "dull"]), ("good dull", []), ("not", [])],
+)
+def test_pairs_that_read_alike_to_the_model_are_left_out(words, known):
+    run = SentimentRun(None, {"maxlen": 14}, Vocabulary(words.split()), None)
+    assert [pair.adjective for pair in negation.known_pairs(run)] == known
+
+
+def test_the_contributions_of_a_pair_are_those_of_its_own_words(run, few):
+    (one,) = negation.measure_pairs(run)
+    text, (_, words) = one.pair.negated, run.read(one.pair.negated)
     at = words.index("not")
-    attribution = lstm_keras.attribute(run, pair.negated, "gradient")
-    assert attribution.words[at : at + 2] == ("not", pair.adjective)
+    attribution = lstm_keras.attribute(run, text, "gradient")
+    assert attribution.words[at : at + 2] == ("not", one.pair.adjective)
     np.testing.assert_allclose(
         one.contributions["gradient"][1], attribution.scores[at : at + 2].sum()
     )
-    ((part, _),) = lstm_keras.decompose_phrases(run, pair.negated, [(at, at + 2)])
+    ((part, _),) = lstm_keras.decompose_phrases(run, text, [(at, at + 2)])
     assert one.contributions["decomposition"][1] == part
 
 
 @pytest.fixture(scope="module")
-def reading(trained):
-    return sentence.read_sentence(sentence.open_run(trained), TEXT)
+def reading(run):
+    return sentence.read_sentence(run, TEXT)
 
 
 def test_units_are_ordered_by_how_far_their_cell_state_moves(reading):
@@ -168,27 +226,48 @@ def test_units_are_ordered_by_how_far_their_cell_state_moves(reading):
     assert list(moved.values()) == sorted(moved.values(), reverse=True)
 
 
-def test_the_page_has_the_numbers_of_the_trace_and_of_predict(trained, reading):
-    run = sentence.open_run(trained)
+def test_the_finding_is_what_the_unit_that_turns_most_does_at_the_not(reading):
+    (trace,) = reading.traces.values()
+    at = len(trace.c[0]) - len(reading.words) + reading.words.index("not")
+    turned = np.abs(np.tanh(trace.c[0, at]) - np.tanh(trace.c[0, at - 1]))
+    unit = int(turned.argmax())
+    forgotten = 1 - trace.f[0, at, unit]
+    added = trace.c[0, at, unit] - trace.f[0, at, unit] * trace.c[0, at - 1, unit]
+    text = report.sentence_finding(reading).text
+    assert f"“not” unit {unit} forgets {forgotten:.0%} of its cell state" in text
+    assert f"adds {added:+.2f};" in text
+
+
+def test_without_a_not_the_finding_is_where_the_prediction_changes_most(reading):
+    words = ["[START]", *"the film was good".split()]
+    scores = np.array([9.0, 0.1, -0.2, 0.3, 0.1])
+    attributions = {"prefix": type("Attribution", (), {"scores": scores})}
+    other = sentence.Reading(words, [], attributions, {})
+    assert words[other.turn] == "was"
+
+
+def test_the_page_has_the_numbers_of_the_trace_and_of_predict(run, reading):
     data = reading.page_data()
     assert data["words"] == list(reading.words)
     (trace,) = lstm_keras.trace_gates(run.model, run.read(TEXT)[0][None]).values()
     (layer,) = data["layers"]
-    np.testing.assert_allclose(
-        layer["f"], trace.f[0, -len(data["words"]) :], atol=0.0006
-    )
+    packed = np.frombuffer(base64.b64decode(layer["f"]["integers"]), "<i2")
+    values = packed.reshape(len(data["words"]), 5) * layer["f"]["step"]
+    np.testing.assert_allclose(values, trace.f[0, -len(values) :], atol=2e-5)
     probability = run.predict([TEXT])[0].probability
     assert data["probabilities"][-1] == pytest.approx(probability, abs=1e-4)
 
 
-def test_a_run_writes_every_file(trained, few, tmp_path, capsys):
-    options = (*SMALL, "--run", trained, "--text", TEXT)
-    folder = runs.make("gate_dynamics", tmp_path, *options)
+def rows_of(path):
+    return list(csv.DictReader(path.read_text("utf-8").splitlines()))
+
+
+def test_a_run_writes_every_file(finished):
+    folder, said = finished
     assert {path.name for path in folder.iterdir()} == {
         "config.json",
         "metrics.json",
         "steps.csv",
-        "gradient_flow.csv",
         "pairs.csv",
         "gates.npz",
         "figures",
@@ -196,34 +275,57 @@ def test_a_run_writes_every_file(trained, few, tmp_path, capsys):
     }
     metrics = runs.metrics_of(folder)
     assert set(metrics["pairs"]) == {"prefix", "gradient", "decomposition"}
+    assert {one["pairs"] for one in metrics["pairs"].values()} == {1}
+    assert metrics["unknown_adjectives"] == ["stupid"]
     assert metrics["data"]["sentence"] == TEXT
-    for name, rows in [("pairs.csv", 6), ("gradient_flow.csv", 16)]:
-        lines = (folder / name).read_text("utf-8").splitlines()
-        assert len(list(csv.DictReader(lines))) == rows
+    for name, rows in [("pairs.csv", 3), ("steps.csv", 5)]:
+        assert len(rows_of(folder / name)) == rows
     with np.load(folder / "gates.npz") as gates:
         assert {name.split("/")[-1] for name in gates} >= set("ifgoch")
     page = (folder / "report.html").read_text()
     assert "<b>zebra" not in page and "zebra [UNK]" in page
-    assert page.count("<img ") == len(list((folder / "figures").iterdir()))
-    assert f"Report: {folder / 'report.html'}" in capsys.readouterr().out
+    assert "1 known" in said and "left out: stupid." in said
+    assert f"Report: {folder / 'report.html'}" in said
+
+
+@pytest.mark.thorough
+@in_a_browser
+def test_the_report_is_sound_in_a_browser(finished):
+    assert_page_is_sound(finished[0] / "report.html")
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        ({}, "unit,gradient"),
+        ({"run": True}, "sentence,negation"),
+        ({"run": True, "text": "good"}, "sentence"),
+        ({"run": True, "parts": "gradient,negation"}, "gradient,negation"),
+    ],
+)
+def test_the_parts_are_those_that_the_options_ask_for(options, parts, trained):
+    if options.get("run"):
+        options = {**options, "run": str(trained)}
+    chosen = Settings(**options).checked()
+    assert chosen.parts == parts
+    assert (chosen.text is not None) == ("sentence" in parts)
 
 
 @pytest.mark.thorough
 def test_without_a_run_there_is_no_sentence_and_a_repeated_run_is_equal(few, tmp_path):
     folder = runs.make("gate_dynamics", tmp_path, *SMALL)
-    assert runs.metrics_of(folder)["sentence"] is None
+    metrics = runs.metrics_of(folder)
+    assert metrics["sentence"] is metrics["pairs"] is None
     assert not (folder / "pairs.csv").exists()
+    assert len(rows_of(folder / "gradient_flow.csv")) == 16  # 2 seeds, 4 steps
     runs.main("gate_dynamics", "--repeat", folder)
 
 
 @pytest.mark.thorough
-def test_a_model_that_cannot_be_decomposed_is_shown_without_decomposition(
-    few, tmp_path
-):
+def test_a_model_that_cannot_be_decomposed_is_shown_without_decomposition(tmp_path):
     both = keras.layers.Bidirectional(keras.layers.LSTM(3))
     model = sentiment_run(tmp_path / "run", both)
-    options = (*SMALL, "--run", model, "--no-pairs")
-    folder = runs.make("gate_dynamics", tmp_path, *options)
+    folder = runs.make("gate_dynamics", tmp_path, "--run", model, "--text", TEXT)
     page = (folder / "report.html").read_text()
     assert "No contextual decomposition (decomposition): expected a sentiment" in page
     assert "forward_" in page and "backward_" in page
@@ -233,6 +335,8 @@ def test_a_model_that_cannot_be_decomposed_is_shown_without_decomposition(
     ("options", "message"),
     [
         (["--text", "good"], "--text needs --run"),
+        (["--parts", "negation"], "--parts negation needs --run"),
+        (["--parts", "gates"], "expected --parts as a comma-separated list"),
         (["--values", "x"], "expected --values as numbers"),
         (["--run", "nowhere"], "nowhere"),
         (["--name", "a/b"], "expected a plain folder name"),
@@ -245,7 +349,14 @@ def test_bad_input_is_refused_before_anything_is_written(options, message, tmp_p
     assert not list(tmp_path.rglob("*.*"))
 
 
-def test_a_text_without_a_word_is_refused(trained, tmp_path):
-    options = ("--output", tmp_path, "--run", trained, "--text", " ")
-    with pytest.raises(SystemExit, match="at least one word"):
-        runs.main("gate_dynamics", *options)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--text", " "], "at least one word"),
+        (["--parts", "negation"], "expected a run that reads"),
+    ],
+)
+def test_what_the_model_cannot_read_is_refused(options, message, tmp_path):
+    model = sentiment_run(tmp_path / "run", lstm_keras.LSTM(3), maxlen=5)
+    with pytest.raises(SystemExit, match=message):
+        runs.main("gate_dynamics", "--output", tmp_path, "--run", model, *options)

@@ -1,19 +1,26 @@
 """The benchmark against known shapes, answers and models; no test asserts a time."""
 
 import csv
+import html
 import json
+import os
+from contextlib import nullcontext
+from unittest.mock import Mock
 
 import keras
 import numpy as np
 import pytest
 
-from experiments.speed import backends, language, layers, report, shapes, text
+from experiments.common.processes import Ended
+from experiments.speed import agenda, backends, language, layers, report, shapes, text
 from experiments.speed.settings import QUICK_ROUNDS, Settings, read_backends
 from experiments.speed.shapes import Shape
 from lstm_keras.preprocessing import END, TOKENIZERS
 from tests.helpers import runs
+from tests.helpers.browser import assert_page_is_sound, in_a_browser
 
-SMALL = "2,5,3,4"
+SMALL, OTHER = "2,5,3,4", "1,2,3,4"
+TWO = ("--backends", "jax,torch", "--shape", f"{SMALL} {OTHER}")
 BACKEND = keras.backend.backend()
 NAMES = {
     "tensorflow": ["keras", "loop", "xla"],
@@ -22,100 +29,112 @@ NAMES = {
 }
 
 
-@pytest.fixture
-def run_folder(tmp_path, monkeypatch):
-    """Runs the benchmark, and returns its folder."""
-
-    def run(*options):
-        return runs.make("speed", tmp_path, *options)
-
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch):
+    """A machine without other programs, and less work."""
     monkeypatch.setattr(text, "STARTS", 1)
     monkeypatch.setattr(backends, "PRODUCT_SIZE", 64)
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.1, 0.0, 0.0))
+
+
+@pytest.fixture
+def measure(tmp_path, capsys):
+    """Runs the benchmark; returns page, metrics, and what was printed."""
+
+    def run(*options, status=""):
+        ends = pytest.raises(SystemExit, match=status) if status else nullcontext()
+        with ends:
+            runs.main("speed", *options, "--output", tmp_path, "--name", "one")
+        folder = tmp_path / "speed" / "one"
+        assert runs.schema_errors(folder) == []
+        page = html.unescape((folder / "report.html").read_text("utf-8"))
+        return page, runs.metrics_of(folder), capsys.readouterr().out
+
     return run
 
 
-def page_and_metrics(folder):
-    metrics = runs.metrics_of(folder)
-    assert metrics["experiment"] == "speed"
-    assert {"config.json", "report.html"} <= {path.name for path in folder.iterdir()}
-    return (folder / "report.html").read_text(), metrics
+class Workers:
+    """Made-up processes: they answer what those of `layers` would.
+
+    Attributes:
+        ours: The name of our implementation.
+        failing: The backends that fail.
+        ctrl_c: What a process is asked, or says, when Ctrl-C comes.
+    """
+
+    ours, failing, ctrl_c = "xla", (), {"never": True}
+
+    def run(self, name, command, environment, on_line):
+        backend, request = environment["KERAS_BACKEND"], json.loads(command[1])
+        if backend in self.failing:
+            return Ended(name, 1, "<no & such> thing")
+        for said in self.answers(backend, **request):
+            on_line(json.dumps(said) + "\n")
+            if self.ctrl_c.items() <= (request | said).items():
+                raise KeyboardInterrupt
+        return Ended(name, 0, "")
+
+    def answers(self, backend, task, shapes=(), rounds=0, **_):
+        machine = {"cpu": "a cpu", "cores": 2, "platform": "Linux"}
+        versions = {"python": "3", "versions": {"keras": "3", backend: "1"}}
+        yield {
+            "environment": {"backend": backend, "machine": machine} | versions,
+            "engine": "xla",
+            "mebibytes": 12.3,
+        }
+        for shape in shapes:
+            yield {"shape": shape}
+            for number in range(rounds + 1):
+                paths = {"keras": kinds(4.0, 1.0), self.ours: kinds(2.0, 2.0)}
+                done = {"operations": WORK, "paths": paths} if number else {}
+                yield {"shape": shape, "round": number} | done
 
 
-def kind_of_steps(median):
+WORK = {"training": 3e6, "prediction": 1e6}
+
+
+def kinds(median, ratio):
     spread = {"low": median / 2, "median": median, "high": 2 * median}
-    return {"first": 1.0, **spread, "ratio": 1.0}
+    return {kind: spread | {"first": 1.0, "ratio": ratio} for kind in WORK}
 
 
-def answer(task, backend="tensorflow", path="keras", **arguments):
-    """Return what a worker would answer."""
-    if task == "memory":
-        return {"mebibytes": 12.3}
-    return {
-        "environment": {
-            "python": "3",
-            "backend": backend,
-            "versions": {"keras": "3", backend: "1"},
-            "machine": {"cpu": "a cpu", "cores": 2, "platform": "Linux"},
-        },
-        "engine": "xla",
-        "results": [
-            {
-                "shape": shape,
-                "operations": {"training": 3e6, "prediction": 1e6},
-                "paths": {
-                    path: {"training": kind_of_steps(2.0)}
-                    | {"prediction": kind_of_steps(0.5)}
-                },
-            }
-            for shape in arguments["shapes"]
-        ],
-    }
-
-
-def answering(monkeypatch, path="keras", failing=()):
-    """Let invented workers answer."""
-
-    def ask(self, backend, task, **arguments):
-        if backend in failing:
-            self.failures.append(f"{backend} failed: <no & such> thing")
-            return None
-        return answer(task, backend, **({"path": path} | arguments))
-
-    monkeypatch.setattr(backends.Workers, "ask", ask)
+@pytest.fixture
+def workers(monkeypatch):
+    made_up = Workers()
+    monkeypatch.setattr(backends.processes, "run", made_up.run)
+    monkeypatch.setattr(shapes, "GROWTH", {"T": ("steps", 25, 100)})
+    return made_up
 
 
 @pytest.mark.parametrize(
     "shape",
-    [
-        "",
-        ";",
-        "64,200,32",
-        "64,200,32,0",
-        "64,200,32,-1",
-        "64,200,32,x",
-        "64,200,32,²",
-        "64,200,32,64,5",
-        "64,200,32,64,masked,masked",
-        "64,200,32,64 1",
-        "64,200,32,64 64,200,32,64",
-    ],
+    ["", ";", "64,200,32", f"{SMALL},5", f"{SMALL},masked,masked", f"{SMALL} 1"]
+    + [f"64,200,32,{units}" for units in ("0", "-1", "x", "²")]
+    + [f"{SMALL} {SMALL}"],
 )
 def test_a_malformed_shape_is_refused_before_any_work(shape):
     with pytest.raises(ValueError, match=r"expected .*shape.*; received"):
         Settings(shape=shape).checked()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backends": "theano"}, r"expected --backends as .*received 'theano'"),
+        ({"measure": "text", "data": "nowhere.csv"}, "or an existing path"),
+        ({"measure": "text", "quick": True}, "--quick with --measure layers; received"),
+        ({"epochs": 3}, "expected --epochs with --measure prefixes; received --mea"),
+    ],
+)
+def test_bad_options_are_refused_before_any_work(options, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        Settings(**options).checked()
+
+
 def test_shapes_are_read_as_they_are_written():
-    read = shapes.read_shapes("64,200,32,16 1,2,3,4,masked;5,6,7,8")
-    assert read == [
-        Shape(64, 200, 32, 16),
-        Shape(1, 2, 3, 4, masked=True),
-        Shape(5, 6, 7, 8),
-    ]
-    assert list(map(str, read)) == ["64,200,32,16", "1,2,3,4,masked", "5,6,7,8"]
-
-
-def test_the_default_shapes_can_be_read():
+    read = shapes.read_shapes(f"{SMALL} 1,2,3,4,masked;5,6,7,8")
+    assert read == [Shape(2, 5, 3, 4), Shape(1, 2, 3, 4, True), Shape(5, 6, 7, 8)]
+    assert [*map(str, read)] == [SMALL, "1,2,3,4,masked", "5,6,7,8"]
     for default in (shapes.DEFAULT, shapes.QUICK):
         assert " ".join(map(str, shapes.read_shapes(default))) == default
 
@@ -136,8 +155,7 @@ def test_one_size_at_a_time_doubles_from_its_first_to_its_last():
 
 
 def test_masked_steps_are_not_counted_as_work():
-    shape = Shape(8, 20, 3, 4, masked=True)
-    ids, _ = layers.data(shape)
+    ids, _ = layers.data(Shape(8, 20, 3, 4, masked=True))
     lengths = np.count_nonzero(ids, axis=1)
     assert lengths.min() >= 5 and lengths.max() <= 20 and len(set(lengths)) > 1
     for row, length in zip(ids, lengths, strict=True):
@@ -158,6 +176,7 @@ def test_paths_that_disagree_are_not_timed():
             layers.first_calls(np.float32, {"keras": 0.5, "loop": wrong})
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("masked", [False, True])
 def test_the_plain_torch_model_is_keras_model_with_its_weights(masked):
     pytest.importorskip("torch")
@@ -176,153 +195,194 @@ def test_the_plain_torch_model_is_keras_model_with_its_weights(masked):
     assert plain.train_on_batch(ids, labels) < loss  # it learns
 
 
-@pytest.mark.parametrize(
-    "shape", [pytest.param(SMALL, marks=pytest.mark.thorough), f"{SMALL},masked"]
-)
-def test_a_worker_times_every_path_and_shows_its_progress(shape, capsys):
+@pytest.mark.thorough
+@pytest.mark.parametrize("shape", [SMALL, f"{SMALL},masked"])
+def test_a_worker_times_every_path_and_shows_its_rounds(shape, capsys):
     workers = backends.Workers(flush_denormal=False)
-    found = workers.ask(BACKEND, "times", shapes=[shape], rounds=3)
+    found = workers.ask(BACKEND, "times", BACKEND, shapes=[shape], rounds=3)
     assert workers.failures == []
-    assert f"{BACKEND} {shape} … done" in capsys.readouterr().out
+    assert f"{BACKEND} {shape}: round 3 of 3, about 0 s left" in capsys.readouterr().out
     assert found["environment"]["backend"] == BACKEND
     assert found["engine"].startswith(NAMES[BACKEND][2])
     (result,) = found["results"]
     assert result["shape"] == shape
     assert list(result["paths"]) == NAMES[BACKEND]
-    for kinds in result["paths"].values():
-        assert set(kinds) == {"training", "prediction"}
-        for numbers in kinds.values():
-            assert 0 < numbers["low"] <= numbers["median"] <= numbers["high"]
-            assert numbers["first"] > 0 and numbers["ratio"] > 0
-    keras_kinds = result["paths"]["keras"].values()
-    assert [numbers["ratio"] for numbers in keras_kinds] == [1, 1]
+    for path, numbers in (
+        (path, one) for path, kinds in result["paths"].items() for one in kinds.values()
+    ):
+        assert 0 < numbers["low"] <= numbers["median"] <= numbers["high"]
+        assert numbers["first"] > 0 and numbers["ratio"] > 0
+        assert path != "keras" or numbers["ratio"] == 1
 
 
 @pytest.mark.thorough
-def test_the_peak_of_the_starting_process_does_not_hide_a_workers_memory():
-    _peak = b"x" * 2**30  # more than the worker needs
+def test_a_worker_measures_its_own_memory_and_says_why_it_fails():
+    _peak = b"x" * 2**30  # of this process, more than the worker needs
     workers = backends.Workers(flush_denormal=False)
     memory = workers.ask(BACKEND, "memory", shape=SMALL, path="loop")
     assert memory["mebibytes"] > 1
+    assert workers.ask(BACKEND, "nonsense") is None
+    (failure,) = workers.failures
+    assert failure.endswith("(nonsense) ended with status 1: KeyError: 'nonsense'")
 
 
-@pytest.mark.parametrize(
-    ("task", "reason"),
-    [
-        ("nonsense", "(nonsense) ended with status 1: KeyError: 'nonsense'"),
-        ("fatal", "(fatal) was killed by SIGKILL"),
-    ],
-)
-def test_a_worker_that_fails_is_reported(task, reason, monkeypatch, tmp_path, capsys):
-    # A module of that name in the working folder goes first.
-    package = tmp_path / "experiments" / "speed"
-    package.mkdir(parents=True)
-    for folder in (package.parent, package):
-        (folder / "__init__.py").touch()
-    (package / "layers.py").write_text(
-        "import json, os, sys\n"
-        "if json.loads(sys.argv[1])['task'] == 'fatal': os.kill(os.getpid(), 9)\n"
-        "raise KeyError('nonsense')\n"
-    )
-    monkeypatch.chdir(tmp_path)
-    workers = backends.Workers(flush_denormal=False)
-    assert workers.ask("jax", task) is None
-    assert workers.failures == [f"jax {reason}"]
-    assert workers.failures[0] in capsys.readouterr().out
+def test_a_worker_times_a_round_of_a_shape_even_if_its_time_is_over(monkeypatch):
+    class Model:
+        train_on_batch = predict_on_batch = np.size
+
+    monkeypatch.setattr(layers, "equal_models", lambda _: {"keras": Model})
+    monkeypatch.setattr(Model, "train_on_batch", lambda ids, labels: ids.size)
+    said = list(layers.times([SMALL, OTHER], rounds=3, until=0.0))
+    assert [one.get("round") for one in said] == [None, None, 0, 1]
+    assert {one["shape"] for one in said[1:]} == {SMALL}
 
 
-def test_a_run_has_tables_figures_and_what_computed_them(
-    run_folder, monkeypatch, capsys
-):
-    answering(monkeypatch)
-    monkeypatch.setitem(shapes.GROWTH, "T", ("steps", 25, 50))
-    folder = run_folder("--backends", "tensorflow,torch", "--shape", f"{SMALL} 1,2,3,4")
-    page, metrics = page_and_metrics(folder)
-    assert set(metrics["results"]) == {"tensorflow", "torch"}
-    assert set(metrics["environment"]["versions"]) == {"keras", "tensorflow", "torch"}
-    assert metrics["environment"]["backend"] == "tensorflow, torch"
-    assert metrics["memory"]["mebibytes"]["torch"] == {"keras": 12.3}
-    assert metrics["growth"]["backend"] == "tensorflow"
-    assert metrics["operations_per_second"] > 0
+def test_a_run_has_tables_figures_and_what_computed_them(measure, workers, tmp_path):
+    page, metrics, shown = measure(*TWO)
+    assert set(metrics["results"]) == {"jax", "torch"}
+    assert set(metrics["environment"]["versions"]) == {"keras", "jax", "torch"}
+    assert metrics["environment"]["backend"] == "jax, torch"
+    assert metrics["memory"]["mebibytes"]["torch"] == {"keras": 12.3, "xla": 12.3}
+    assert metrics["growth"]["backend"] == "jax"
+    assert metrics["missing"] == [] and metrics["ending"] == ""
+    folder = tmp_path / "speed" / "one"
     assert {path.name for path in (folder / "figures").iterdir()} == {
+        "step_times.png",
         "growth_training.png",
         "growth_prediction.png",
     }
     with (folder / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
     chosen = [row for row in rows if row["part"] == "shapes"]
-    assert len(chosen) == 2 * 2 * 2  # backends, shapes, kinds
+    assert len(chosen) == 2 * 2 * 2 * 2  # backends, shapes, paths, kinds
     for row in rows:
-        work = {"training": 3e6, "prediction": 1e6}[row["kind"]]
-        limit = work / metrics["operations_per_second"]
+        limit = WORK[row["kind"]] / metrics["operations_per_second"]
         assert float(row["times_limit"]) == pytest.approx(float(row["median"]) / limit)
-    shown = capsys.readouterr().out
     for words in (SMALL, "2,000", "1,000 to 4,000", "× limit", "MiB", "a cpu"):
         assert words in shown and words in page
+    finding = (
+        "With 2 sequences of 5 steps, our LSTM trains 2.0 times as fast as Keras's"
+    )
+    assert f"{finding} on jax (xla), 2.0 times on torch (xla)." in shown
+    assert f"torch {OTHER}: round 20 of 20, about 0 s left" in shown
+    assert "growth 64,100,32,64: round 7 of 7, about 0 s left" in shown
 
 
-def test_a_backend_that_fails_leaves_the_others(run_folder, monkeypatch, capsys):
-    answering(monkeypatch, failing=("jax",))
-    options = ("--backends", "jax,torch", "--no-growth", "--no-memory")
-    page, metrics = page_and_metrics(run_folder(*options))
+@pytest.mark.thorough
+@in_a_browser
+def test_the_report_is_sound_in_a_browser(measure, workers, tmp_path):
+    measure(*TWO)
+    assert_page_is_sound(tmp_path / "speed/one/report.html")
+
+
+def test_a_backend_that_fails_leaves_the_others(measure, workers, tmp_path):
+    workers.failing, workers.ours = ("jax",), "<script>alert('x')</script>"
+    page, metrics, shown = measure(*TWO, "--no-memory", "--no-growth")
     assert set(metrics["results"]) == {"torch"}
-    assert metrics["failures"] == ["jax failed: <no & such> thing"]
-    assert "jax failed: &lt;no &amp; such&gt; thing" in page
-    assert "jax failed: <no & such> thing" in capsys.readouterr().out
+    (failure,) = metrics["failures"]
+    assert failure == "jax (times) ended with status 1: <no & such> thing"
+    assert metrics["missing"] == [f"jax {SMALL}", f"jax {OTHER}"]
+    assert failure in page and failure in shown
+    assert "<script>alert" not in (tmp_path / "speed/one/report.html").read_text()
 
 
-def test_without_a_backend_that_works_nothing_is_written(
-    run_folder, monkeypatch, tmp_path
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"failing": ("jax",)}, "expected a backend that works; received .*jax"),
+        ({"ctrl_c": {"round": 0}}, "130"),
+    ],
+)
+def test_without_any_time_nothing_is_written(workers, tmp_path, change, status):
+    vars(workers).update(change)
+    with pytest.raises(SystemExit, match=status):
+        runs.make("speed", tmp_path, "--backends", "jax")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+TORCH = [f"torch {SMALL}", f"torch {OTHER}"]
+PARTS = ["memory of jax", "memory of torch", "growth at 3 shapes"]
+
+
+@pytest.mark.parametrize(
+    ("said", "missing"),
+    [
+        (
+            {"shape": SMALL, "round": 3},
+            [f"jax {SMALL} (3 of 20 rounds)", f"jax {OTHER}", *TORCH, *PARTS],
+        ),
+        ({"task": "memory"}, PARTS),
+        ({"shape": "64,50,32,64", "round": 7}, ["growth at 1 shapes"]),
+    ],
+)
+def test_ctrl_c_leaves_a_report_of_what_was_measured(measure, workers, said, missing):
+    workers.ctrl_c = said
+    page, metrics, shown = measure(*TWO, status="130")
+    assert metrics["interrupted"]
+    ending = f"The benchmark was interrupted. Not measured: {'; '.join(missing)}."
+    assert metrics["ending"] == ending
+    assert ending in page and ending in shown
+    assert "2.0 times as fast as Keras's on jax (xla)" in page
+
+
+def test_what_the_time_does_not_suffice_for_is_named(measure, workers):
+    page, metrics, _ = measure(*TWO, "--seconds", "1e-9")
+    ending = f"Not measured within 1e-09 s: {'; '.join([*TORCH, *PARTS])}."
+    assert metrics["ending"] == ending and ending in page
+    assert not metrics["interrupted"]
+
+
+def test_the_time_left_is_that_of_the_rounds_and_of_what_comes_after(
+    monkeypatch, capsys
 ):
-    answering(monkeypatch, failing=("jax",))
-    with pytest.raises(SystemExit, match="expected a backend that works; received"):
-        run_folder("--backends", "jax")
-    assert not list((tmp_path / "speed").iterdir())
+    now = iter([0, 0, 10, 12])  # twice at the beginning, compiled, a round
+    monkeypatch.setattr(agenda.time, "time", lambda: next(now))
+    found = agenda.Agenda()
+    found.plan(["a", "b", "c"])
+    for done in (0, 1):
+        found.round("a", done, 3)
+    # Two rounds of 2 s, and twice the 16 s that "a" takes.
+    assert capsys.readouterr().out == "a: round 1 of 3, about 36 s left\n"
 
 
-def test_an_unknown_backend_is_refused():
-    with pytest.raises(ValueError, match=r"expected --backends as .*received 'theano'"):
-        Settings(backends="theano").checked()
+@pytest.mark.parametrize(
+    ("load", "cores", "busy"), [(0.4, 2, 0), (3.1, 2, 1), (3.1, 16, 0), (None, 2, 0)]
+)
+def test_only_a_high_load_is_warned_of(load, cores, busy):
+    warning = agenda.load_warning(load, cores)
+    assert ("load average 3.1 on 2 cores" in warning) == bool(warning) == busy
+
+
+def test_quick_asks_for_less_and_the_load_is_warned_of_before_and_after(
+    measure, workers, monkeypatch
+):
+    monkeypatch.setattr(os, "getloadavg", lambda: (99.0, 0.0, 0.0))
+    page, metrics, shown = measure("--quick", "--backends", "torch")
+    shape = shapes.QUICK.split()
+    assert [one["shape"] for one in metrics["results"]["torch"]] == shape
+    assert metrics["memory"] == metrics["growth"] == {}
+    assert f"round {QUICK_ROUNDS} of {QUICK_ROUNDS}" in shown
+    assert metrics["load_average"] == 99
+    before, _, after = shown.partition("compiling")
+    for words in (before, after, page):
+        assert "keep this machine busy: load average 99.0" in words
+    given = Settings(quick=True, shape=SMALL, rounds=2, seconds=9.0).checked()
+    assert (given.shape, given.rounds, given.seconds) == (SMALL, 2, 9)
 
 
 def test_the_installed_backends_are_the_default():
     assert BACKEND in read_backends(None)
 
 
-def test_names_from_data_stay_text_in_the_report(run_folder, monkeypatch):
-    answering(monkeypatch, path="<script>alert('x')</script>")
-    page, _ = page_and_metrics(run_folder("--shape", SMALL, "--no-growth"))
-    assert "<script>" not in page
-    assert "&lt;script&gt;alert" in page
-
-
-def test_quick_asks_for_less_and_the_configuration_says_so(run_folder, monkeypatch):
-    answering(monkeypatch)
-    folder = run_folder("--quick", "--backends", "torch")
-    config = json.loads((folder / "config.json").read_text())
-    assert config["shape"] == shapes.QUICK
-    assert config["rounds"] == QUICK_ROUNDS
-    assert not config["memory"] and not config["growth"]
-
-
-def test_quick_keeps_given_shapes_and_fewer_rounds():
-    settings = Settings(quick=True, shape=SMALL, rounds=2).checked()
-    assert (settings.shape, settings.rounds) == (SMALL, 2)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [(0.00052, "0.520"), (0.00123, "1.23"), (0.0345, "34.5"), (1.2345, "1,234")],
-)
-def test_milliseconds_have_at_least_three_digits(seconds, shown):
-    assert report.milliseconds(seconds) == shown
+def test_milliseconds_have_at_least_three_digits():
+    shown = [*map(report.milliseconds, (0.00052, 0.00123, 0.0345, 1.2345))]
+    assert shown == ["0.520", "1.23", "34.5", "1,234"]
 
 
 @pytest.mark.thorough
-def test_every_tokenizer_and_step_is_measured(run_folder, capsys):
-    folder = run_folder("--measure", "text", "--data", "embedded", "--reviews", "300")
-    shown = capsys.readouterr().out
-    page, metrics = page_and_metrics(folder)
+def test_every_tokenizer_and_step_is_measured(measure):
+    options = ("--measure", "text", "--data", "embedded", "--reviews", "300")
+    page, metrics, shown = measure(*options)
     texts, starts = metrics["results"].values()
     assert [(row["tokenizer"], row["step"]) for row in texts] == [
         (tokenizer, step)
@@ -330,51 +390,28 @@ def test_every_tokenizer_and_step_is_measured(run_folder, capsys):
         for step in ("build vocabulary", "text to ids")
     ]
     assert all(row["seconds"] > 0 and row["CPU seconds"] >= 0 for row in texts)
-    assert [start["what"] for start in starts] == [
-        "python -m experiments.imdb_sentiment --help",
-        "import lstm_keras beyond import keras",
-    ]
-    for words in ("300 texts to ids", "TextVectorization", starts[0]["what"]):
+    assert [start["what"].split()[-1] for start in starts] == ["--help", "keras"]
+    for words in ("From 300 texts", "TextVectorization", starts[0]["what"]):
         assert words in shown and words in page
 
 
-def test_a_missing_source_is_an_error():
-    with pytest.raises(FileNotFoundError, match="or an existing path"):
-        Settings(measure="text", data="nowhere.csv").checked()
-
-
-@pytest.fixture
-def learning(run_folder, tmp_path, capsys):
-    """Times learning a small text; returns page, metrics, and what was printed."""
+@pytest.mark.thorough
+@pytest.mark.parametrize("epochs", [100, 2])
+def test_both_forms_learn_the_text_to_the_same_accuracy(measure, tmp_path, epochs):
     path = tmp_path / "text.txt"
     path.write_text("a cat sat here\nthe dog ran off\nno bird sings now\n" * 2)
-
-    def run(*options):
-        options = ("--text", path, "--seeds", "1", *options)
-        folder = run_folder("--measure", "prefixes", *options)
-        return *page_and_metrics(folder), capsys.readouterr().out
-
-    return run
-
-
-@pytest.mark.thorough
-def test_both_forms_learn_the_text_to_the_same_accuracy(learning):
-    page, metrics, shown = learning()
-    (note,) = metrics["notes"]
-    assert note.startswith("prefixes / passes: ") and note in page and note in shown
-    (results,) = metrics["results"].values()
-    assert [row["form"] for row in results] == ["prefixes", "passes"]
-    for row in results:
-        assert row["epochs"] < 100
-        assert row["training"] > 0
-        assert row["accuracy"] >= 0.955
-
-
-@pytest.mark.thorough
-def test_a_form_that_does_not_reach_the_accuracy_has_no_ratio(learning):
-    _, metrics, shown = learning("--epochs", "2")
-    assert metrics["notes"] == ["1 of 1 seeds did not reach the accuracy"]
-    assert metrics["notes"][0] in shown
+    options = ("--text", path, "--seeds", "1", "--epochs", epochs)
+    page, metrics, shown = measure("--measure", "prefixes", *options)
+    (rows,) = metrics["results"].values()
+    assert [row["form"] for row in rows] == ["prefixes", "passes"]
+    assert all(row["training"] > 0 for row in rows)
+    reached = [row["accuracy"] >= 0.955 for row in rows]
+    assert reached == [epochs == 100] * 2
+    notes = ["Seeds that did not reach the accuracy: 1"] * (epochs == 2)
+    assert metrics["notes"] == notes
+    assert metrics["finding"].startswith("One pass per sentence learns") == all(reached)
+    for words in (metrics["finding"], *notes):
+        assert words in page and words in shown
 
 
 def test_the_best_accuracy_counts_prefixes_with_two_continuations():
@@ -383,14 +420,22 @@ def test_the_best_accuracy_counts_prefixes_with_two_continuations():
     assert language.best_accuracy(ids) == pytest.approx(5 / 6)
 
 
-def test_a_new_token_is_timed_after_each_prompt(run_folder, monkeypatch):
-    measure = language.measure_generation
-    monkeypatch.setattr(
-        language,
-        "measure_generation",
-        lambda lengths: measure(lengths[:2], tokens=3),
-    )
-    _, metrics = page_and_metrics(run_folder("--measure", "generation"))
+def test_a_new_token_is_timed_after_each_prompt(measure, monkeypatch):
+    monkeypatch.setattr(language, "PROMPTS", (1, 10))
+    monkeypatch.setattr(language, "NEW_TOKENS", 3)
+    page, metrics, _ = measure("--measure", "generation")
     (rows,) = metrics["results"].values()
     assert [row["prompt"] for row in rows] == [1, 10]
     assert all(row["milliseconds a new token"] > 0 for row in rows)
+    assert "after prompts of 1, 10 words" in page
+
+
+def test_ctrl_c_leaves_the_rows_that_were_measured(measure, monkeypatch):
+    times = Mock(side_effect=[1.5, KeyboardInterrupt])
+    for name, one in {"milliseconds_a_token": times, "Stepper": Mock()}.items():
+        monkeypatch.setattr(language, name, one)
+    page, metrics, _ = measure("--measure", "generation", status="130")
+    missing = [f"after a prompt of {n} tokens" for n in ("10", "100", "1,000")]
+    assert metrics["missing"] == missing
+    assert metrics["finding"] == "A new word takes 1.50 ms after prompts of 1 words."
+    assert f"interrupted. Not measured: {'; '.join(missing)}." in page

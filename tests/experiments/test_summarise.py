@@ -3,8 +3,6 @@
 import csv
 import json
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -12,6 +10,7 @@ import pytest
 import experiments
 from experiments.summarise import command_line, runs, table
 from lstm_keras.evaluation import intervals
+from tests.helpers.fresh_process import run_python
 from tests.helpers.runs import metrics_of
 
 ACCURACIES = (0.81, 0.84, 0.80, 0.88, 0.86)
@@ -117,11 +116,6 @@ def row_of(found, measure, **names):
     return row
 
 
-def text_of(found, capsys):
-    table.show(found)
-    return capsys.readouterr().out
-
-
 def every_form(folder, capsys):
     """The table of the runs below a folder, and what is printed and written of it."""
     table_csv, table_md = folder / "table.csv", folder / "table.md"
@@ -137,51 +131,54 @@ def noted(found, text):
     return [note for note in found.notes if text in note]
 
 
+def edit(folder, change):
+    """Change the metrics of a run."""
+    metrics = metrics_of(folder)
+    change(metrics)
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    return folder
+
+
+def without_results(folder):
+    """A run that was ended before it had any."""
+    next_word(folder, 0, None, held_out=False)
+    return edit(folder, lambda metrics: metrics["results"][0].update(train=None))
+
+
 # The numbers.
 
 
-def test_mean_and_deviation_are_those_of_the_seeds(tmp_path):
-    row = row_of(summary(sentiment(tmp_path / "one", ACCURACIES)), "test accuracy")
-    assert row["seeds"] == 5
-    assert row["mean"] == pytest.approx(sum(ACCURACIES) / 5)
-    squares = sum((value - sum(ACCURACIES) / 5) ** 2 for value in ACCURACIES)
-    assert row["standard deviation"] == pytest.approx((squares / 4) ** 0.5)
-
-
-def test_every_measure_is_read_from_its_place(tmp_path):
+def test_numbers_are_those_of_the_seeds_and_each_measure_is_read_from_its_place(
+    tmp_path,
+):
     found = summary(sentiment(tmp_path / "one", ACCURACIES))
     mean = sum(ACCURACIES) / 5
-    expected = {
-        "validation accuracy": mean - 0.1,
-        "validation log loss": 1 - mean,
-        "test accuracy": mean,
-        "test F1": mean / 2,
-        "test ROC AUC": 0.5,
-        "test log loss": 2 - mean,
-    }
+    squares = sum((value - mean) ** 2 for value in ACCURACIES)
+    row = row_of(found, "test accuracy")
+    assert row["seeds"] == 5
+    assert row["standard deviation"] == pytest.approx((squares / 4) ** 0.5)
+    means = [mean - 0.1, 1 - mean, mean, mean / 2, 0.5, 2 - mean]
     assert found.rows.set_index("measure")["mean"].to_dict() == {
-        measure: pytest.approx(value) for measure, value in expected.items()
+        measure: pytest.approx(value)
+        for measure, value in zip(MEASURES, means, strict=True)
     }
 
 
 @pytest.mark.parametrize("count", table.COVERAGE)
 def test_the_bootstrap_of_few_values_holds_the_mean_as_often_as_it_says(count):
     rng = np.random.default_rng(count)
-    values = rng.normal(size=(3000, count))
-    shares = rng.multinomial(count, np.full(count, 1 / count), size=2000) / count
+    values = rng.normal(size=(2000, count))
+    shares = rng.multinomial(count, np.full(count, 1 / count), size=500) / count
     low, high = np.quantile(values @ shares.T, [0.025, 0.975], axis=1)
     held = np.mean((low <= 0) & (high >= 0))
-    assert held == pytest.approx(table.COVERAGE[count], abs=0.025)
+    assert held == pytest.approx(table.COVERAGE[count], abs=0.03)
 
 
-def test_of_two_seeds_a_note_says_that_their_interval_means_little(tmp_path):
-    found = summary(sentiment(tmp_path / "one", (0.8, 0.9)))
+def test_an_interval_over_two_seeds_means_little_and_of_one_there_is_none(tmp_path):
+    found = summary(sentiment(tmp_path / "two", (0.8, 0.9)))
     row = row_of(found, "test accuracy")
     assert (row["low"], row["high"]) == (0.8, 0.9)
     assert noted(found, "over 2 seeds means little") and noted(found, "50%")
-
-
-def test_of_one_seed_there_is_no_deviation_no_interval_and_no_note(tmp_path):
     found = summary(sentiment(tmp_path / "one", (0.8,)))
     row = row_of(found, "test accuracy")
     assert (row["mean"], row["seeds"]) == (0.8, 1)
@@ -209,12 +206,12 @@ def test_next_word_counts_the_model_not_the_n_grams(tmp_path):
     assert set(found.rows["seeds"]) == {2}
 
 
-def test_what_no_run_has_is_no_row(tmp_path):
+def test_what_no_run_has_is_no_row_and_without_any_there_is_no_table(tmp_path):
     found = summary(next_word(tmp_path / "a", 0, 80.0, held_out=False))
     measures = ["training perplexity", "training top-1 accuracy"]
     assert list(found.rows["measure"]) == found.cells[0][2:] == measures
-    found = summary(sentiment(tmp_path / "b", ACCURACIES, roc_auc=None))
-    assert "test ROC AUC" not in set(found.rows["measure"])
+    with pytest.raises(ValueError, match="expected a measure that the runs have"):
+        summary(without_results(tmp_path / "b"))
 
 
 def test_groups_of_different_measures_share_a_table(tmp_path, capsys):
@@ -244,69 +241,44 @@ def test_a_group_with_a_seed_without_a_measure_is_one_row(tmp_path, capsys):
     assert {row["measure"]: row["seeds"] for row in csv_rows} == {
         measure: "2" if measure == "test ROC AUC" else "3" for measure in MEASURES
     }
-
-
-def test_two_sets_with_an_interrupted_seed_have_one_row_for_a_measure(tmp_path):
-    sentiment(tmp_path / "a", (0.9, 0.8), interrupted=(1,))
-    sentiment(tmp_path / "b", (0.5, 0.1), settings={"units": 9}, interrupted=(1,))
-    found = summary(
-        tmp_path / "a", "--against", tmp_path / "b", "--include-interrupted"
-    )
-    assert [row[:2] for row in found.cells[1:]] == [
-        [measure, "2 (1 interrupted)"] for measure in MEASURES
-    ]
-
-
-def test_runs_without_any_result_are_refused(tmp_path):
-    folder = next_word(tmp_path / "one", 0, None, held_out=False)
-    metrics = metrics_of(folder)
-    metrics["results"][0]["train"] = None
-    (folder / "metrics.json").write_text(json.dumps(metrics))
-    with pytest.raises(ValueError, match="expected a run with results; received none"):
-        summary(folder)
+    for name in ("mean", "standard deviation", "low", "high"):  # all digits
+        assert [float(row[name]) for row in csv_rows] == list(found.rows[name])
 
 
 # What belongs together.
 
 
 def test_runs_that_differ_in_seed_and_place_are_a_group(tmp_path):
-    sentiment(tmp_path / "a", (0.8, 0.9))
+    sentiment(tmp_path / "a" / "deep", (0.8, 0.9))
     settings = {"output": "elsewhere", "overwrite": True, "baselines": False}
-    sentiment(tmp_path / "b", (0.7,), seed=2, settings=settings)
-    found = summary(tmp_path)
+    # An option that an older version lacks is one that was not given.
+    one = sentiment(tmp_path / "b", (0.7,), 2, settings=settings | {"patience": None})
+    sentiment(tmp_path / "a" / ".hidden" / "one", (0.1,), seed=3)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes.txt").write_text("of mine")
+    found = summary(tmp_path, one, f"{one}/../b")  # named twice, it counts once
     row = row_of(found, "test accuracy")
     assert (row["seeds"], row["mean"]) == (3, pytest.approx(0.8))
     assert found.cells[0][:2] == ["runs", "seeds"]
     assert "2 runs in 1 group" in found.title
 
 
-def test_groups_are_named_by_the_settings_in_which_they_differ(tmp_path):
+def test_groups_are_named_by_the_settings_and_data_in_which_they_differ(tmp_path):
     sentiment(tmp_path / "a", (0.8, 0.9))
-    sentiment(tmp_path / "b", (0.5, 0.6), settings={"units": 16, "limit": 100})
+    sentiment(tmp_path / "b", (0.5, 0.6), settings={"units": 16, "of_old": 100})
     sentiment(tmp_path / "c", (0.1, 0.2), backend="jax")
+    sentiment(tmp_path / "d", (0.4,), data=OTHER)
     found = summary(tmp_path)
-    names = ["runs", "units", "backend", "limit"]
-    assert found.cells[0][:5] == [*names, "seeds"]
+    names = ["runs", "units", "backend", "data fingerprint", "of_old"]
+    assert found.cells[0][:6] == [*names, "seeds"]
     rows = found.rows[found.rows["measure"] == "test accuracy"]
+    prints = PRINT[:19], OTHER[:19]
     assert rows.set_index(names)["mean"].to_dict() == {
-        ("a", "8", "tensorflow", ""): pytest.approx(0.85),
-        ("b", "16", "tensorflow", "100"): pytest.approx(0.55),
-        ("c", "8", "jax", ""): pytest.approx(0.15),
+        ("a", "8", "tensorflow", prints[0], ""): pytest.approx(0.85),
+        ("b", "16", "tensorflow", prints[0], "100"): pytest.approx(0.55),
+        ("c", "8", "jax", prints[0], ""): pytest.approx(0.15),
+        ("d", "8", "tensorflow", prints[1], ""): pytest.approx(0.4),
     }
-
-
-def test_an_option_that_an_older_version_lacks_is_one_that_was_not_given(tmp_path):
-    sentiment(tmp_path / "old", (0.8,))
-    sentiment(tmp_path / "new", (0.9,), seed=1, settings={"patience": None})
-    assert row_of(summary(tmp_path), "test accuracy")["seeds"] == 2
-
-
-def test_reviews_that_differ_are_not_averaged(tmp_path):
-    sentiment(tmp_path / "a", (0.8,))
-    sentiment(tmp_path / "b", (0.9,), seed=1, data=OTHER)
-    found = summary(tmp_path)
-    assert found.cells[0][:3] == ["runs", "data fingerprint", "seeds"]
-    assert set(found.rows["seeds"]) == {1}
 
 
 def test_runs_of_other_versions_in_a_group_are_named(tmp_path):
@@ -318,67 +290,35 @@ def test_runs_of_other_versions_in_a_group_are_named(tmp_path):
     assert "python" not in note
 
 
-def test_a_run_named_twice_counts_once(tmp_path):
-    one = sentiment(tmp_path / "runs" / "one", (0.8, 0.9))
-    found = summary(one, tmp_path / "runs", f"{one}/../one")
-    assert row_of(found, "test accuracy")["seeds"] == 2
-
-
-def test_hidden_folders_and_other_things_in_a_folder_are_no_runs(tmp_path):
-    sentiment(tmp_path / "one", (0.8,))
-    sentiment(tmp_path / ".two.partial", (0.9,), seed=1)
-    (tmp_path / "notes").mkdir()
-    (tmp_path / "notes.txt").write_text("of mine")
-    assert row_of(summary(tmp_path), "test accuracy")["seeds"] == 1
-
-
-def test_runs_are_found_at_every_depth(tmp_path):
-    sentiment(tmp_path / "a" / "b" / "one", (0.8,))
-    sentiment(tmp_path / "a" / "two", (0.9,), seed=1)
-    sentiment(tmp_path / "a" / ".hidden" / "three", (0.7,), seed=2)
-    assert row_of(summary(tmp_path), "test accuracy")["seeds"] == 2
-
-
-def test_an_option_that_only_an_older_version_had_makes_runs_different(tmp_path):
-    sentiment(tmp_path / "a", (0.8,), settings={"of_old": 1})
-    sentiment(tmp_path / "b", (0.9,), seed=1, settings={"of_old": 2})
-    assert summary(tmp_path).cells[0][:3] == ["runs", "of_old", "seeds"]
-
-
-def test_a_seed_that_is_there_twice_is_refused(tmp_path):
-    sentiment(tmp_path / "a", (0.8, 0.9))
-    sentiment(tmp_path / "b", (0.7,), seed=1)
-    with pytest.raises(ValueError, match=r"each seed once.*seed 1 in .*/a and in .*/b"):
-        summary(tmp_path)
-
-
 # What was interrupted.
 
 
-def test_interrupted_seeds_are_marked_and_left_out(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("options", "seeds", "mean", "note"),
+    [
+        ((), 2, 0.85, "Interrupted and left out: seed 2 of "),
+        (("--include-interrupted",), 3, 0.6, "Interrupted, but counted: seed 2 of "),
+    ],
+)
+def test_interrupted_seeds_are_marked_and_left_out_unless_asked_for(
+    tmp_path, capsys, options, seeds, mean, note
+):
     folder = sentiment(tmp_path / "one", (0.8, 0.9, 0.1), interrupted=(2,))
-    found = summary(folder)
+    found = summary(folder, *options)
     row = row_of(found, "test accuracy")
-    assert (row["seeds"], row["interrupted"]) == (2, 1)
-    assert row["mean"] == pytest.approx(0.85)
-    assert noted(found, f"left out: seed 2 of {folder}")
-    assert "2 (1 interrupted)" in text_of(found, capsys)
-
-
-def test_interrupted_seeds_count_if_asked_to(tmp_path):
-    folder = sentiment(tmp_path / "one", (0.8, 0.9, 0.1), interrupted=(2,))
-    found = summary(folder, "--include-interrupted")
-    row = row_of(found, "test accuracy")
-    assert (row["seeds"], row["interrupted"]) == (3, 1)
-    assert row["mean"] == pytest.approx(0.6)
-    assert noted(found, "Interrupted, but counted: seed 2")
+    assert (row["seeds"], row["interrupted"]) == (seeds, 1)
+    assert row["mean"] == pytest.approx(mean)
+    assert noted(found, f"{note}{folder}")
+    table.show(found)
+    assert f"{seeds} (1 interrupted)" in capsys.readouterr().out
 
 
 def test_a_seed_that_was_interrupted_and_trained_anew_counts_once(tmp_path):
     next_word(tmp_path / "a", 0, 500.0, interrupted=True)
     next_word(tmp_path / "b", 0, 80.0)
     assert row_of(summary(tmp_path), "training perplexity")["mean"] == 80
-    with pytest.raises(ValueError, match="each seed once"):
+    message = r"each seed once.*seed 0 in .*/a and in .*/b"
+    with pytest.raises(ValueError, match=message):
         summary(tmp_path, "--include-interrupted")
 
 
@@ -408,60 +348,50 @@ def sets(tmp_path):
 
 
 def test_two_sets_are_compared_seed_by_seed(sets):
+    """The numbers are those of the library."""
     second = (0.80, 0.85, 0.79, 0.83, 0.84)
     found = summary(*sets(ACCURACIES, second))
     row = row_of(found, "test accuracy", set="difference")
-    differences = np.subtract(ACCURACIES, second)
+    expected = intervals.paired_difference(ACCURACIES, second)
     assert row["seeds"] == 5
-    assert row["mean"] == pytest.approx(differences.mean())
-    assert row["standard deviation"] == pytest.approx(differences.std(ddof=1))
-    expected = intervals.bootstrap_interval(differences)
-    assert [row["low"], row["high"]] == pytest.approx(expected)
+    assert row["mean"] == pytest.approx(expected["mean"])
+    assert row["standard deviation"] == pytest.approx(expected["standard_deviation"])
+    assert [row["low"], row["high"]] == expected["bootstrap_interval"]
+    assert [row["t low"], row["t high"]] == pytest.approx(expected["interval"])
     for label, values in (("layer=custom", ACCURACIES), ("layer=gru", second)):
-        assert row_of(found, "test accuracy", set=label)["mean"] == pytest.approx(
-            np.mean(values)
-        )
-
-
-def test_only_seeds_of_both_sets_count_and_the_others_are_named(sets):
-    found = summary(*sets((0.9, 0.8, 0.7), (0.5, 0.5)))
-    assert row_of(found, "test accuracy", set="difference")["seeds"] == 2
-    of_ours = row_of(found, "test accuracy", set="layer=custom")
-    assert of_ours["mean"] == pytest.approx(0.85)
-    assert noted(found, "partner") == [
-        "Left out of the first set, without a partner: seed 2."
+        mean = row_of(found, "test accuracy", set=label)["mean"]
+        assert mean == pytest.approx(np.mean(values))
+    header, *rows = found.cells
+    assert header == ["measure", "seeds", "layer=custom", "layer=gru", "difference"]
+    (cells,) = [row for row in rows if row[0] == "test accuracy"]
+    assert cells[-1].splitlines() == [
+        "0.0160 ± 0.0219",
+        "{} to {}".format(*map(table.number, expected["bootstrap_interval"])),
+        "{} to {} (Student)".format(*map(table.number, expected["interval"])),
     ]
 
 
-def test_pairs_are_found_by_seed_not_by_place(tmp_path):
-    sentiment(tmp_path / "a", (0.9, 0.8), seed=1)
-    sentiment(tmp_path / "b", (0.1, 0.5, 0.6), settings={"layer": "gru"})
-    found = summary(tmp_path / "a", "--against", tmp_path / "b")
+def test_pairs_are_found_by_seed_and_seeds_without_a_partner_are_named(tmp_path):
+    sentiment(tmp_path / "a", (0.9, 0.8, 0.7), seed=1, interrupted=(3,))
+    sentiment(tmp_path / "b", (0.1, 0.5, 0.6, 0.2), settings={"layer": "gru"})
+    places = (tmp_path / "a", "--against", tmp_path / "b")
+    found = summary(*places)
     row = row_of(found, "test accuracy", set="difference")
-    assert row["mean"] == pytest.approx(((0.9 - 0.5) + (0.8 - 0.6)) / 2)
-
-
-def test_an_interrupted_seed_has_no_partner(tmp_path):
-    sentiment(tmp_path / "a", (0.9, 0.8))
-    sentiment(tmp_path / "b", (0.5, 0.1), settings={"units": 9}, interrupted=(1,))
-    found = summary(tmp_path / "a", "--against", tmp_path / "b")
-    assert row_of(found, "test accuracy", set="difference")["seeds"] == 1
-    assert noted(found, "partner: seed 1") and noted(found, "left out: seed 1")
+    assert (row["seeds"], row["mean"]) == (2, pytest.approx((0.4 + 0.2) / 2))
+    of_ours = row_of(found, "test accuracy", set="layer=custom")
+    assert of_ours["mean"] == pytest.approx(0.85)
+    said = "Left out of the second set, without a partner: seed 0, 3."
+    assert noted(found, "partner") == [said] and noted(found, "left out: seed 3")
+    found = summary(*places, "--include-interrupted")
+    counts = [row[:2] for row in found.cells[1:]]
+    assert counts == [[measure, "3 (1 interrupted)"] for measure in MEASURES]
 
 
 @pytest.mark.parametrize(
     ("first", "second", "verdict"),
     [
-        (
-            (0.90, 0.91, 0.92, 0.93),
-            (0.80, 0.82, 0.81, 0.83),
-            "neither interval of the difference contains 0, so the sets differ.",
-        ),
-        (
-            (0.80, 0.82, 0.81, 0.83),
-            (0.90, 0.91, 0.92, 0.93),
-            "neither interval of the difference contains 0, so the sets differ.",
-        ),
+        ((0.90, 0.91, 0.92, 0.93), (0.80, 0.82, 0.81, 0.83), "so the sets differ."),
+        ((0.80, 0.82, 0.81, 0.83), (0.90, 0.91, 0.92, 0.93), "so the sets differ."),
         ((0.7, 0.8, 0.9), (0.8, 0.9, 0.8), "so it may be chance."),
         # Within Student's alone.
         ((0.80, 0.80, 0.80), (0.81, 0.84, 0.90), "so it may be chance."),
@@ -475,37 +405,17 @@ def test_a_sentence_says_what_the_difference_means(sets, first, second, verdict)
     assert note.endswith(verdict)
 
 
-def test_the_difference_has_both_intervals_and_those_are_of_the_library(sets):
-    second = (0.80, 0.85, 0.79, 0.83, 0.84)
-    found = summary(*sets(ACCURACIES, second))
-    row = row_of(found, "test accuracy", set="difference")
-    expected = intervals.paired_difference(ACCURACIES, second)
-    assert [row["t low"], row["t high"]] == pytest.approx(expected["interval"])
-    assert [row["low"], row["high"]] == expected["bootstrap_interval"]
-    header, *rows = found.cells
-    assert header == ["measure", "seeds", "layer=custom", "layer=gru", "difference"]
-    (cells,) = [row for row in rows if row[0] == "test accuracy"]
-    assert cells[-1].splitlines() == [
-        "0.0160 ± 0.0219",
-        "{} to {}".format(*map(table.number, expected["bootstrap_interval"])),
-        "{} to {} (Student)".format(*map(table.number, expected["interval"])),
-    ]
-
-
-def test_sets_of_other_data_are_refused(sets):
-    with pytest.raises(ValueError, match=f"same data.*seed 0, {PRINT}.*{OTHER}"):
-        summary(*sets((0.8, 0.9), (0.7, 0.8), data=OTHER))
-
-
-def test_runs_without_a_fingerprint_are_compared_with_a_warning(sets):
-    found = summary(*sets((0.8, 0.9), (0.7, 0.8), data=None))
-    assert noted(found, "no fingerprints of their data")
-
-
-def test_other_versions_are_named(sets):
-    found = summary(*sets((0.8, 0.9), (0.7, 0.8), keras="3.16.0", commit=40 * "b"))
-    (note,) = noted(found, "Warning")
-    assert "keras 3.15.1 / 3.16.0" in note and 40 * "b" in note
+@pytest.mark.parametrize(
+    ("facts", "note"),
+    [
+        ({"data": None}, "no fingerprints of their data"),
+        ({"keras": "3.16.0"}, "keras 3.15.1 / 3.16.0"),
+        ({"commit": 40 * "b"}, 40 * "b"),
+    ],
+)
+def test_what_else_differs_between_two_sets_is_named(sets, facts, note):
+    (warning,) = noted(summary(*sets((0.8, 0.9), (0.7, 0.8), **facts)), "Warning")
+    assert note in warning
 
 
 def test_sets_of_equal_settings_are_called_first_and_second(tmp_path):
@@ -515,25 +425,20 @@ def test_sets_of_equal_settings_are_called_first_and_second(tmp_path):
     assert found.cells[0][2:] == ["the first", "the second", "difference"]
 
 
-def test_a_side_of_several_settings_is_refused(sets, tmp_path):
-    arguments = sets((0.8, 0.9), (0.7, 0.8))
-    sentiment(tmp_path / "theirs" / "b", (0.7,), seed=5, settings={"units": 9})
-    with pytest.raises(ValueError, match=r"equal settings.*differ in layer, units: "):
-        summary(*arguments)
-
-
-def test_sets_without_a_common_seed_run_or_measure_are_refused(tmp_path):
-    one = sentiment(tmp_path / "a", (0.8, 0.9))
+def test_sets_that_cannot_be_compared_are_refused(sets, tmp_path):
+    ours, _, theirs = places = sets((0.8, 0.9), (0.7, 0.8), data=OTHER)
+    with pytest.raises(ValueError, match=f"same data.*seed 0, {PRINT}.*{OTHER}"):
+        summary(*places)
+    sentiment(theirs / "b", (0.7,), seed=5, settings={"units": 9})
+    with pytest.raises(ValueError, match=r"equal settings.*differ in layer, units, data "):
+        summary(*places)
     other = sentiment(tmp_path / "b", (0.7,), seed=7)
     with pytest.raises(ValueError, match=r"seed by seed; received 0, 1 and 7: make"):
-        summary(one, "--against", other)
+        summary(ours, "--against", other)
     with pytest.raises(ValueError, match=r"each run in one set; received .*/a in both"):
-        summary(one, "--against", one)
+        summary(ours, "--against", ours)
     with_it = next_word(tmp_path / "c", 0, 80.0)
-    metrics = metrics_of(with_it)
-    metrics["results"][0]["train"] = None
-    (with_it / "metrics.json").write_text(json.dumps(metrics))
-    without = next_word(tmp_path / "d", 0, 80.0, held_out=False)
+    without = without_results(tmp_path / "d")
     with pytest.raises(ValueError, match="a measure that both sets have"):
         summary(with_it, "--against", without)
 
@@ -545,18 +450,12 @@ def test_sets_without_a_common_seed_run_or_measure_are_refused(tmp_path):
     ("name", "text", "message"),
     [
         ("metrics.json", "{", "expected JSON in .*metrics.json; received"),
-        ("metrics.json", "[]", "expected a JSON object in .*metrics.json"),
         ("config.json", "\ufffd", "expected JSON in .*config.json"),
         ("metrics.json", "{}", "expected runs of imdb_sentiment, .*; received None in"),
         (
             "metrics.json",
             '{"experiment": "imdb_sentiment"}',
             "expected what imdb_sentiment writes in .*; received KeyError",
-        ),
-        (
-            "metrics.json",
-            '{"experiment": "speed"}',
-            "expected runs of imdb_sentiment, memory, next_word; received 'speed' in",
         ),
     ],
 )
@@ -567,31 +466,25 @@ def test_a_broken_file_is_named(tmp_path, name, text, message):
         summary(folder)
 
 
-@pytest.mark.parametrize("value", ["0.9", True, [0.9], float("nan"), float("inf")])
-def test_a_result_that_is_no_number_is_refused(tmp_path, value):
-    folder = next_word(tmp_path / "one", 0, value)
-    with pytest.raises(ValueError, match=r"ValueError: .* instead of a number"):
-        summary(folder)
-
-
-@pytest.mark.parametrize("seed", ["0", None, True, 1.5, [0]])
-def test_a_seed_that_is_no_whole_number_is_refused(tmp_path, seed):
-    folder = sentiment(tmp_path / "one", (0.8, 0.9))
-    metrics = metrics_of(folder)
-    metrics["runs"][1]["seed"] = seed
-    (folder / "metrics.json").write_text(json.dumps(metrics))
-    with pytest.raises(ValueError, match=r"writes in .*/one; .* instead of a seed"):
-        summary(folder)
-
-
 @pytest.mark.parametrize(
-    ("part", "value"), [("environment", {"python": "3"}), ("data", {"fingerprint": 1})]
+    ("change", "message"),
+    [
+        *(
+            (lambda m, value=value: m["runs"][1]["test"].update(f1=value), "a number")
+            for value in ("0.9", True, [0.9], math.nan, math.inf)
+        ),
+        *(
+            (lambda m, value=value: m["runs"][1].update(seed=value), "a seed")
+            for value in ("0", None, True, 1.5, [0])
+        ),
+        (lambda m: m.update(environment={"python": "3"}), ""),
+        (lambda m: m.update(data={"fingerprint": 1}), ""),
+    ],
 )
-def test_broken_facts_are_named(tmp_path, part, value):
-    folder = sentiment(tmp_path / "one", (0.8,))
-    metrics = metrics_of(folder) | {part: value}
-    (folder / "metrics.json").write_text(json.dumps(metrics))
-    with pytest.raises(ValueError, match="expected what imdb_sentiment writes in"):
+def test_a_broken_value_is_named(tmp_path, change, message):
+    folder = edit(sentiment(tmp_path / "one", (0.8, 0.9)), change)
+    message = f"expected what imdb_sentiment writes in .*/one; .*{message}"
+    with pytest.raises(ValueError, match=message):
         summary(folder)
 
 
@@ -646,25 +539,12 @@ def test_an_experiment_is_summarised_by_its_own_measures(tmp_path, monkeypatch):
 # Files and the command line.
 
 
-def test_the_csv_holds_the_rows_with_all_digits(tmp_path, capsys):
-    sentiment(tmp_path / "runs" / "one", ACCURACIES)
-    file = tmp_path / "table.csv"
-    command_line.main([str(tmp_path / "runs"), "--csv", str(file)])
-    with file.open(newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    expected = summary(tmp_path / "runs").rows
-    assert [row["measure"] for row in rows] == list(expected["measure"])
-    for name in ("mean", "standard deviation", "low", "high", "seeds"):
-        assert [float(row[name]) for row in rows] == list(expected[name])
-    assert "test accuracy" in capsys.readouterr().out
-
-
-def test_the_markdown_holds_table_and_notes_and_shows_names_as_they_are(tmp_path):
+def test_the_markdown_holds_table_and_notes_and_shows_names_as_they_are(
+    tmp_path, capsys
+):
     sentiment(tmp_path / "runs" / "a", (0.8, 0.9), settings={"data": "a|b_<i>.csv"})
     sentiment(tmp_path / "runs" / "b", (0.7, 0.8), settings={"data": "auto"})
-    file = tmp_path / "table.md"
-    command_line.main([str(tmp_path / "runs"), "--markdown", str(file)])
-    lines = file.read_text("utf-8").splitlines()
+    *_, lines = every_form(tmp_path, capsys)
     start = lines.index(f"| {' | '.join(['runs', 'data', 'seeds', *MEASURES])} |")
     assert lines[start + 1] == f"|{' --- |' * 9}"
     assert lines[start + 2].startswith("| a | a\\|b\\_&lt;i&gt;.csv | 2 | ")
@@ -686,12 +566,9 @@ def test_an_existing_file_is_kept_unless_it_may_be_replaced(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--csv", "none/table.csv"), "a file in an existing folder; received none"),
-        (("--csv", "one"), "a file in an existing folder; received one"),
-        (
-            ("--csv", "t", "--markdown", "./t"),
-            "two files; received t for both",
-        ),
+        ("--csv none/table.csv", "a file in an existing folder; received none"),
+        ("--csv one", "a file in an existing folder; received one"),
+        ("--csv t --markdown ./t", "two files; received t for both"),
     ],
 )
 def test_files_that_cannot_be_written_are_refused_before_any_work(
@@ -701,35 +578,21 @@ def test_files_that_cannot_be_written_are_refused_before_any_work(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(runs, "read", None)
     with pytest.raises(SystemExit, match=f"error: expected {message}"):
-        command_line.main(["one", *options])
+        command_line.main(["one", *options.split()])
 
 
-def test_it_needs_no_keras_and_help_no_numpy(tmp_path):
-    program = (
-        "import sys; from experiments.summarise import command_line; {call}; "
-        "sys.exit(' '.join({{'keras', 'tensorflow', {also}}} & set(sys.modules)) or 0)"
-    )
-    folder = str(sentiment(tmp_path / "one", ACCURACIES))
-    for call, also in (
-        (f"command_line.main([{folder!r}])", ""),
-        ("command_line.parser().format_help()", "'numpy', 'scipy', 'pandas'"),
-    ):
-        code = program.format(call=call, also=also)
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True
-        )
-        assert (done.returncode, done.stderr) == (0, "")
+def test_it_needs_no_keras(tmp_path):
+    loaded = run_python(
+        "import sys; from experiments.summarise import command_line; "
+        "command_line.main(sys.argv[1:]); print(*sys.modules)",
+        str(sentiment(tmp_path / "one", ACCURACIES)),
+    ).splitlines()[-1]
+    assert not {"keras", "tensorflow"} & {*loaded.split()}
 
 
 def test_numbers_keep_their_significant_digits():
-    shown = {
-        0: "0",
-        0.85: "0.8500",
-        -0.0123: "-0.0123",
-        3e-7: "3.0e-07",
-        123.456: "123.46",
-        12345.6: "12,345.60",
-    }
+    shown = {0: "0", 0.85: "0.8500", -0.0123: "-0.0123", 3e-7: "3.0e-07"}
+    shown |= {123.456: "123.46", 12345.6: "12,345.60"}
     assert {value: table.number(value) for value in shown} == shown
 
 

@@ -15,6 +15,8 @@ from lstm_keras.reference import lstm_layer
 
 BACKEND = keras.backend.backend()
 BATCH, TIME, FEATURES, UNITS = 3, 7, 4, 5
+LAYERS = (lstm_keras.LSTM, keras.layers.LSTM)
+CELLS = (lstm_keras.LSTMCell, keras.layers.LSTMCell)
 
 
 def _can_train(engine):
@@ -36,10 +38,10 @@ EVERY_ENGINE = {
     **{name: {"engine": name} for name in ENGINES},
 }
 MASKS = {
+    "holes": ["0110101", "1001010", "0010110"],
     "none": None,
     "right": ["1111111", "1111000", "1000000"],
     "left": ["1111111", "0001111", "0000001"],
-    "holes": ["0110101", "1001010", "0010110"],
     "a fully masked row": ["1111111", "0000000", "1001110"],
 }
 
@@ -84,30 +86,36 @@ def randomize_weights(layer, seed=4, scale=0.7):
     )
 
 
+def built(layer, input_shape=(BATCH, TIME, FEATURES)):
+    """The layer with random weights."""
+    layer.build(input_shape)
+    randomize_weights(layer)
+    return layer
+
+
+def equal_pair(make, classes=LAYERS, input_shape=None):
+    """What `make` makes of our class and of Keras's, with equal random weights."""
+    pair = [make(one) for one in classes]
+    for layer in pair:
+        if input_shape is not None:
+            layer.build(input_shape)
+    randomize_weights(pair[1])
+    pair[0].set_weights(pair[1].get_weights())
+    return pair
+
+
 def lstm_pair(
     units=UNITS, input_shape=(BATCH, TIME, FEATURES), engine="auto", **arguments
 ):
     """`lstm_keras.LSTM` and `keras.layers.LSTM` with equal random weights."""
-    ours = lstm_keras.LSTM(units, engine=engine, **arguments)
-    builtin = keras.layers.LSTM(units, **arguments)
-    if BACKEND == "jax":
-        builtin.use_cudnn = False  # it is wrong there: see lstm_keras/engines/cudnn.py
-    return _built_alike(ours, builtin, input_shape)
+    # cuDNN is wrong on JAX: see lstm_keras/engines/cudnn.py.
+    of_keras = {"use_cudnn": False} if BACKEND == "jax" else {}
 
+    def make(layer):
+        alone = {"engine": engine} if layer is lstm_keras.LSTM else of_keras
+        return layer(units, **arguments | alone)
 
-def cell_pair(units=UNITS, input_shape=(BATCH, FEATURES), **arguments):
-    """`lstm_keras.LSTMCell` and `keras.layers.LSTMCell` with equal random weights."""
-    ours = lstm_keras.LSTMCell(units, **arguments)
-    builtin = keras.layers.LSTMCell(units, **arguments)
-    return _built_alike(ours, builtin, input_shape)
-
-
-def _built_alike(ours, builtin, input_shape):
-    for layer in (ours, builtin):
-        layer.build(input_shape)
-    randomize_weights(builtin)
-    ours.set_weights(builtin.get_weights())
-    return ours, builtin
+    return equal_pair(make, input_shape=input_shape)
 
 
 def to_numpy(nested):
@@ -118,67 +126,58 @@ def to_numpy(nested):
     ]
 
 
-def random_weighted_sum(nested):
-    """A loss in which nothing cancels and every element counts differently."""
-    return sum(
-        ops.sum(ops.cast(tensor, "float64" if _is_float64(tensor) else "float32") * w)
-        for tensor, w in _with_loss_weights(nested)
-    )
-
-
-def _with_loss_weights(nested):
-    for number, tensor in enumerate(keras.tree.flatten(nested)):
-        weights = loss_weights(tensor.shape, number)
-        dtype = "float64" if _is_float64(tensor) else "float32"
-        yield tensor, ops.convert_to_tensor(weights, dtype=dtype)
-
-
 def loss_weights(shape, number):
-    """The weights that `random_weighted_sum` gives to its tensor of this number."""
+    """The weights of a loss's tensor of this number: each element counts otherwise."""
     return normal(*shape, seed=100 + number)
 
 
-def _is_float64(tensor):
-    return keras.backend.standardize_dtype(tensor.dtype) == "float64"
+def _loss(outputs):
+    """The sum of outputs, weighted so that nothing cancels."""
+    total = 0
+    for number, tensor in enumerate(keras.tree.flatten(outputs)):
+        is_double = keras.backend.standardize_dtype(tensor.dtype) == "float64"
+        dtype = "float64" if is_double else "float32"
+        weights = ops.convert_to_tensor(loss_weights(tensor.shape, number), dtype=dtype)
+        total += ops.sum(ops.cast(tensor, dtype) * weights)
+    return total
 
 
-def outputs_and_gradients(layer, function, arrays, loss=random_weighted_sum):
+def outputs_and_gradients(layer, function, arrays):
     """Call `function(*tensors)`, which calls the layer, and differentiate.
 
     Args:
         layer: Its trainable weights are differentiated.
         function: Takes a tensor for each array, returns the outputs of the layer.
         arrays: NumPy arrays, differentiated too.
-        loss: Takes the outputs, returns a scalar.
 
     Returns:
         The outputs, and the gradients of the trainable weights and of the arrays, two
-        flat lists of tensors.
+        flat lists of tensors. The loss is the sum of outputs times `loss_weights`.
     """
     tensors = [ops.convert_to_tensor(a, dtype=layer.variable_dtype) for a in arrays]
-    outputs, gradients = _DIFFERENTIATE[BACKEND](layer, function, tensors, loss)
+    outputs, gradients = _DIFFERENTIATE[BACKEND](layer, function, tensors)
     return keras.tree.flatten(outputs), keras.tree.flatten(gradients)
 
 
-def _differentiate_tensorflow(layer, function, tensors, loss):
+def _differentiate_tensorflow(layer, function, tensors):
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
         tape.watch(tensors)
         outputs = function(*tensors)
-        value = loss(outputs)
+        value = _loss(outputs)
     sources = [variable.value for variable in layer.trainable_variables] + tensors
     return outputs, tape.gradient(value, sources)
 
 
-def _differentiate_jax(layer, function, tensors, loss):
+def _differentiate_jax(layer, function, tensors):
     import jax
 
     def value_and_outputs(weights, tensors):
         mapping = zip(layer.trainable_variables, weights, strict=True)
         with keras.StatelessScope(state_mapping=mapping) as scope:
             outputs = function(*tensors)
-            value = loss(outputs)
+            value = _loss(outputs)
         updates = [scope.get_current_value(v) for v in layer.non_trainable_variables]
         return value, (outputs, updates)
 
@@ -192,14 +191,14 @@ def _differentiate_jax(layer, function, tensors, loss):
     return outputs, gradients
 
 
-def _differentiate_torch(layer, function, tensors, loss):
+def _differentiate_torch(layer, function, tensors):
     import torch
 
     for tensor in tensors:
         tensor.requires_grad_(True)
     outputs = function(*tensors)
     weights = [variable.value for variable in layer.trainable_variables]
-    gradients = torch.autograd.grad(loss(outputs), weights + tensors)
+    gradients = torch.autograd.grad(_loss(outputs), weights + tensors)
     return keras.tree.map_structure(lambda t: t.detach(), outputs), gradients
 
 
@@ -254,7 +253,9 @@ def reference_call(layer, x, mask=None, h0=None, c0=None):
         return_sequences=layer.return_sequences,
         return_cell_states=getattr(layer, "return_cell_states", False),
         zero_output_for_mask=layer.zero_output_for_mask,
-        shows_initial_state=shows_initial_state(layer),
+        # Keras's loop on JAX does so, where others show zeros, and ours does as well.
+        shows_initial_state=BACKEND == "jax"
+        and not (layer.unroll or layer.zero_output_for_mask),
     )
 
 
@@ -281,61 +282,34 @@ def reference_results(layer, arrays=None, mask=None):
             for state in (layer.initial_h, layer.initial_c)
         ]
     call = reference_call(layer, x, mask, *states)
-    outputs = call.outputs
     found = call.gradients(
-        [loss_weights(output.shape, number) for number, output in enumerate(outputs)]
+        [loss_weights(one.shape, number) for number, one in enumerate(call.outputs)]
     )
-    gradients = [found.kernel, found.recurrent_kernel]
-    gradients += [found.bias] if layer.use_bias else []
-    gradients += [found.x]
+    of_weights = [found.kernel, found.recurrent_kernel, found.bias]
+    gradients = [one for one in of_weights if one is not None] + [found.x]
     of_states = [found.h0, found.c0]
     if learned:  # one vector stands for all rows, so their gradients add up
         sums = [gradient.sum(axis=0, keepdims=True) for gradient in of_states]
-        return outputs, sums + gradients
-    return outputs, gradients + of_states
-
-
-def shows_initial_state(layer):
-    """Return whether a layer's output before the first unmasked step is its state.
-
-    Keras's loop on JAX does so, where other backends show zeros, and ours does as well.
-    """
-    in_steps = not layer.unroll and not layer.zero_output_for_mask
-    return BACKEND == "jax" and in_steps
+        return call.outputs, sums + gradients
+    return call.outputs, gradients + of_states
 
 
 def assert_all_close(actual, expected, dtype="float32", tolerance=None):
-    """Hold every element to the tolerance, relative to the largest one expected."""
+    """Hold every element to the tolerance, relative to the tensor's largest expected.
+
+    Args:
+        actual: Tensors or arrays, nested at will.
+        expected: As many.
+        dtype: Name of a tolerance in `TOLERANCES`.
+        tolerance: Another tolerance.
+    """
     tolerance = tolerance or TOLERANCES[dtype]
-    actual, expected = to_numpy(actual), to_numpy(expected)
-    for number, (a, e) in enumerate(zip(actual, expected, strict=True)):
+    pairs = zip(to_numpy(actual), to_numpy(expected), strict=True)
+    for number, (a, e) in enumerate(pairs):
         scale = np.abs(e).max(initial=0.0)
         np.testing.assert_allclose(
             a, e, rtol=0, atol=tolerance * scale, err_msg=f"tensor {number}"
         )
-
-
-def pass_through_weights(cell):
-    """Weights with which a linear cell gives `h_t = x_t`, dropped where it drops.
-
-    The input and the output gate are open, the forget gate is shut, and the candidate
-    is the input. The cell must have `activation=None` and as many units as features.
-    """
-    identity, zeros = np.eye(cell.units), np.zeros((cell.units, cell.units))
-    cell.set_weights(
-        [
-            np.hstack([zeros, zeros, identity, zeros]),
-            np.zeros((cell.units, 4 * cell.units)),
-            np.repeat([1e3, -1e3, 0.0, 1e3], cell.units),
-        ]
-    )
-
-
-def adding_weights(cell):
-    """Weights with which a linear cell gives `h_t = x_t + h_{t-1}`, likewise."""
-    pass_through_weights(cell)
-    kernel, _, bias = cell.get_weights()
-    cell.set_weights([kernel, kernel, bias])
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ def load_profile(name=None):
     settings.load_profile(name or os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
-def examples(thorough):
+def examples(thorough, quick=5):
     """Let a test try another number of examples in the profile `thorough`."""
     is_thorough = settings.default == settings.get_profile("thorough")
-    return settings(max_examples=thorough) if is_thorough else settings()
+    return settings(max_examples=thorough if is_thorough else quick)

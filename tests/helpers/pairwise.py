@@ -1,16 +1,15 @@
-"""Matrices of arguments of which the default tests run a choice: every pair of values.
+"""Matrices of arguments, thinned: every pair of values by default, else every triple.
 
-The other combinations carry the mark `thorough`, which `make test-all` runs as well.
+What the pairs don't need carries the mark `thorough`, which `make test-all` runs too.
 """
 
 import itertools
 
 import pytest
-from allpairspy import AllPairs
 
 
 def pairwise(valid=lambda **combination: True, **values):
-    """Parametrise a test with every combination of the values.
+    """Parametrise a test with combinations in which every triple of values occurs.
 
     Args:
         valid: Takes a combination by keyword, returns whether there is such a thing.
@@ -25,30 +24,43 @@ def pairwise(valid=lambda **combination: True, **values):
     def combination(places):
         return [one[place] for one, place in zip(lists, places, strict=True)]
 
-    def is_valid(places):
-        if len(places) < len(lists):  # AllPairs asks about beginnings, too
-            return True
-        return valid(**dict(zip(values, combination(places), strict=True)))
-
-    ranges = [range(len(one)) for one in lists]
-    chosen = {tuple(places) for places in AllPairs(ranges, filter_func=is_valid)}
+    every = [
+        places
+        for places in itertools.product(*(range(len(one)) for one in lists))
+        if valid(**dict(zip(values, combination(places), strict=True)))
+    ]
+    pairs = _with_every_group(every, 2, [])
+    triples = _with_every_group(every, min(3, len(lists)), pairs)
     return pytest.mark.parametrize(
         ",".join(values),
         [
-            _param(combination(places), is_thorough=places not in chosen)
-            for places in filter(is_valid, itertools.product(*ranges))
+            _param(combination(places), thorough=number >= len(pairs))
+            for number, places in enumerate(triples)
         ],
     )
 
 
 def first_of(name, values):
     """Parametrise a test with values of which the default tests run the first one."""
-    values = [_param([v], is_thorough=place > 0) for place, v in enumerate(values)]
-    return pytest.mark.parametrize(name, values)
+    params = [_param([one], thorough=place > 0) for place, one in enumerate(values)]
+    return pytest.mark.parametrize(name, params)
 
 
-def _param(values, is_thorough):
-    marks = [pytest.mark.thorough] * is_thorough
+def _with_every_group(every, size, chosen):
+    """Add combinations until all groups of so many values occur, always the best."""
+    groups = {
+        places: set(itertools.combinations(enumerate(places), size)) for places in every
+    }
+    chosen = list(chosen)
+    missing = set().union(*groups.values()).difference(*map(groups.get, chosen))
+    while missing:
+        chosen.append(max(every, key=lambda places: len(groups[places] & missing)))
+        missing -= groups[chosen[-1]]
+    return chosen
+
+
+def _param(values, thorough):
+    marks = [pytest.mark.thorough] * thorough
     return pytest.param(*values, id="-".join(map(_name, values)), marks=marks)
 
 

@@ -30,7 +30,7 @@ OPTIONS = {
     "next_word": """--split stream --steps 6 --embedding 5 --units 6 --layers 2
         --batch-size 4 --epochs 4 --limit 3000 --sampled-softmax 40 --schedule plateau
         --no-baselines""",
-    "memory": """--tasks order --lags 5 --layers custom,gru --seeds 2 --units 3
+    "memory": """--tasks order --lags 5 --layers custom,simple_rnn --seeds 2 --units 3
         --steps 120 --check-every 20 --batch-size 8 --test-size 20
         --learning-rates 0.01""",
 }
@@ -67,10 +67,13 @@ class Experiment:
         return self.end()
 
 
-def begin(name: str, output: Path, run: str, *argv: str) -> Experiment:
-    """Start one of `OPTIONS` as a new run."""
+def begin(
+    name: str, output: Path, run: str, *argv: str, options: str | None = None
+) -> Experiment:
+    """Start a new run with some options; by default with those of `OPTIONS`."""
     places = ("--output", str(output), "--name", run)
-    return Experiment(name, output, *OPTIONS[name].split(), *places, *argv)
+    words = (options or OPTIONS[name]).split()
+    return Experiment(name, output, *words, *places, *argv)
 
 
 def _main(name: str, argv: tuple[str, ...], said: Path, errors: Path) -> None:

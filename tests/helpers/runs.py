@@ -19,7 +19,9 @@ NAMES = (
 )
 SMALL = {
     "imdb_sentiment": "--data embedded --limit 80 --maxlen 30 --units 6 --epochs 2",
-    "next_word": "--limit 400 --embedding 4 --units 5 --batch-size 8 --epochs 1",
+    "memory": """--tasks order --lags 5 --layers simple_rnn --seeds 4 --units 3
+        --steps 60 --check-every 20 --batch-size 8 --test-size 20
+        --learning-rates 0.01""",
 }
 
 

@@ -10,50 +10,46 @@ import pytest
 
 from lstm_keras import reference
 from lstm_keras.reference import lstm_backward, lstm_forward, lstm_step, sigmoid
+from tests.helpers.equality import (
+    BACKEND,
+    BATCH,
+    MASKS,
+    TIME,
+    as_mask,
+    assert_all_close,
+    normal,
+    reference_results,
+    run_layer,
+)
+from tests.helpers.pairwise import pairwise
 
-BATCH, TIME, FEATURES, UNITS = 3, 8, 4, 2
-DIFFERENTIATED = ("x", "h0", "c0", "kernel", "recurrent_kernel", "bias")
-GATES = ("i", "f", "g", "o")
-MASKS = {
-    "none": None,
-    "right": ["11111111", "11111000", "10000000"],
-    "left": ["11111111", "00011111", "00000001"],
-    "holes": ["01101101", "10010010", "00100110"],
-    "a fully masked row": ["11111111", "00000000", "11001110"],
-}
-every_mask = pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS.keys())
-both_outputs = pytest.mark.parametrize("zero_output_for_mask", [False, True])
-
-
-def as_mask(rows):
-    return (
-        None if rows is None else np.array([[step == "1" for step in r] for r in rows])
-    )
+pytestmark = pytest.mark.skipif(
+    BACKEND != "tensorflow",
+    reason="NumPy alone, and Keras in float64, which elsewhere is not exact",
+)
+FEATURES, UNITS = 4, 2
+WEIGHTS = ("kernel", "recurrent_kernel", "bias")
 
 
 def random_arguments():
-    normal = np.random.default_rng(0).normal
-    return {
-        "x": normal(size=(BATCH, TIME, FEATURES)),
-        "kernel": normal(size=(FEATURES, 4 * UNITS)),
-        "recurrent_kernel": normal(size=(UNITS, 4 * UNITS)),
-        "bias": normal(size=4 * UNITS),
-        "h0": normal(size=(BATCH, UNITS)),
-        "c0": normal(size=(BATCH, UNITS)),
+    shapes = {
+        "x": (BATCH, TIME, FEATURES),
+        "kernel": (FEATURES, 4 * UNITS),
+        "recurrent_kernel": (UNITS, 4 * UNITS),
+        "bias": (4 * UNITS,),
+        "h0": (BATCH, UNITS),
+        "c0": (BATCH, UNITS),
     }
+    return {k: normal(*shape, seed=n) for n, (k, shape) in enumerate(shapes.items())}
 
 
-def random_loss_weights():
-    """Weights w, v, u of the loss sum(w * outputs) + sum(v * h_T) + sum(u * c_T)."""
-    normal = np.random.default_rng(1).normal
-    shape = (BATCH, UNITS)
-    return normal(size=(BATCH, TIME, UNITS)), normal(size=shape), normal(size=shape)
-
-
-def backward_of_loss(forward, weights, zero_output_for_mask):
-    w, v, u = weights
-    dh = w * forward.output_mask(zero_output_for_mask)
-    return lstm_backward(forward, dh=dh, dh_last=v, dc_last=u)
+# The gradients of a loss by the states.
+BY_STATES = {
+    "dh": normal(BATCH, TIME, UNITS, seed=10),
+    "dh_last": normal(BATCH, UNITS, seed=11),
+    "dc_last": normal(BATCH, UNITS, seed=12),
+    "dc": normal(BATCH, TIME, UNITS, seed=13),
+}
 
 
 def central_difference(function, at, step=1e-5):
@@ -67,22 +63,12 @@ def central_difference(function, at, step=1e-5):
     return gradient
 
 
-def assert_close(actual, expected, tolerance, name=""):
-    """Hold every element to the tolerance, relative to the largest one."""
-    scale = np.abs(expected).max(initial=0.0)
-    np.testing.assert_allclose(
-        actual, expected, rtol=0, atol=tolerance * scale, err_msg=name
-    )
-
-
 # One step.
 
 
 def test_one_step_gives_the_textbook_numbers():
     ones = np.ones((1, 4))
-    step = lstm_step(
-        x=[[1.0]], h=[[0.5]], c=[[0.0]], kernel=ones, recurrent_kernel=ones
-    )
+    step = lstm_step([[1.0]], [[0.5]], [[0.0]], ones, ones)
     # z = 1 + 0.5 in every block; c = 0.8176 * 0.9051; h = 0.8176 * tanh(c).
     textbook = {"i": 0.8176, "f": 0.8176, "o": 0.8176, "g": 0.9051}
     textbook |= {"c": 0.7400, "h": 0.5144}
@@ -113,26 +99,24 @@ def test_each_block_of_the_packed_weights_drives_its_own_gate(bias, c, h):
     np.testing.assert_allclose([step.c.item(), step.h.item()], [c, h], rtol=1e-15)
 
 
-@pytest.mark.parametrize("weights", ["kernel", "recurrent_kernel", "bias"])
-@pytest.mark.parametrize("pair", list(combinations(range(4), 2)))
-def test_swapping_two_gate_blocks_changes_the_result(weights, pair):
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_swapping_two_gate_blocks_changes_the_result(weights):
     arguments = random_arguments()
-    order = [0, 1, 2, 3]
-    order[pair[0]], order[pair[1]] = pair[1], pair[0]
-    blocks = np.split(arguments[weights], 4, axis=-1)
-    swapped = np.concatenate([blocks[block] for block in order], axis=-1)
     before = lstm_forward(**arguments)
-    after = lstm_forward(**arguments | {weights: swapped})
-    assert np.abs(before.h - after.h).max() > 1e-3
+    for one, other in combinations(range(4), 2):
+        order = [{one: other, other: one}.get(block, block) for block in range(4)]
+        blocks = np.split(arguments[weights], 4, axis=-1)
+        swapped = np.concatenate([blocks[block] for block in order], axis=-1)
+        after = lstm_forward(**arguments | {weights: swapped})
+        assert np.abs(before.h - after.h).max() > 1e-3
 
 
 def test_sigmoid_neither_overflows_nor_loses_small_values():
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         result = sigmoid([-1e4, -40.0, 0.0, 40.0, 1e4, -np.inf, np.inf])
     # For a very negative z, sigmoid(z) = exp(z) / (1 + exp(z)) is exp(z).
-    np.testing.assert_allclose(
-        result, [0.0, np.exp(-40.0), 0.5, 1.0, 1.0, 0.0, 1.0], rtol=1e-15
-    )
+    expected = [0.0, np.exp(-40.0), 0.5, 1.0, 1.0, 0.0, 1.0]
+    np.testing.assert_allclose(result, expected, rtol=1e-15)
 
 
 # A sequence.
@@ -141,33 +125,30 @@ def test_sigmoid_neither_overflows_nor_loses_small_values():
 def test_a_sequence_is_its_steps_one_after_another():
     arguments = random_arguments()
     forward = lstm_forward(**arguments)
-    weights = [arguments[name] for name in ("kernel", "recurrent_kernel", "bias")]
     h, c = arguments["h0"], arguments["c0"]
     for t in range(TIME):
-        step = lstm_step(arguments["x"][:, t], h, c, *weights)
+        x = arguments["x"][:, t]
+        step = lstm_step(x, h, c, *(arguments[name] for name in WEIGHTS))
         for name, value in step._asdict().items():
             np.testing.assert_array_equal(getattr(forward, name)[:, t], value)
         h, c = step.h, step.c
-    np.testing.assert_array_equal(forward.h_last, h)
-    np.testing.assert_array_equal(forward.c_last, c)
+    np.testing.assert_array_equal([forward.h_last, forward.c_last], [h, c])
 
 
 def test_absent_states_and_bias_are_zeros():
     arguments = random_arguments()
-    x, kernel, recurrent_kernel = (
-        arguments[name] for name in ("x", "kernel", "recurrent_kernel")
-    )
+    x, kernel, recurrent_kernel, *others = arguments.values()
+    zeros = lstm_forward(x, kernel, recurrent_kernel, *(0 * one for one in others))
     absent = lstm_forward(x, kernel, recurrent_kernel)
-    states = np.zeros((BATCH, UNITS))
-    zeros = lstm_forward(
-        x, kernel, recurrent_kernel, np.zeros(4 * UNITS), states, states
-    )
     np.testing.assert_array_equal(absent.h, zeros.h)
+    gradients = [lstm_backward(one, BY_STATES["dh"]) for one in (absent, zeros)]
+    assert gradients[0].bias is None
+    np.testing.assert_array_equal(gradients[0].kernel, gradients[1].kernel)
 
 
 @pytest.mark.parametrize("name", ["right", "left", "holes"])
 def test_the_last_states_are_those_of_the_sequence_without_its_masked_steps(name):
-    arguments, mask = random_arguments(), as_mask(MASKS[name])
+    arguments, mask = random_arguments(), as_mask(name)
     forward = lstm_forward(**arguments, mask=mask)
     for row, counts in enumerate(mask):
         alone = {key: arguments[key][[row]] for key in ("x", "h0", "c0")}
@@ -178,28 +159,27 @@ def test_the_last_states_are_those_of_the_sequence_without_its_masked_steps(name
 
 
 def test_inputs_of_masked_steps_do_not_reach_the_states():
-    arguments, mask = random_arguments(), as_mask(MASKS["holes"])
+    arguments, mask = random_arguments(), as_mask("holes")
     forward = lstm_forward(**arguments, mask=mask)
     arguments["x"] = np.where(mask[:, :, np.newaxis], arguments["x"], np.nan)
     padded = lstm_forward(**arguments, mask=mask)
-    np.testing.assert_array_equal(padded.h, forward.h)
-    np.testing.assert_array_equal(padded.c, forward.c)
+    np.testing.assert_array_equal([padded.h, padded.c], [forward.h, forward.c])
 
 
 def test_a_fully_masked_row_keeps_its_initial_states_and_outputs_zeros():
-    arguments, mask = random_arguments(), as_mask(MASKS["a fully masked row"])
-    forward = lstm_forward(**arguments, mask=mask)
+    arguments = random_arguments()
+    forward = lstm_forward(**arguments, mask=as_mask("a fully masked row"))
     np.testing.assert_array_equal(forward.h_last[1], arguments["h0"][1])
     np.testing.assert_array_equal(forward.c_last[1], arguments["c0"][1])
     np.testing.assert_array_equal(forward.outputs()[1], np.zeros((TIME, UNITS)))
 
 
 def test_outputs_at_masked_steps_are_repeated_or_zero():
-    forward = lstm_forward(**random_arguments(), mask=as_mask(MASKS["holes"]))
-    h = forward.h[0]  # its mask is 01101101
+    forward = lstm_forward(**random_arguments(), mask=as_mask("holes"))
+    h = forward.h[0]  # its mask is 0110101
     zero = np.zeros(UNITS)
-    repeated = [zero, h[1], h[2], h[2], h[4], h[5], h[5], h[7]]
-    zeroed = [zero, h[1], h[2], zero, h[4], h[5], zero, h[7]]
+    repeated = [zero, h[1], h[2], h[2], h[4], h[4], h[6]]
+    zeroed = [zero, h[1], h[2], zero, h[4], zero, h[6]]
     np.testing.assert_array_equal(forward.outputs()[0], repeated)
     np.testing.assert_array_equal(forward.outputs(zero_output_for_mask=True)[0], zeroed)
 
@@ -207,127 +187,58 @@ def test_outputs_at_masked_steps_are_repeated_or_zero():
 # Back-propagation.
 
 
-@both_outputs
-@every_mask
+@pytest.mark.parametrize("zero_output_for_mask", [False, True])
+@pytest.mark.parametrize("mask", MASKS)
 def test_gradients_agree_with_finite_differences(mask, zero_output_for_mask):
     arguments, mask = random_arguments(), as_mask(mask)
-    w, v, u = weights = random_loss_weights()
 
     def loss(**changed):
         forward = lstm_forward(**arguments | changed, mask=mask)
         outputs = forward.outputs(zero_output_for_mask)
-        on_states = np.sum(v * forward.h_last) + np.sum(u * forward.c_last)
-        return np.sum(w * outputs) + on_states
+        states = (outputs, forward.h_last, forward.c_last, forward.c)
+        return sum(map(np.vdot, BY_STATES.values(), states))
 
     forward = lstm_forward(**arguments, mask=mask)
-    gradients = backward_of_loss(forward, weights, zero_output_for_mask)
-    for name in DIFFERENTIATED:
-        numerical = central_difference(
-            lambda value, name=name: loss(**{name: value}), arguments[name]
-        )
-        assert_close(getattr(gradients, name), numerical, 1e-9, name)
+    dh = BY_STATES["dh"] * forward.output_mask(zero_output_for_mask)
+    gradients = lstm_backward(forward, **BY_STATES | {"dh": dh})
+    numerical = [
+        central_difference(lambda value, name=name: loss(**{name: value}), array)
+        for name, array in arguments.items()
+    ]
+    found = [getattr(gradients, name) for name in arguments]
+    assert_all_close(found, numerical, tolerance=1e-9)
 
 
 def test_a_gradient_that_is_not_given_is_zero():
     forward = lstm_forward(**random_arguments())
-    w, v, u = random_loss_weights()
-    parts = [
-        lstm_backward(forward, dh=w),
-        lstm_backward(forward, dh_last=v),
-        lstm_backward(forward, dc_last=u),
-    ]
-    whole = lstm_backward(forward, w, v, u)
-    for name in DIFFERENTIATED:
-        total = sum(getattr(part, name) for part in parts)
-        assert_close(total, getattr(whole, name), 1e-14, name)
-
-
-def test_without_a_bias_there_is_no_gradient_of_it():
-    arguments = random_arguments()
-    w, _, _ = random_loss_weights()
-    without = lstm_backward(lstm_forward(**arguments | {"bias": None}), dh=w)
-    zero = lstm_backward(lstm_forward(**arguments | {"bias": np.zeros(4 * UNITS)}), w)
-    assert without.bias is None
-    np.testing.assert_array_equal(without.kernel, zero.kernel)
+    parts = [lstm_backward(forward, **{name: by}) for name, by in BY_STATES.items()]
+    total = [sum(of_parts) for of_parts in zip(*parts, strict=True)]
+    whole = lstm_backward(forward, **BY_STATES)
+    assert_all_close(total, [*whole], tolerance=1e-14)
 
 
 # Keras.
 
 
-def keras_layer(arguments, **options):
+@pairwise(mask=MASKS, zero_output_for_mask=[False, True], go_backwards=[False, True])
+def test_outputs_states_and_gradients_are_those_of_keras(
+    mask, zero_output_for_mask, go_backwards
+):
     layer = keras.layers.LSTM(
         UNITS,
         return_sequences=True,
         return_state=True,
         use_cudnn=False,
         dtype="float64",
-        **options,
+        zero_output_for_mask=zero_output_for_mask,
+        go_backwards=go_backwards,
     )
-    layer.build((BATCH, TIME, FEATURES))
-    layer.set_weights(
-        [arguments[name] for name in ("kernel", "recurrent_kernel", "bias")]
-    )
-    return layer
-
-
-def tensors(arguments, names):
-    return [keras.ops.convert_to_tensor(arguments[name], "float64") for name in names]
-
-
-@pytest.mark.parametrize("go_backwards", [False, True])
-@both_outputs
-@every_mask
-def test_outputs_and_states_are_those_of_keras(
-    mask, zero_output_for_mask, go_backwards
-):
-    arguments, mask = random_arguments(), as_mask(mask)
-    layer = keras_layer(
-        arguments, zero_output_for_mask=zero_output_for_mask, go_backwards=go_backwards
-    )
-    x, h0, c0 = tensors(arguments, ("x", "h0", "c0"))
-    results = layer(x, initial_state=[h0, c0], mask=mask)
-
-    if go_backwards:
-        arguments["x"] = arguments["x"][:, ::-1]
-        mask = None if mask is None else mask[:, ::-1]
-    forward = lstm_forward(**arguments, mask=mask)
-    outputs = forward.outputs(zero_output_for_mask)
-    backend = keras.backend.backend()
-    if backend == "jax" and not zero_output_for_mask:
-        outputs = forward.h
-    # Elsewhere Keras 3.15 takes tanh (JAX) or matmul (torch) of float64 in float32.
-    tolerance = 1e-12 if backend == "tensorflow" else 1e-5
-    expected = {"outputs": outputs, "h": forward.h_last, "c": forward.c_last}
-    for result, (name, value) in zip(results, expected.items(), strict=True):
-        assert_close(keras.ops.convert_to_numpy(result), value, tolerance, name)
-
-
-@pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="takes gradients with TensorFlow"
-)
-@both_outputs
-@every_mask
-def test_gradients_are_those_of_keras(mask, zero_output_for_mask):
-    import tensorflow as tf
-
-    arguments, mask = random_arguments(), as_mask(mask)
-    w, v, u = weights = random_loss_weights()
-    layer = keras_layer(arguments, zero_output_for_mask=zero_output_for_mask)
-    x, h0, c0 = inputs = tensors(arguments, ("x", "h0", "c0"))
-    with tf.GradientTape() as tape:
-        tape.watch(inputs)
-        outputs, h, c = layer(x, initial_state=[h0, c0], mask=mask)
-        on_states = tf.reduce_sum(v * h) + tf.reduce_sum(u * c)
-        loss = tf.reduce_sum(w * outputs) + on_states
-    sources = [*inputs, *layer.trainable_weights]
-    keras_gradients = tape.gradient(
-        loss, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO
-    )
-
-    forward = lstm_forward(**arguments, mask=mask)
-    gradients = backward_of_loss(forward, weights, zero_output_for_mask)
-    for name, gradient in zip(DIFFERENTIATED, keras_gradients, strict=True):
-        assert_close(getattr(gradients, name), gradient.numpy(), 1e-12, name)
+    x, *weights, h0, c0 = random_arguments().values()
+    layer.build(x.shape)
+    layer.set_weights(weights)
+    found = run_layer(layer, [x, h0, c0], mask=as_mask(mask))
+    expected = reference_results(layer, [x, h0, c0], as_mask(mask))
+    assert_all_close(found, expected, "float64")
 
 
 # Arguments.
@@ -343,7 +254,7 @@ def test_gradients_are_those_of_keras(mask, zero_output_for_mask):
         ("recurrent_kernel", (UNITS, UNITS), (UNITS, 4 * UNITS)),
         ("recurrent_kernel", (4 * UNITS,), "(units, 4 units)"),
         ("bias", (1,), "(8)"),
-        ("h0", (1, UNITS), (BATCH, UNITS)),
+        ("h0", (BATCH, 1), (BATCH, UNITS)),
         ("c0", (BATCH, UNITS + 1), (BATCH, UNITS)),
         ("mask", (BATCH, TIME + 1), (BATCH, TIME)),
         ("mask", (BATCH, TIME, 1), (BATCH, TIME)),
@@ -360,8 +271,7 @@ def test_an_argument_of_another_shape_is_refused(name, shape, expected):
 
 @pytest.mark.parametrize("name", ["x", "h", "c"])
 def test_a_step_refuses_an_argument_that_numpy_would_broadcast(name):
-    arguments = random_arguments()
-    step = {key: arguments[key] for key in ("kernel", "recurrent_kernel", "bias")}
+    step = {key: random_arguments()[key] for key in WEIGHTS}
     step |= {"x": np.ones((BATCH, FEATURES))}
     step |= {state: np.ones((BATCH, UNITS)) for state in ("h", "c")}
     with pytest.raises(ValueError, match=r"^expected . of shape .*; received"):
@@ -374,7 +284,7 @@ def test_a_mask_of_numbers_is_refused():
         lstm_forward(**random_arguments(), mask=mask)
 
 
-@pytest.mark.parametrize("name", ["dh", "dh_last", "dc_last"])
+@pytest.mark.parametrize("name", BY_STATES)
 def test_a_gradient_of_another_shape_than_its_state_is_refused(name):
     forward = lstm_forward(**random_arguments())
     with pytest.raises(ValueError, match=f"^expected {name} of shape .*; received"):
@@ -382,12 +292,10 @@ def test_a_gradient_of_another_shape_than_its_state_is_refused(name):
 
 
 def test_every_result_is_float64_whatever_the_arguments_are():
-    arguments = {
-        name: value.astype("float32") for name, value in random_arguments().items()
-    }
+    arguments = {k: value.astype("float32") for k, value in random_arguments().items()}
     forward = lstm_forward(**arguments | {"bias": list(arguments["bias"])})
     gradients = lstm_backward(forward, dh=np.ones((BATCH, TIME, UNITS), dtype=int))
-    states = [getattr(forward, name) for name in (*GATES, "c", "h")]
+    states = [getattr(forward, name) for name in "ifgoch"]
     assert {value.dtype for value in (*states, *gradients)} == {np.dtype("float64")}
 
 
@@ -397,10 +305,8 @@ def test_the_reference_imports_numpy_and_the_standard_library_only():
         name
         for node in ast.walk(tree)
         if isinstance(node, ast.Import | ast.ImportFrom)
-        for name in (
-            [node.module]
-            if isinstance(node, ast.ImportFrom)
-            else [alias.name for alias in node.names]
-        )
+        for name in [getattr(node, "module", None), *(a.name for a in node.names)]
     }
-    assert imported == {"collections.abc", "typing", "numpy", "numpy.typing"}
+    modules = {"collections.abc", "typing", "numpy", "numpy.typing"}
+    names = {"Sequence", "NamedTuple", "ArrayLike", "NDArray"}
+    assert imported <= modules | names | {None}

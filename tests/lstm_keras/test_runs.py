@@ -1,4 +1,7 @@
-"""Opening a run folder and predicting with it."""
+"""Opening a run folder and predicting with it.
+
+Oracles: the saved model's own predictions, and words and ids counted by hand.
+"""
 
 import json
 
@@ -8,7 +11,6 @@ import pytest
 
 import lstm_keras
 from lstm_keras.language_model.model import build_language_model
-from lstm_keras.language_model.training import LanguageModelTrainer
 from lstm_keras.preprocessing.vocabulary import END, Vocabulary, pad
 from tests.helpers.models import write_untrained_run
 
@@ -16,33 +18,74 @@ MAXLEN = 6
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A run folder with an untrained model of our layer."""
+def untrained(tmp_path_factory):
+    """The folder of a run with an untrained model of our layer."""
     folder = tmp_path_factory.mktemp("runs") / "one"
     return write_untrained_run(folder, "good bad film the a not", MAXLEN)
 
 
-def test_probabilities_are_those_of_the_saved_model(folder):
+@pytest.fixture(scope="module")
+def sentiment(untrained):
+    return lstm_keras.load_run(untrained)
+
+
+def next_word_run(folder, split):
+    """A run whose model knows one way on, by weights made by hand: a b c, the end."""
+    vocabulary = Vocabulary("a b c .".split(), tokenizer="text")
+    size = len(vocabulary)
+    layer = lstm_keras.LSTM(size, return_sequences=True, return_state=True)
+    model = build_language_model(size, size, [layer]).model
+    one_hot, zeros = np.eye(size), np.zeros((size, size))
+    ids = vocabulary.encode("a b c.")
+    # Forgets, and shows the last word's unit as tanh(tanh(5)) = 0.76.
+    kernel = np.hstack([zeros, zeros, 5 * one_hot, zeros])
+    bias = np.repeat([1e3, -1e3, 0.0, 1e3], size)
+    logits = np.zeros((size, size))
+    logits[ids, [*ids[1:], END]] = 8.5
+    model.set_weights([one_hot, kernel, 0 * kernel, bias, logits, np.zeros(size)])
+    model.save(folder / "model.keras")
+    vocabulary.save(folder / "vocabulary.json")
+    config = {"experiment": "next_word", "split": split}
+    (folder / "config.json").write_text(json.dumps(config))
+    return lstm_keras.load_run(folder)
+
+
+@pytest.fixture(scope="module")
+def next_word(tmp_path_factory):
+    return next_word_run(tmp_path_factory.mktemp("lines"), "lines")
+
+
+def test_probabilities_are_those_of_the_saved_model(sentiment):
     texts = ["A good film!", "not a bad film", "the good, the bad, the film, the end"]
-    run = lstm_keras.load_run(folder)
-    predictions = run.predict(texts)
-    model = keras.models.load_model(folder / "model.keras")
-    ids = pad([run.vocabulary.encode(text) for text in texts], MAXLEN)
-    expected = model.predict(ids, verbose=0)[:, 0]
-    np.testing.assert_allclose(
-        [one.probability for one in predictions], expected, rtol=1e-6
-    )
+    predictions = sentiment.predict(text for text in texts)
+    model = keras.models.load_model(sentiment.path / "model.keras")
+    ids = pad([sentiment.vocabulary.encode(text) for text in texts], MAXLEN)
+    expected = keras.ops.convert_to_numpy(model(ids))[:, 0]
+    found = [one.probability for one in predictions]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
     assert [one.text for one in predictions] == texts
-    for one in predictions:
-        assert one.label == ("positive" if one.probability > 0.5 else "negative")
+    assert sentiment.predict([]) == []
 
 
-def test_a_text_does_not_change_with_its_neighbors(folder):
-    run = lstm_keras.load_run(folder)
-    alone = run.predict(["a good film"])[0].probability
-    among = run.predict(["bad", "a good film", "not"] * 50, batch_size=7)
-    assert among[1].probability == pytest.approx(alone, rel=1e-5)
-    assert len(among) == 150
+def test_a_text_alone_and_with_others_has_the_same_prediction(sentiment):
+    alone = sentiment.predict("a good film")
+    among = sentiment.predict(["bad", "a good film", "not"] * 5, batch_size=7)
+    assert among[1].probability == pytest.approx(alone.probability, rel=1e-5)
+    assert len(among) == 15
+
+
+def test_near_a_half_and_without_a_known_word_there_is_no_label(untrained):
+    run, labels = lstm_keras.load_run(untrained), []
+    head, texts = run.model.layers[-1], ["a good film", "zebra", "good" + " x" * MAXLEN]
+    kernel, bias = head.get_weights()
+    for probability in (0.2, 0.449, 0.451, 0.549, 0.551):
+        logit = np.log(probability / (1 - probability))
+        head.set_weights([0 * kernel, 0 * bias + logit])
+        known, unknown, cut = run.predict(texts)
+        assert known.probability == pytest.approx(probability, rel=1e-5)
+        labels.append(known.label)
+        assert unknown.label is cut.label is None
+    assert labels == ["negative"] * 2 + ["undecided"] * 2 + ["positive"]
 
 
 @pytest.mark.parametrize(
@@ -57,9 +100,9 @@ def test_a_text_does_not_change_with_its_neighbors(folder):
     ids=["empty", "known", "unknown", "line break", "long"],
 )
 def test_words_unknown_words_and_words_read_are_counted(
-    folder, text, words, unknown, read
+    sentiment, text, words, unknown, read
 ):
-    (one,) = lstm_keras.load_run(folder).predict([text])
+    (one,) = sentiment.predict([text])
     assert (one.words, one.unknown, one.read) == (words, unknown, read)
     assert 0 <= one.probability <= 1
 
@@ -78,59 +121,48 @@ def test_words_unknown_words_and_words_read_are_counted(
     ],
     ids=["empty", "known", "unknown", "long"],
 )
-def test_a_text_is_read_as_ids_with_a_name_for_each(folder, text, ids, names):
-    read, read_names = lstm_keras.load_run(folder).read(text)
+def test_a_text_is_read_as_ids_with_a_name_for_each(sentiment, text, ids, names):
+    read, read_names = sentiment.read(text)
     assert read.dtype == np.int32
     assert read.tolist() == ids
     assert read_names == names
 
 
 @pytest.mark.parametrize("text", [None, 3, ["a good film"], b"film"], ids=str)
-def test_texts_must_be_strings(folder, next_word, text):
-    for path in (folder, next_word):
+def test_texts_must_be_strings(sentiment, next_word, text):
+    for run in (sentiment, next_word):
         with pytest.raises(TypeError, match="expected"):
-            lstm_keras.load_run(path).read(text)
+            run.read(text)
 
 
-def test_no_texts_give_no_predictions(folder):
-    assert lstm_keras.load_run(folder).predict([]) == []
-
-
-def test_texts_may_come_from_a_generator(folder):
-    run = lstm_keras.load_run(folder)
-    texts = ["a good film", "the film"]
-    assert run.predict(text for text in texts) == run.predict(texts)
-
-
-def test_one_string_instead_of_a_list_is_refused(folder):
-    with pytest.raises(TypeError, match="received one string"):
-        lstm_keras.load_run(folder).predict("a good film")
-
-
-def next_word_folder(path, split, **config):
-    """A run folder with a model that knows one way on: a b c, then the end."""
-    vocabulary = Vocabulary("a b c .".split(), tokenizer="text")
-    keras.utils.set_random_seed(0)
-    parts = build_language_model(
-        len(vocabulary),
-        8,
-        [lstm_keras.LSTM(8, return_sequences=True, return_state=True)],
-    )
-    ids = vocabulary.encode("a b c.")
-    trainer = LanguageModelTrainer(parts)
-    trainer.compile(keras.optimizers.Adam(0.05))
-    trainer.fit(ids[None], np.array([[*ids[1:], END]]), epochs=60, verbose=0)
-    path.mkdir()
-    parts.model.save(path / "model.keras")
-    vocabulary.save(path / "vocabulary.json")
-    config = {"experiment": "next_word", "split": split, **config}
-    (path / "config.json").write_text(json.dumps(config))
-    return path
-
-
-@pytest.fixture(scope="module")
-def next_word(tmp_path_factory):
-    return next_word_folder(tmp_path_factory.mktemp("runs") / "lines", "lines")
+@pytest.mark.parametrize(
+    ("kind", "metrics", "shown"),
+    [
+        ("sentiment", "", ""),
+        (
+            "sentiment",
+            '{"saved_seed": 3, "runs": [{"seed": 3, "test": {"accuracy": 0.91}}]}',
+            ", test accuracy 0.9100",
+        ),
+        (
+            "next_word",
+            '{"results": [{"held_out": null, "train": {"perplexity": 2.5}}]}',
+            ", training perplexity 2.5",
+        ),
+        (
+            "next_word",
+            '{"results": [{"held_out": {"perplexity": 70}}]}',
+            ", held-out perplexity 70.0",
+        ),
+    ],
+)
+def test_a_run_is_shown_in_one_line(sentiment, next_word, kind, metrics, shown):
+    run, name, sizes = {
+        "sentiment": (sentiment, "SentimentRun", "6 words, LSTM(5), 366 parameters"),
+        "next_word": (next_word, "NextWordRun", "4 words, LSTM(8), 680 parameters"),
+    }[kind]
+    (run.path / "metrics.json").write_text(metrics)
+    assert repr(run) == f"{name}({str(run.path)!r}: {sizes}{shown})"
 
 
 @pytest.mark.parametrize(
@@ -140,50 +172,42 @@ def next_word(tmp_path_factory):
 def test_a_prompt_is_continued_as_text_to_the_end_of_the_sentence(
     next_word, prompt, text
 ):
-    written = lstm_keras.load_run(next_word).generate(prompt)
+    written = next_word.generate(prompt)
     assert written.text == text
     assert written.ended
     assert -1 < written.log_probability < 0
 
 
 def test_the_next_words_come_with_their_probabilities(next_word):
-    run = lstm_keras.load_run(next_word)
-    (word, probability), *others = run.next_words("a b", 3)
+    (word, probability), *others = next_word.next_words("a b", 3)
     assert word == "c" and probability > 0.9
     assert len(others) == 2
-    logits = run.model.predict(run.vocabulary.encode("a b")[None], verbose=0)[0, -1]
+    ids = next_word.vocabulary.encode("a b")[None]
+    logits = keras.ops.convert_to_numpy(next_word.model(ids))[0, -1]
     exponentials = np.exp(logits.astype("float64"))
-    assert probability == pytest.approx(
-        exponentials[run.vocabulary.id_of("c")] / exponentials.sum(), rel=1e-4
-    )
-    assert run.next_words("a b c.", 1)[0][0] == "[END]"
+    expected = exponentials[next_word.vocabulary.id_of("c")] / exponentials.sum()
+    assert probability == pytest.approx(expected, rel=1e-4)
+    assert next_word.next_words("a b c.", 1)[0][0] == "[END]"
 
 
 def test_unknown_words_are_read_and_named_but_never_written(next_word):
-    run = lstm_keras.load_run(next_word)
-    assert run.unknown_words("a xyzzy b? xyzzy") == ["xyzzy", "?"]
-    assert "[UNK]" not in run.generate("xyzzy", temperature=3.0, seed=0).continuation
+    assert next_word.unknown_words("a xyzzy b? xyzzy") == ["xyzzy", "?"]
+    written = next_word.generate("xyzzy", temperature=3.0, seed=0)
+    assert "[UNK]" not in written.continuation
 
 
 def test_a_prompt_is_read_as_ids_with_a_name_for_each(next_word):
-    run = lstm_keras.load_run(next_word)
-    ids, names = run.read("A xyzzy c.")
+    ids, names = next_word.read("A xyzzy c.")
     assert ids.dtype == np.int32
     assert ids.tolist() == [1, 4, 2, 6, 7]
     assert names == ["[START]", "a", "[UNK]", "c", "."]
-    assert run.read("")[1] == ["[START]"]
+    assert next_word.read("")[1] == ["[START]"]
+    every = [next_word.name_of(np.int64(i)) for i in range(8)]
+    assert every == ["[PAD]", "[START]", "[UNK]", "[END]", "a", "b", "c", "."]
 
 
-def test_every_id_has_a_name(next_word):
-    run = lstm_keras.load_run(next_word)
-    names = [run.name_of(i) for i in range(8)]
-    assert names == ["[PAD]", "[START]", "[UNK]", "[END]", "a", "b", "c", "."]
-    assert run.name_of(np.int64(6)) == "c"
-
-
-@pytest.mark.thorough
 def test_a_stream_goes_on_after_the_end_of_a_line(tmp_path):
-    run = lstm_keras.load_run(next_word_folder(tmp_path / "one", "stream"))
+    run = next_word_run(tmp_path, "stream")
     ids, names = run.read("a b\nc")
     assert ids.tolist() == [END, 4, 5, END, 6]
     assert names == ["[END]", "a", "b", "[END]", "c"]

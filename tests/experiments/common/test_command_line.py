@@ -1,11 +1,12 @@
 """What every experiment's command line does, before and after Keras is loaded."""
 
+import runpy
 import subprocess
 import sys
 
 import pytest
 
-from experiments.common import command_line
+from experiments.common import command_line, schema
 from tests.helpers.fresh_process import CHECKOUT
 
 PROGRAMS = (
@@ -36,6 +37,39 @@ def test_help_answers_without_loading_a_backend(name):
     )
     assert done.returncode == 0, done.stderr
     assert f"usage: python -m experiments.{name}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "meant"),
+    [
+        *((f"{name} --nam x", "--name") for name in PROGRAMS if name != "summarise"),
+        ("summarise runs --over", "--overwrite"),
+        ("imdb_sentiment predict RUN TEXT --hel", "--help"),
+        ("imdb_sentiment predct RUN TEXT", "predict"),
+        ("next_word generate RUN PROMPT --temprature 1", "--temperature"),
+        ("sweep imdb --name s", "imdb_sentiment"),
+        ("sweep next_word --name s --recipes tund", "tuned"),
+    ],
+)
+def test_no_command_takes_an_abbreviation_and_each_suggests_what_was_meant(
+    command, meant, capsys, monkeypatch
+):
+    name, *argv = command.split()
+    monkeypatch.setattr(sys, "argv", [name, *argv])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module(f"experiments.{name}", run_name="__main__")
+    said = f"{ended.value.code} {capsys.readouterr().err}"
+    assert said.strip().endswith(f"(did you mean {meant}?)")
+
+
+def test_the_command_of_schemas_suggests_the_experiment_that_was_meant(
+    monkeypatch, capsys
+):
+    monkeypatch.setattr(sys, "argv", ["schema", "imdb"])
+    with pytest.raises(SystemExit, match="2"):
+        schema.main()
+    said = capsys.readouterr().err
+    assert said.endswith("received 'imdb' (did you mean imdb_sentiment?)\n")
 
 
 @pytest.mark.parametrize("error", [ValueError("expected x"), OSError("no disk")])

@@ -39,40 +39,25 @@ def test_a_failed_block_leaves_what_was_there(tmp_path, error):
     assert [one.name for one in tmp_path.iterdir()] == ["a.bin"]
 
 
-def test_a_full_disk_is_an_error_that_names_the_file_and_leaves_what_was_there(
-    tmp_path, monkeypatch
-):
-    path = tmp_path / "a.txt"
-    path.write_text("old")
+def test_what_cannot_be_written_is_an_error_that_names_the_file(tmp_path, monkeypatch):
+    path = tmp_path / "gone" / "a.txt"
+    message = r"expected to write .*a\.txt; received: "
+    with pytest.raises(OSError, match=f"{message}No such"), atomic_write(path):
+        pass
 
     def full(number):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    path = tmp_path / "a.txt"
+    path.write_text("old")
     monkeypatch.setattr(os, "fsync", full)
-    message = r"expected to write .*a\.txt; received: No space left on device"
-    with pytest.raises(OSError, match=message), atomic_write(path) as file:
+    with (
+        pytest.raises(OSError, match=f"{message}No space left on device"),
+        atomic_write(path) as file,
+    ):
         file.write("new")
     assert path.read_text() == "old"
     assert [one.name for one in tmp_path.iterdir()] == ["a.txt"]
-
-
-def test_a_folder_that_is_gone_is_an_error_that_names_the_file(tmp_path):
-    with (
-        pytest.raises(OSError, match=r"expected to write .*a\.txt; received: No such"),
-        atomic_write(tmp_path / "gone" / "a.txt"),
-    ):
-        pass
-
-
-def test_a_folder_that_is_read_only_is_an_error(tmp_path):
-    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
-    try:
-        if os.access(tmp_path, os.W_OK):
-            pytest.skip("this user may write everywhere")
-        with pytest.raises(OSError, match="Permission denied"):
-            write_json(tmp_path / "a.json", {})
-    finally:
-        tmp_path.chmod(stat.S_IRWXU)
 
 
 def test_what_is_written_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
@@ -92,17 +77,14 @@ def test_what_is_written_is_on_the_disk_before_it_has_its_name(tmp_path, monkeyp
     assert synced[2:] == [(False, True)]
 
 
-def test_json_is_read_back_as_written(tmp_path):
+def test_json_is_read_back_as_written_and_nan_refused(tmp_path):
     content = {"text": "naïve 😀", "numbers": [1, 0.5, None]}
-    write_json(tmp_path / "a.json", content)
-    assert json.loads((tmp_path / "a.json").read_text("utf-8")) == content
-    assert read_json(tmp_path / "a.json") == content
-
-
-def test_json_that_other_readers_would_refuse_is_refused(tmp_path):
-    with pytest.raises(ValueError):
-        write_json(tmp_path / "a.json", {"loss": float("nan")})
-    assert not list(tmp_path.iterdir())
+    path = tmp_path / "a.json"
+    write_json(path, content)
+    assert json.loads(path.read_text("utf-8")) == content == read_json(path)
+    with pytest.raises(ValueError):  # other readers would refuse it
+        write_json(path, {"loss": float("nan")})
+    assert read_json(path) == content
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{", "3", "[" * 100_000, "\udcff"])

@@ -4,6 +4,7 @@ The oracle of a resumed run is the same run without a stop: history and weights,
 bit.
 """
 
+import functools
 import signal
 
 import keras
@@ -27,32 +28,42 @@ from lstm_keras.preprocessing.next_word import sentences
 from lstm_keras.preprocessing.vocabulary import END
 
 
-def line_model():
+def line_model(**options):
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    model.compile(keras.optimizers.SGD(0.1), "mse")
+    model.compile(keras.optimizers.SGD(0.1), "mse", **options)
     return model
 
 
-def line(factor=3, size=32):
-    x = np.random.default_rng(0).normal(size=(size, 1)).astype("float32")
-    return ExampleBatches(x, factor * x, 8, seed=0)
+def line(factor=3, kind=ExampleBatches):
+    x = np.random.default_rng(0).normal(size=(32, 1)).astype("float32")
+    return kind(x, factor * x, 8, seed=0)
 
 
-def test_the_model_ends_with_the_weights_of_the_best_epoch():
+def test_patience_ends_a_training_run_which_keeps_the_weights_of_its_best_epoch():
+    entered = []
+
+    class Line(ExampleBatches):
+        def enter(self, epoch, step=0):
+            entered.append(epoch)
+            super().enter(epoch, step)
+
     # Validation that wants the opposite gets worse from epoch to epoch.
     model = line_model()
-    found = fit.fit(model, line(), line(-3), epochs=4, patience=None)
+    found = fit.fit(model, line(kind=Line), line(-3), epochs=50, patience=2)
     losses = found.history["val_loss"]
-    assert len(losses) == 4
-    assert found.best_epoch == 1 + int(np.argmin(losses))
+    assert found.best_epoch == 1 + int(np.argmin(losses)) == len(losses) - 2
     kept = model.evaluate(line(-3), verbose=0)
     assert kept == pytest.approx(min(losses), rel=1e-5)
+    assert list(dict.fromkeys(entered)) == list(range(len(losses)))
     assert not found.interrupted
 
 
-def test_patience_ends_a_training_run_that_gets_no_better():
-    found = fit.fit(line_model(), line(), line(-3), epochs=50, patience=2)
-    assert len(found.history["loss"]) == found.best_epoch + 2
+def test_without_validation_the_lowest_loss_selects_the_epoch():
+    found = fit.fit(line_model(), line(), None, epochs=3, patience=None, monitor="loss")
+    assert set(found.history) == {"loss"}
+    assert found.best_epoch == 1 + int(np.argmin(found.history["loss"])) > 1
+    with pytest.raises(ValueError, match=r"expected a training metric .*val_loss"):
+        fit.fit(line_model(), line(), None, epochs=1, patience=None)
 
 
 class DivergeInTheSecondEpoch(keras.callbacks.Callback):
@@ -61,49 +72,43 @@ class DivergeInTheSecondEpoch(keras.callbacks.Callback):
             self.model.set_weights([np.full((1, 1), np.inf), np.zeros(1)])
 
 
-def test_divergence_is_an_error_that_names_step_and_learning_rate():
-    message = r"finite loss .* (inf|nan) in epoch 2, step 1 of 4, at a .* rate of 0\.1 "
+def never_finite(wanted, predicted):
+    return keras.ops.exp(1000 + 0 * predicted)
+
+
+@pytest.mark.parametrize(
+    ("monitor", "callbacks", "message"),
+    [
+        (
+            "val_loss",
+            [DivergeInTheSecondEpoch()],
+            r"finite loss .* (inf|nan) in epoch 2, step 1 of 4, at a .* rate of 0\.1 ",
+        ),
+        ("val_never_finite", [], "expected a finite val_never_finite"),
+    ],
+)
+def test_divergence_is_an_error_that_says_where_it_was(monitor, callbacks, message):
+    model = line_model(metrics=[never_finite])
+    options = {"epochs": 2, "patience": None, "monitor": monitor}
     with pytest.raises(DivergedError, match=message):
-        fit.fit(
-            line_model(),
-            line(),
-            line(),
-            epochs=5,
-            patience=None,
-            callbacks=[DivergeInTheSecondEpoch()],
-        )
+        fit.fit(model, line(), line(), callbacks=callbacks, **options)
 
 
-def test_another_value_than_the_validation_loss_can_select_the_epoch():
-    found = fit.fit(
-        line_model(), line(), line(-3), epochs=4, patience=None, monitor="loss"
-    )
-    assert np.argmin(found.history["val_loss"]) == 0
-    assert found.best_epoch == 1 + int(np.argmin(found.history["loss"])) > 1
+class Clock(keras.callbacks.Callback):
+    """Epochs that take 40, 20 and 5 seconds."""
+
+    now = 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.now += (40, 20, 5, 0)[epoch]
 
 
-def test_without_validation_the_lowest_loss_selects_the_epoch():
-    found = fit.fit(line_model(), line(), None, epochs=3, patience=None, monitor="loss")
-    assert set(found.history) == {"loss"}
-    assert found.best_epoch == 1 + int(np.argmin(found.history["loss"])) > 1
-
-
-def test_a_validation_loss_needs_something_to_validate_on():
-    with pytest.raises(ValueError, match=r"expected a training metric .*val_loss"):
-        fit.fit(line_model(), line(), None, epochs=1, patience=None)
-
-
-def test_the_epochs_are_entered_one_after_the_other():
-    entered = []
-
-    class Line(ExampleBatches):
-        def enter(self, epoch, step=0):
-            entered.append(epoch)
-            super().enter(epoch, step)
-
-    x = np.ones((4, 1))
-    fit.fit(line_model(), Line(x, x, 2), line(), epochs=3, patience=None)
-    assert list(dict.fromkeys(entered)) == [0, 1, 2]
+def test_the_time_left_is_that_of_the_last_epoch_for_each_other(monkeypatch, capsys):
+    clock = Clock()
+    monkeypatch.setattr(fit.time, "perf_counter", lambda: clock.now)
+    fit.fit(line_model(), line(), line(), epochs=4, patience=None, callbacks=[clock])
+    said = [line for line in capsys.readouterr().out.splitlines() if "left" in line]
+    assert said == ["About 2 min left", "About 40 s left"]  # 5 s are not worth a line
 
 
 def test_a_history_row_names_its_epoch_and_every_value():
@@ -114,52 +119,48 @@ def test_a_history_row_names_its_epoch_and_every_value():
     ]
 
 
-def test_ctrl_c_ends_after_the_batch_and_restores_the_handler():
-    before = signal.getsignal(signal.SIGINT)
-    seen = []
+class PressCtrlC(keras.callbacks.Callback):
+    """Presses Ctrl-C in a callback of a step, such as `on_train_batch_end`."""
 
-    class PressCtrlC(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            seen.append(batch)
-            if len(seen) == 2:
-                signal.raise_signal(signal.SIGINT)
+    def __init__(self, moment, step, epoch=0):
+        super().__init__()
+        self.wanted, self.steps = (moment, epoch, step), []
 
-    with fit.stop_on_interrupt() as interrupt:
-        line_model().fit(
-            line(),
-            epochs=9,
-            verbose=0,
-            callbacks=[PressCtrlC(), interrupt],
-        )
-    assert interrupt.asked
-    assert len(seen) == 2
-    assert signal.getsignal(signal.SIGINT) is before
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.press("on_train_batch_begin", batch)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps.append(batch)
+        self.press("on_train_batch_end", batch)
+
+    def on_test_begin(self, logs=None):
+        self.press("on_test_begin", self.steps[-1])
+
+    def press(self, moment, step):
+        if (moment, self.epoch, step) == self.wanted:
+            signal.raise_signal(signal.SIGINT)
 
 
-@pytest.mark.parametrize("hook", ["on_test_begin", "on_train_batch_end"])
-def test_ctrl_c_in_the_last_step_or_the_validation_ends_with_the_epoch(hook):
-
-    class PressCtrlC(keras.callbacks.Callback):
-        def on_test_begin(self, logs=None):
-            self.press("on_test_begin", 3)
-
-        def on_train_batch_end(self, batch, logs=None):
-            self.press("on_train_batch_end", batch)
-
-        def press(self, where, batch):
-            if where == hook and batch == 3:
-                signal.raise_signal(signal.SIGINT)
-
+@pytest.mark.parametrize(
+    ("hook", "step"),
+    [("on_train_batch_end", 1), ("on_train_batch_end", 3), ("on_test_begin", 3)],
+)
+def test_ctrl_c_ends_after_the_step_and_restores_the_handler(hook, step):
+    before, press = signal.getsignal(signal.SIGINT), PressCtrlC(hook, step)
     with fit.stop_on_interrupt() as interrupt:
         fitted = line_model().fit(
             line(),
             validation_data=line(),
             epochs=9,
             verbose=0,
-            callbacks=[PressCtrlC(), interrupt],
+            callbacks=[press, interrupt],
         )
     assert interrupt.asked
-    assert len(fitted.epoch) == 1
+    assert press.steps == list(range(step + 1)) and len(fitted.epoch) == 1
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_second_ctrl_c_gives_up_at_once_and_restores_the_handler():
@@ -171,38 +172,9 @@ def test_a_second_ctrl_c_gives_up_at_once_and_restores_the_handler():
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_training_run_that_fails_restores_the_handler_of_ctrl_c():
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(Exception, match="shape"):
-        fit.fit(
-            line_model(),
-            ExampleBatches(np.ones((8, 3, 5)), np.ones((8, 1)), 8),
-            line(),
-            epochs=1,
-            patience=None,
-        )
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-def test_a_monitored_value_that_is_never_finite_is_a_divergence():
-    def perplexity(wanted, predicted):
-        return keras.ops.exp(1000 + 0 * predicted)
-
-    model = line_model()
-    model.compile("sgd", "mse", metrics=[perplexity])
-    with pytest.raises(DivergedError, match="expected a finite val_perplex"):
-        fit.fit(
-            *(model, line(), line()),
-            epochs=2,
-            patience=None,
-            monitor="val_perplexity",
-        )
-
-
 # Resuming
 
-EPOCHS = 3
-QUICK = ("dense", "stream")
+EPOCHS, STEPS = 3, 5
 RNG = np.random.default_rng(0)
 IDS, LABELS = RNG.integers(1, 20, (34, 7)), RNG.integers(0, 2, 34)
 # Sentences of many lengths, for batches of many shapes.
@@ -215,7 +187,7 @@ class Killed(BaseException):
 
 
 class Kill(keras.callbacks.Callback):
-    """Ends the training run after a number of its steps."""
+    """Ends the training run after a number of its steps, the warm-up included."""
 
     def __init__(self, steps):
         super().__init__()
@@ -227,60 +199,56 @@ class Kill(keras.callbacks.Callback):
         self.left -= 1
 
 
-def dense():
+def of_examples(inputs, *hidden, rate):
     model = keras.Sequential(
-        [keras.Input((7,)), layers.Dropout(0.3), layers.Dense(1, activation="sigmoid")]
+        [keras.Input((7,)), *hidden, layers.Dense(1, activation="sigmoid")]
     )
-    model.compile(keras.optimizers.Adam(0.03), "mse", metrics=["accuracy"])
-    features = IDS.astype("float32")
-    train = ExampleBatches(features, LABELS[:, None], 7, seed=1)
-    return model, train, ExampleBatches(features[::2], 1 - LABELS[::2, None], 7), ()
-
-
-def classifier(layer):
-    model = keras.Sequential(
-        [
-            keras.Input((7,)),
-            layers.Embedding(20, 3, mask_zero=True),
-            layers.Dropout(0.3),
-            layer(4, dropout=0.2, recurrent_dropout=0.2, seed=5),
-            layers.Dense(1, activation="sigmoid"),
-        ]
-    )
-    rate = keras.optimizers.schedules.CosineDecay(0.03, 15)
     model.compile(keras.optimizers.Adam(rate), "mse", metrics=["accuracy"])
-    train = ExampleBatches(IDS, LABELS[:, None], 7, seed=1)
-    return model, train, ExampleBatches(IDS[::2], 1 - LABELS[::2, None], 7), ()
+    train = ExampleBatches(inputs, LABELS[:, None], 7, seed=1)
+    held_out = ExampleBatches(inputs[::2], 1 - LABELS[::2, None], 7)
+    return model, train, held_out, (), "val_loss"
 
 
-def language_model(layer, stream):
-    recurrent = [layer(4, return_sequences=True, return_state=True) for _ in range(2)]
-    parts = build_language_model(20, 4, recurrent, dropout=0.3)
-    model = LanguageModelTrainer(parts, 10, 3, 4 if stream else None)
+def dense():
+    return of_examples(IDS.astype("float32"), layers.Dropout(0.3), rate=0.03)
+
+
+def classifier():
+    return of_examples(
+        IDS,
+        layers.Embedding(20, 3, mask_zero=True),
+        layers.Dropout(0.3),
+        LSTM(4, dropout=0.2, recurrent_dropout=0.2, seed=5),
+        rate=keras.optimizers.schedules.CosineDecay(0.03, 15),
+    )
+
+
+def language_model(train, held_out, streams=None):
+    lstm = LSTM(4, return_sequences=True, return_state=True)
+    parts = build_language_model(20, 4, [lstm], dropout=0.3)
+    model = LanguageModelTrainer(parts, 10, 3, streams)
     model.compile(keras.optimizers.AdamW(0.05, global_clipnorm=1.0))
-    if stream:
-        train, held_out = StreamWindows(TEXT, 4, 9), StreamWindows(TEXT[:90], 4, 9)
-    else:
-        train = SentenceBatches(sentences(TEXT), 8, seed=2)
-        held_out = SentenceBatches(sentences(TEXT[:90]), 8)
     plateau = keras.callbacks.ReduceLROnPlateau(
         "val_perplexity", factor=0.25, patience=0, mode="min", min_delta=0
     )
-    return model, train, held_out, (ResetStates(), plateau)
+    return model, train, held_out, (ResetStates(), plateau), "val_perplexity"
 
 
-TASKS = {
-    "dense": lambda: (*dense(), "val_loss"),
-    "classifier": lambda: (*classifier(LSTM), "val_loss"),
-    "built-in classifier": lambda: (*classifier(layers.LSTM), "val_loss"),
-    "sentences": lambda: (*language_model(LSTM, False), "val_perplexity"),
-    "stream": lambda: (*language_model(LSTM, True), "val_perplexity"),
-}
+def of_sentences():
+    train, held_out = sentences(TEXT), sentences(TEXT[:90])
+    return language_model(
+        SentenceBatches(train, 8, seed=2), SentenceBatches(held_out, 8)
+    )
 
 
-def train(kind, to=None, *callbacks, **options):
+def of_stream():
+    windows = StreamWindows(TEXT, 4, 9), StreamWindows(TEXT[:90], 4, 9)
+    return language_model(*windows, streams=4)
+
+
+def train(task=dense, to=None, *callbacks, **options):
     keras.utils.set_random_seed(3)
-    model, batches, held_out, followed, monitor = TASKS[kind]()
+    model, batches, held_out, followed, monitor = task()
     found = fit.fit(
         model,
         batches,
@@ -292,128 +260,125 @@ def train(kind, to=None, *callbacks, **options):
     return found, model.get_weights()
 
 
-def assert_same(found, whole):
-    (one, weights), (other, other_weights) = found, whole
+@functools.cache
+def whole(task):
+    """The training run that nothing happens to."""
+    return train(task)
+
+
+def assert_same(found, expected):
+    (one, weights), (other, other_weights) = found, expected
     assert one.history == other.history
     assert one.best_epoch == other.best_epoch
-    for value, expected in zip(weights, other_weights, strict=True):
-        np.testing.assert_array_equal(value, expected)
+    for value, wanted in zip(weights, other_weights, strict=True):
+        np.testing.assert_array_equal(value, wanted)
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(kind, marks=[] if kind in QUICK else pytest.mark.thorough)
-        for kind in TASKS
+@pytest.fixture
+def to(tmp_path):
+    """A checkpoint after every step."""
+    return Checkpoint(tmp_path / "checkpoint.npz", seconds=0)
+
+
+@pytest.fixture
+def rarely(tmp_path):
+    """A checkpoint after every epoch."""
+    return Checkpoint(tmp_path / "checkpoint.npz", seconds=1e9)
+
+
+def state_of(to):
+    facts = checkpoint.read(to.path).facts
+    return facts["epoch"], facts["step"], len(facts["history"].get("val_loss", ()))
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        dense,
+        *(
+            pytest.param(task, marks=pytest.mark.thorough)
+            for task in (classifier, of_sentences, of_stream)
+        ),
     ],
 )
-def kind(request):
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def whole(kind):
-    """The training run that nothing happens to."""
-    return train(kind)
-
-
-def test_a_killed_training_run_resumes_to_the_same_end(kind, whole, tmp_path):
-    to = Checkpoint(tmp_path / "checkpoint.npz", seconds=0)
-    for steps in (1, 8, 7):
+def test_a_killed_training_run_resumes_to_the_same_end(task, to):
+    """It is killed in its first epoch, and in its last one, after a whole one."""
+    for steps in (1, WARM_UP + 2 * STEPS + 1):
         with pytest.raises(Killed):
-            train(kind, to, Kill(steps))
-    assert_same(train(kind, to), whole)
-    assert_same(train(kind, to, Kill(0)), whole)  # finished: not trained again
+            train(task, to, Kill(steps))
+    assert_same(train(task, to), whole(task))
+    assert_same(train(task, to, Kill(0)), whole(task))  # finished: not trained again
 
 
-def test_a_finished_training_run_is_not_trained_again_whatever_the_seconds(tmp_path):
-    to = Checkpoint(tmp_path / "checkpoint.npz", seconds=1e9)
-    whole = train("dense", to)
-    assert_same(whole, train("dense"))
-    assert_same(train("dense", to, Kill(0)), whole)
-
-
-def test_there_is_a_checkpoint_after_each_epoch_whatever_the_seconds(tmp_path):
-    to = Checkpoint(tmp_path / "checkpoint.npz", seconds=1e9)
-    with pytest.raises(Killed):
-        train("dense", to, Kill(5 + 3))
-    facts = checkpoint.read(to.path).facts
-    assert (facts["epoch"], facts["step"]) == (1, 0)
-
-
-def test_the_checkpoint_of_an_interruption_is_of_its_step_not_of_the_cut_epoch(
-    tmp_path,
+def test_a_training_run_resumes_between_two_epochs_and_counts_the_seconds_before(
+    rarely,
 ):
-    to = Checkpoint(tmp_path / "checkpoint.npz", seconds=1e9)
-
-    class Press(Kill):
-        def on_train_batch_begin(self, batch, logs=None):
-            self.left -= 1
-            if self.left == 0:
-                signal.raise_signal(signal.SIGINT)
-
-    found, _ = train("dense", to, Press(5 + 3))
-    assert found.interrupted and len(found.history["loss"]) == 2
-    state = checkpoint.read(to.path)
-    assert (state.facts["epoch"], state.facts["step"]) == (1, 3)
-    assert len(state.facts["history"]["loss"]) == 1
-    assert_same(train("dense", to), train("dense"))
-
-
-def test_an_interruption_while_warming_up_does_no_harm(tmp_path):
-    to = Checkpoint(tmp_path / "checkpoint.npz", seconds=0)
     with pytest.raises(Killed):
-        train("dense", to, Kill(3))
+        train(dense, rarely, Kill(STEPS + 3))
+    assert state_of(rarely) == (1, 0, 1)
+    state = checkpoint.read(rarely.path)
+    state.facts["seconds"] = 1000.0
+    checkpoint.write(rarely.path, state)
+    found = train(dense, rarely)
+    assert_same(found, whole(dense))
+    assert 1000 < found[0].seconds < 2000
 
-    class Press(keras.callbacks.Callback):
-        def on_train_batch_begin(self, batch, logs=None):
-            if batch == 0:
-                signal.raise_signal(signal.SIGINT)
 
-    found, _ = train("dense", to, Press())
+def test_an_interruption_leaves_a_checkpoint_of_its_step_also_while_warming_up(rarely):
+    found, _ = train(dense, rarely, PressCtrlC("on_train_batch_begin", 2, epoch=1))
+    assert found.interrupted and len(found.history["loss"]) == 2  # one is cut
+    assert state_of(rarely) == (1, 3, 1)
+    found, _ = train(dense, rarely, PressCtrlC("on_train_batch_begin", 0, epoch=1))
     assert found.interrupted
-    # Stopped by the first step of its own.
-    assert checkpoint.read(to.path).facts["step"] in (3, 4)
-    assert_same(train("dense", to), train("dense"))
+    assert state_of(rarely) == (1, 3, 1)
+    assert_same(train(dense, rarely), whole(dense))
 
 
-def test_an_interruption_before_the_first_step_waits_for_it(tmp_path):
-    class Pressing(type(tmp_path)):
+def test_an_interruption_before_the_first_step_waits_for_it(rarely):
+    class Pressing(type(rarely.path)):
         def exists(self):
             signal.raise_signal(signal.SIGINT)
             return super().exists()
 
-    path = tmp_path / "checkpoint.npz"
-    found, _ = train("dense", Checkpoint(Pressing(path), seconds=1e9))
+    found, _ = train(dense, Checkpoint(Pressing(rarely.path), seconds=1e9))
     assert found.interrupted and len(found.history["loss"]) == 1
-    assert checkpoint.read(path).facts["step"] == 1
-    assert_same(train("dense", Checkpoint(path, seconds=1e9)), train("dense"))
+    assert state_of(rarely) == (0, 1, 0)
+
+
+class Worse(keras.callbacks.Callback):
+    """Validation that gets worse after an epoch."""
+
+    def __init__(self, best):
+        super().__init__()
+        self.best = best
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["val_loss"] = float(abs(epoch - self.best))
 
 
 @pytest.mark.thorough
-def test_early_stopping_resumes_with_its_state(tmp_path):
-    class Worse(keras.callbacks.Callback):
-        """Validation that gets worse after the second epoch."""
-
-        def on_epoch_end(self, epoch, logs=None):
-            logs["val_loss"] = float(abs(epoch - 1))
-
-    def run(to=None, *callbacks):
-        return train("dense", to, Worse(), *callbacks, epochs=9, patience=3)
-
-    whole = run()
-    assert len(whole[0].history["loss"]) == 2 + 3 and whole[0].best_epoch == 2
-    to = Checkpoint(tmp_path / "checkpoint.npz", seconds=0)
-    for steps in (5 * 3 + 2, WARM_UP + 4):
+def test_early_stopping_resumes_with_its_state(to):
+    options = {"epochs": 9, "patience": 3}
+    expected = train(dense, None, Worse(1), **options)
+    assert len(expected[0].history["loss"]) == 2 + 3 and expected[0].best_epoch == 2
+    for steps in (STEPS * 3 + 2, WARM_UP + 4):
         with pytest.raises(Killed):
-            run(to, Kill(steps))
-    assert_same(run(to), whole)
-    assert_same(run(to, Kill(0)), whole)
+            train(dense, to, Worse(1), Kill(steps), **options)
+    assert_same(train(dense, to, Worse(1), **options), expected)
+    assert_same(train(dense, to, Worse(1), Kill(0), **options), expected)
 
 
-def test_weights_that_are_not_finite_do_not_replace_the_checkpoint(tmp_path):
-    to = Checkpoint(tmp_path / "checkpoint.npz", seconds=0)
+def test_early_stopping_in_the_epoch_that_ctrl_c_ends_is_remembered(rarely):
+    press, options = (
+        PressCtrlC("on_train_batch_end", STEPS - 1, epoch=1),
+        {"patience": 1},
+    )
+    assert train(dense, rarely, Worse(0), press, **options)[0].interrupted
+    found, _ = train(dense, rarely, Worse(0), Kill(0), **options)
+    assert len(found.history["loss"]) == 2 and found.best_epoch == 1
 
+
+def test_weights_that_are_not_finite_do_not_replace_the_checkpoint(to):
     class Spoil(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch, logs=None):
             if batch == 3:
@@ -421,44 +386,5 @@ def test_weights_that_are_not_finite_do_not_replace_the_checkpoint(tmp_path):
                 self.model.set_weights([np.full_like(one, np.nan) for one in weights])
 
     with pytest.raises(DivergedError, match="step 4 of 5, at a learning rate"):
-        train("dense", to, Spoil())
-    state = checkpoint.read(to.path)
-    assert state.finite and state.facts["step"] == 3
-
-
-def test_a_resumed_training_run_counts_the_seconds_before(tmp_path):
-    to = Checkpoint(tmp_path / "checkpoint.npz", seconds=0)
-    with pytest.raises(Killed):
-        train("dense", to, Kill(4))
-    state = checkpoint.read(to.path)
-    state.facts["seconds"] = 1000.0
-    checkpoint.write(to.path, state)
-    found, _ = train("dense", to)
-    assert 1000 < found.seconds < 2000
-
-
-def test_early_stopping_in_the_epoch_that_ctrl_c_ends_is_remembered(tmp_path):
-    class Worse(keras.callbacks.Callback):
-        """Validation that gets worse from epoch to epoch; Ctrl-C in a last step."""
-
-        press = False
-
-        def on_train_batch_end(self, batch, logs=None):
-            if self.press and batch == 4 and self.epoch == 1:
-                signal.raise_signal(signal.SIGINT)
-
-        def on_epoch_begin(self, epoch, logs=None):
-            self.epoch = epoch
-
-        def on_epoch_end(self, epoch, logs=None):
-            logs["val_loss"] = float(epoch)
-
-    class Pressed(Worse):
-        press = True
-
-    options = {"epochs": 9, "patience": 1}
-    whole = train("dense", None, Worse(), **options)
-    assert len(whole[0].history["loss"]) == 2
-    to = Checkpoint(tmp_path / "checkpoint.npz", seconds=1e9)
-    assert train("dense", to, Pressed(), **options)[0].interrupted
-    assert_same(train("dense", to, Worse(), **options), whole)
+        train(dense, to, Spoil())
+    assert checkpoint.read(to.path).finite and state_of(to) == (0, 3, 0)

@@ -1,6 +1,6 @@
 """What arbitrary input does to everything that reads text or files.
 
-10,000 examples in the profile `thorough`. Whatever comes in, only documented errors
+5,000 examples in the profile `thorough`. Whatever comes in, only documented errors
 come out, and what is read is consistent. The header of pytest's output names the seed.
 """
 
@@ -25,7 +25,7 @@ from tests.helpers.examples import examples
 from tests.helpers.models import write_untrained_run
 from tests.helpers.review_sources import REVIEWS, regular, special, write_archive
 
-CASES = 2000  # of each of the five readers
+CASES = 1000  # of each of the five readers
 BATCH = 20  # texts that a model reads at once
 MAXLEN = 6
 
@@ -33,48 +33,11 @@ MAXLEN = 6
 # Text
 
 HARD = [
-    *"\"'.,;:!?()[]{}/%$@-*#&`_ \n\r\t\0",
-    "...",
-    "--",
-    "don't",
-    "U.S.",
-    "e.g.",
-    "x",
-    "Y",
-    "5",
-    "3.5",
-    "www.",
-    "://",
-    "http://a.b",
-    "b@c.d",
-    "ß",
-    "İ",
-    "ŉ",
-    "½",
-    "™",
-    "ΑΣ",
-    "ǅ",
-    "J\u030c",
-    "é",
-    "e\u0301",
-    "很",
-    "㊎",
-    "\u0338",
-    "\u200d",
-    "👩\u200d👧",
-    "\u0130\u0307",
-    "\ud800",
-    "\u202e",
-    "[UNK]",
-    "@-@",
-    "<br />",
-    "</a",
-    "&amp;",
-    "&#0;",
-    "&#xd800;",
-    "good",
-    "film",
-    "not ",
+    *"\"'.,;:!?()[]{}/%$@-*#&`_ \n\r\t\0ß½™很㊎",
+    *"... -- don't U.S. e.g. x Y 5 3.5 www. :// http://a.b b@c.d ΑΣ @-@ [UNK]".split(),
+    *"</a &amp; &#0; &#xd800; good film".split(),
+    *("<br />", "not ", "👩\u200d👧", "\ud800", "\u202e", "\u0338", "\u200d"),
+    *("İ", "ŉ", "ǅ", "J\u030c", "é", "e\u0301", "\u0130\u0307"),
 ]
 ANY = st.characters()  # lone surrogates among them
 TEXTS = st.text(ANY) | st.lists(
@@ -121,7 +84,8 @@ def test_every_text_is_classified_by_ids_of_the_embedding(run, texts):
         assert one.unknown == sum(word not in run.vocabulary for word in words)
         assert one.read == min(len(words), MAXLEN)
         assert 0 <= one.probability <= 1
-        assert one.label == ("positive" if one.probability > 0.5 else "negative")
+        known = any(word in run.vocabulary for word in words[-MAXLEN:])
+        assert (one.label is None) == (not known)
         ids, names = run.read(text)
         np.testing.assert_array_equal(
             ids, pad([run.vocabulary.encode(text)], MAXLEN)[0]
@@ -221,17 +185,7 @@ CSVS = [
     'review,sentiment\n"A ""good"" film",positive\nBad,negative\n\nFine,1\n"a\nb",0\n',
     "\ufeffid,Sentiment,REVIEW\r\n1,pos,good\r\n2,neg,bad\r\n3,POS,great\r\n4,0,ill\r\n",
 ]
-CSV_PIECES = [
-    "word",
-    " ",
-    '"',
-    ",",
-    "\n",
-    "\r",
-    "\0",
-    "\u2028",
-    *4 * [",1\n", ",neg\n"],
-]
+CSV_PIECES = ["word", *' ",\n\r\0\u2028', *4 * [",1\n", ",neg\n"]]
 ROWS = st.lists(st.sampled_from(CSV_PIECES) | st.text(max_size=2), max_size=25).map(
     lambda pieces: ("review,sentiment\n" + "".join(pieces)).encode()
 )
@@ -319,40 +273,15 @@ def test_an_archive_is_read_or_refused(folder, archive):
         assert_holds_together(reviews)
 
 
+PARTS = "aclImdb train test pos neg unsup . .. ... ~ 0_1.txt 1_10.txt 007_7.txt".split()
 NAMES = st.lists(
-    st.sampled_from(
-        [
-            "aclImdb",
-            "train",
-            "test",
-            "pos",
-            "neg",
-            "unsup",
-            "",
-            ".",
-            "..",
-            "...",
-            "~",
-            "0_1.txt",
-            "1_10.txt",
-            "007_7.txt",
-            "aclImdb/train/pos/8_8.txt",
-            "\n",
-        ]
-    )
+    st.sampled_from([*PARTS, "", "\n", "aclImdb/train/pos/8_8.txt"])
     | st.text(min_size=1, max_size=3),
     min_size=1,
     max_size=5,
 ).map("/".join)
-KINDS = [
-    tarfile.SYMTYPE,
-    tarfile.LNKTYPE,
-    tarfile.DIRTYPE,
-    tarfile.CHRTYPE,
-    tarfile.FIFOTYPE,
-    tarfile.CONTTYPE,
-    b"?",
-]
+KINDS = [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.CHRTYPE]
+KINDS += [tarfile.FIFOTYPE, tarfile.CONTTYPE, b"?"]
 REGULAR = st.builds(regular, NAMES, st.binary() | st.text().map(str.encode))
 SPECIAL = st.builds(special, NAMES, st.sampled_from(KINDS), NAMES)
 

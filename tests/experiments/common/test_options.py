@@ -16,6 +16,7 @@ class Settings:
     rate: float = option(0.5, "a rate", group="b", above=0, below=1)
     limit: int | None = option(None, "a limit", group="b", least=10)
     masked: bool = option(False, "mask", group="b")
+    batch_size: int = option(2, "size", group="b")
 
 
 RECIPES = {"plain": {}, "tuned": {"units": 32, "masked": True}}
@@ -71,10 +72,44 @@ def test_help_names_every_option_with_its_default(capsys):
     assert "size in % (default: 64)" in help
 
 
-def test_an_option_cannot_be_abbreviated(capsys):
+@pytest.mark.parametrize(
+    ("argv", "meant"),
+    [
+        ("--unit 8", "--units"),  # abbreviations are not taken
+        ("--unit=8 --mask", "--units, --masked"),
+        ("--batch_size 8", "--batch-size"),
+        ("--bs 8", "--batch-size"),
+        ("-units 8", "--units"),
+        ("units 8", "--units"),
+        ("--no-mask", "--no-masked"),
+        ("predct run", "predict"),
+        ("--zzz 8", None),
+        ("8", None),
+    ],
+)
+def test_an_unknown_word_ends_the_program_with_what_may_be_meant(argv, meant, capsys):
     with pytest.raises(SystemExit, match="2"):
-        parse("--unit", "8")
-    assert "unrecognized arguments: --unit" in capsys.readouterr().err
+        options.parse(
+            Settings, argv.split(), program="program", commands=("predict", "generate")
+        )
+    hint = f" (did you mean {meant}?)" if meant else ""
+    said = capsys.readouterr().err
+    assert said.endswith(f"error: unrecognized arguments: {argv}{hint}\n")
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [("tuend", " (did you mean tuned?)"), ("t", " (did you mean tuned?)"), ("", "")],
+)
+def test_a_value_that_is_no_choice_is_refused_with_all_of_them(value, hint, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        options.parse(Settings, ["--recipe", value], program="program")
+    expected = f"--recipe: expected one of plain, tuned; received '{value}'{hint}\n"
+    assert capsys.readouterr().err.endswith(expected)
+
+
+def test_a_name_that_is_right_is_not_suggested():
+    assert options.did_you_mean("tuned", ("plain", "tuned")) == ""
 
 
 def test_the_given_options_are_told_from_defaults():

@@ -10,81 +10,74 @@ from tests.helpers import runs
 from tests.helpers.runs import metrics_of
 
 
-def test_a_repeated_run_finds_the_same_and_says_so(next_word_run, tmp_path, capsys):
-    runs.main("next_word", "--repeat", next_word_run, "--output", tmp_path)
+@pytest.fixture
+def run(memory_run, tmp_path):
+    """A copy of a run, and what changes its metrics."""
+    folder = shutil.copytree(memory_run, tmp_path / "memory" / "one")
+
+    def change(**changes):
+        text = json.dumps(metrics_of(folder) | changes)
+        (folder / "metrics.json").write_text(text)
+
+    return folder, change
+
+
+def test_a_repeated_run_says_what_differs_and_ends_with_status_1(run, capsys):
+    """Everything but what was changed is the same, to the last digit."""
+    folder, change = run
+    metrics = metrics_of(folder)
+    metrics["environment"]["versions"]["keras"] = "2.0"
+    found = metrics["trainings"]
+    change(environment=metrics["environment"], trainings=found + 1)
+    with pytest.raises(SystemExit, match="1"):
+        runs.main("memory", "--repeat", folder)
     said = capsys.readouterr().out
-    assert f"Compared with {next_word_run}:" in said
-    assert "results are equal, to the last digit" in said
-    again = tmp_path / "next_word" / "one-repeated"
+    assert f"Compared with {folder}:\n1 of " in said
+    assert "results differ; the environment differs in versions.keras" in said
+    assert f"trainings: {found + 1} before, {found} now" in said
+    again = folder.with_name("one-repeated")
+    assert (again / "report.html").exists()
     before, after = (
-        json.loads((path / "config.json").read_text())
-        for path in (next_word_run, again)
+        json.loads((path / "config.json").read_text()) for path in (folder, again)
     )
-    places = {"name": "one-repeated", "output": str(tmp_path)}
-    assert after == before | places | {"repeat": str(next_word_run)}
+    places = {"name": "one-repeated", "output": str(folder.parents[1])}
+    assert after == before | places | {"repeat": str(folder)}
     # Its command does without the earlier run.
     command = metrics_of(again)["command"]
-    assert "--units=5" in command and "--repeat" not in command
-
-
-def test_a_repeated_run_that_finds_something_else_ends_with_status_1(
-    next_word_run, tmp_path, capsys
-):
-    other = tmp_path / "next_word" / "other"
-    shutil.copytree(next_word_run, other)
-    metrics = metrics_of(other)
-    metrics["parameters"] += 1
-    metrics["environment"]["versions"]["keras"] = "2.0"
-    (other / "metrics.json").write_text(json.dumps(metrics))
-    with pytest.raises(SystemExit, match="1"):
-        runs.main("next_word", "--repeat", other, "--name", "again")
-    said = capsys.readouterr().out
-    assert "1 of " in said
-    assert "results differ; the environment differs in versions.keras" in said
-    found = metrics["parameters"]
-    assert f"parameters: {found} before, {found - 1} now" in said
-    assert (tmp_path / "next_word" / "again" / "report.html").exists()
+    assert "--units=3" in command and "--repeat" not in command
 
 
 @pytest.mark.parametrize(
     ("change", "argv", "message"),
     [
-        (
-            {},
-            ("--name", "one", "--overwrite"),
-            "expected another --name .*received one",
-        ),
-        ({}, ("--epochs", "2", "--units=5"), "its options from .*--epochs, --units"),
-        ({"interrupted": True}, (), "expected a finished run to repeat; .*interrupted"),
+        ({}, "--name one --overwrite", "expected another --name .*received one"),
+        ({}, "--lags 6 --units=5", "its options from .*--lags, --units"),
+        ({"interrupted": True}, "", "expected a finished run to repeat; .*interrupted"),
         (
             {"environment": {"backend": "mxnet"}},
-            (),
+            "",
             "expected the backend of the run, KERAS_BACKEND=mxnet; received",
         ),
     ],
 )
 def test_what_cannot_be_repeated_is_refused_and_left_as_it_is(
-    next_word_run, tmp_path, change, argv, message
+    run, change, argv, message
 ):
-    run = tmp_path / "next_word" / "one"
-    shutil.copytree(next_word_run, run)
-    text = json.dumps(metrics_of(run) | change)
-    (run / "metrics.json").write_text(text)
+    folder, change_metrics = run
+    change_metrics(**change)
+    text = (folder / "metrics.json").read_text()
     with pytest.raises(SystemExit, match=f"error: .*{message}"):
-        runs.main("next_word", "--repeat", run, *argv)
-    assert (run / "metrics.json").read_text() == text
-    assert [path.name for path in run.parent.iterdir()] == ["one"]
+        runs.main("memory", "--repeat", folder, *argv.split())
+    assert (folder / "metrics.json").read_text() == text
+    assert [path.name for path in folder.parent.iterdir()] == ["one"]
 
 
-def test_the_run_to_repeat_must_be_there_and_of_this_experiment(
-    sentiment_run, tmp_path
-):
-    with pytest.raises(SystemExit, match=r"No such file .*config\.json"):
+def test_the_run_to_repeat_must_be_there_and_of_this_experiment(memory_run, tmp_path):
+    with pytest.raises(SystemExit, match="run to repeat; there is none at"):
         runs.main("next_word", "--repeat", tmp_path / "next_word" / "nowhere")
-    with pytest.raises(
-        SystemExit, match="expected a run of next_word, OUTPUT/next_wor"
-    ):
-        runs.main("next_word", "--repeat", sentiment_run)
+    message = "expected a run of next_word, OUTPUT/next_wor"
+    with pytest.raises(SystemExit, match=message):
+        runs.main("next_word", "--repeat", memory_run)
 
 
 def test_times_and_names_do_not_make_results_different():

@@ -1,5 +1,9 @@
-"""`--resume`: what was changed in between, or can't be continued, is refused."""
+"""`--resume`: what was changed in between, or can't be continued, is refused.
 
+The oracle of a resumed run is the run that was not interrupted.
+"""
+
+import itertools
 import json
 import re
 import shutil
@@ -10,79 +14,87 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from experiments.common import fit, resume
+from experiments.common import resume
+from experiments.memory import train
 from tests.helpers import runs
-
-SMALL = "--limit 300 --epochs 2 --embedding 4 --no-baselines".split()
+from tests.helpers.processes import assert_same
 
 
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory):
-    """Two runs of different sizes that were interrupted after their first step."""
-    output, check = tmp_path_factory.mktemp("runs"), fit._Progress._check
+    """The run of `memory_run`, interrupted in its second training run."""
+    output, steps = tmp_path_factory.mktemp("runs"), itertools.count(1)
 
-    def pressed(self, loss):
-        signal.raise_signal(signal.SIGINT)
-        check(self, loss)
+    def press(self, batch, logs=None):
+        if next(steps) == 70:
+            signal.raise_signal(signal.SIGINT)
 
     with pytest.MonkeyPatch.context() as patch:
         # A signal of the system could not come after a certain step.
-        patch.setattr(fit._Progress, "_check", pressed)
-        for name, units in (("spoilt", 6), ("other", 7)):
-            with pytest.raises(SystemExit, match="130"):
-                runs.make("next_word", output, *SMALL, "--units", units, run=name)
-    return output / "next_word"
+        patch.setattr(train.Check, "on_train_batch_end", press)
+        with pytest.raises(SystemExit, match="130"):
+            runs.make("memory", output, *runs.SMALL["memory"].split())
+    return output / "memory" / "one"
 
 
-def test_an_interrupted_run_resumes_and_is_finished(interrupted, tmp_path, capsys):
-    run = tmp_path / "next_word" / "spoilt"
-    shutil.copytree(interrupted / "spoilt", run)
-    assert runs.metrics_of(run)["interrupted"] is True
-    command = runs.metrics_of(run)["command"]
-    runs.main("next_word", "--resume", run, "--checkpoint-seconds", "9")
-    metrics = runs.metrics_of(run)
-    assert (metrics["interrupted"], metrics["command"]) == (False, command)
-    assert metrics["epochs"] == 2
+@pytest.fixture
+def run(interrupted, tmp_path):
+    """A copy of it."""
+    return shutil.copytree(interrupted, tmp_path / "memory" / "one")
+
+
+def checkpoint_of(run):
+    (file,) = run.glob("checkpoint/jobs/*.npz")
+    return file
+
+
+def test_an_interrupted_run_resumes_to_the_same_end(memory_run, run):
+    before = runs.metrics_of(run)
+    assert before["interrupted"] is True
+    runs.main("memory", "--resume", run, "--checkpoint-seconds", "9")
+    assert runs.metrics_of(run)["command"] == before["command"]
+    assert_same(run, memory_run)
     assert not (run / "checkpoint").exists()
-    with pytest.raises(SystemExit, match="spoilt is finished"):
-        runs.main("next_word", "--resume", run)
+    with pytest.raises(SystemExit, match="one is finished"):
+        runs.main("memory", "--resume", run)
 
 
 def write(data):
-    return lambda folder, other: (folder / "training.npz").write_bytes(data)
+    return lambda run: checkpoint_of(run).write_bytes(data)
 
 
-def cut(folder, other):
-    file = folder / "training.npz"
+def cut(run):
+    file = checkpoint_of(run)
     file.write_bytes(file.read_bytes()[:-99])
 
 
-def put_a_program_into_it(folder, other):
+def put_a_program_into_it(run):
     class Program:
         def __reduce__(self):
-            return (Path.write_text, (folder / "ran", "it did"))
+            return (Path.write_text, (run / "ran", "it did"))
 
-    np.savez(folder / "training.npz", facts=np.array([Program()], dtype=object))
-
-
-def take_another(folder, other):
-    shutil.copy(other / "checkpoint" / "training.npz", folder)
+    np.savez(checkpoint_of(run), facts=np.array([Program()], dtype=object))
 
 
-def edit(part, key, value):
-    def change(folder, other):
-        origin = json.loads((folder / "origin.json").read_text("utf-8"))
-        origin[part][key] = value
-        (folder / "origin.json").write_text(json.dumps(origin), "utf-8")
-
-    return change
+def take_another(run):
+    with np.load(checkpoint_of(run)) as arrays:
+        others = {**arrays, "variables/0": np.zeros((9, 9))}
+    np.savez(checkpoint_of(run), **others)
 
 
-def without(key):
-    def change(folder, other):
-        origin = json.loads((folder / "origin.json").read_text("utf-8"))
-        del origin[key]
-        (folder / "origin.json").write_text(json.dumps(origin), "utf-8")
+def edit(*path, value):
+    """Change a value of the origin; None removes it."""
+
+    def change(run):
+        file = run / "checkpoint" / "origin.json"
+        origin = inner = json.loads(file.read_text("utf-8"))
+        *parents, key = path
+        for parent in parents:
+            inner = inner[parent]
+        inner[key] = value
+        if value is None:
+            del inner[key]
+        file.write_text(json.dumps(origin), "utf-8")
 
     return change
 
@@ -90,46 +102,41 @@ def without(key):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (write(b"nothing"), "expected a checkpoint in .*training.npz; received"),
-        (cut, "expected a checkpoint in .*training.npz; received"),
+        (write(b"nothing"), r"expected a checkpoint in .*\.npz; received"),
+        (cut, r"expected a checkpoint in .*\.npz; received"),
         (put_a_program_into_it, "expected a checkpoint in .*allow_pickle=False"),
         (take_another, "expected a checkpoint of this model, with .*; received"),
-        (edit("needed", "keras", "2.0"), "keras '3[0-9.]*' instead of '2.0'"),
-        (edit("settings", "limit", 290), "data: fingerprint 'sha256:.*instead of 'sha"),
-        (edit("settings", "units", -1), "--units: expected a whole .*received '-1'"),
-        (edit("settings", "x", 1), "expected the settings of a run of this version"),
-        (without("command"), "expected the origin of a run in .*origin.json; received"),
+        (edit("needed", "keras", value="2.0"), "keras '3[0-9.]*' instead of '2.0'"),
+        (edit("settings", "seed", value=5), "data: fingerprint 'sha256:.* instead "),
+        (edit("settings", "units", value=-1), "--units: expected a whole .*'-1'"),
+        (edit("settings", "x", value=1), "expected the settings of a run of this vers"),
+        (edit("command", value=None), "expected the origin of a run in .*origin.json"),
     ],
 )
-def test_a_checkpoint_that_was_spoilt_is_refused(
-    interrupted, tmp_path, change, message, capsys
-):
-    folder = tmp_path / "next_word" / "spoilt"
-    shutil.copytree(interrupted / "spoilt", folder)
-    change(folder / "checkpoint", interrupted / "other")
+def test_a_checkpoint_that_was_spoilt_is_refused(run, change, message, capsys):
+    change(run)
     with pytest.raises(SystemExit) as ended:
-        runs.main("next_word", "--resume", folder)
+        runs.main("memory", "--resume", run)
     assert ended.value.code not in (0, 130)
     assert re.search(message, f"{ended.value.code}{capsys.readouterr().err}")
-    assert (folder / "report.html").exists()
-    assert not list(folder.rglob("ran"))
+    assert (run / "report.html").exists()
+    assert not list(run.rglob("ran"))
 
 
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--resume", "{spoilt}", "--units", "6"], "from the run; remove --units"),
-        (["--resume", "{spoilt}/nowhere"], "expected a run of next_word, OUTPUT/next"),
-        (["--resume", "{spoilt}/../nowhere"], "expected an unfinished run "),
-        (["--repeat", "{spoilt}"], "expected a finished run to repeat; .*interrupted"),
+        ("--resume {run} --units 6", "from the run; remove --units"),
+        ("--resume {run}/nowhere", "expected a run of memory, OUTPUT/memory"),
+        ("--resume {run}/../nowhere", "expected an unfinished run "),
+        ("--repeat {run}", "expected a finished run to repeat; .*interrupted"),
     ],
 )
 def test_what_cannot_be_resumed_is_refused(interrupted, argv, message):
-    before = {*interrupted.rglob("*")}
-    spoilt = interrupted / "spoilt"
+    before = {*interrupted.parent.rglob("*")}
     with pytest.raises(SystemExit, match=message):
-        runs.main("next_word", *(word.format(spoilt=spoilt) for word in argv))
-    assert {*interrupted.rglob("*")} == before
+        runs.main("memory", *argv.format(run=interrupted).split())
+    assert {*interrupted.parent.rglob("*")} == before
 
 
 def test_the_command_to_resume_has_the_environment_of_the_run():

@@ -11,24 +11,33 @@ import lstm_keras
 from lstm_keras.convert.pytorch import from_torch, to_torch
 from lstm_keras.reference import lstm_forward
 from tests.helpers.equality import assert_all_close, normal, randomize_weights
-from tests.helpers.pairwise import pairwise
+from tests.helpers.pairwise import first_of
 
 BATCH, TIME, FEATURES, UNITS = 3, 7, 4, 5
 
-every_size = pairwise(count=[1, 3], bidirectional=[False, True], use_bias=[True, False])
+# Each pair of values.
+every_size = pytest.mark.parametrize(
+    ("count", "bidirectional", "use_bias"),
+    [(1, False, True), (1, True, False), (3, False, False), (3, True, True)],
+)
 
 
-def random_state_dict(count=1, bidirectional=False, use_bias=True, prefix=""):
-    """What a `torch.nn.LSTM` with random weights has, as NumPy arrays."""
-    shapes = {}
+def random_state_dict(
+    count=1, bidirectional=False, use_bias=True, prefix="", parts=4, cell=False
+):
+    """What torch's module with random weights has, as NumPy arrays.
+
+    A `torch.nn.LSTM`, or another layer whose z has other parts than 4; or its cell.
+    """
+    shapes, rows = {}, parts * UNITS
     for number in range(count):
         inputs = FEATURES if number == 0 else UNITS * (1 + bidirectional)
         for direction in ("", "_reverse")[: 1 + bidirectional]:
-            suffix = f"_l{number}{direction}"
-            shapes[f"weight_ih{suffix}"] = (4 * UNITS, inputs)
-            shapes[f"weight_hh{suffix}"] = (4 * UNITS, UNITS)
+            suffix = "" if cell else f"_l{number}{direction}"
+            shapes[f"weight_ih{suffix}"] = (rows, inputs)
+            shapes[f"weight_hh{suffix}"] = (rows, UNITS)
             if use_bias:
-                shapes[f"bias_ih{suffix}"] = shapes[f"bias_hh{suffix}"] = (4 * UNITS,)
+                shapes[f"bias_ih{suffix}"] = shapes[f"bias_hh{suffix}"] = (rows,)
     return {
         prefix + key: 0.7 * normal(*shape, seed=seed)
         for seed, (key, shape) in enumerate(shapes.items())
@@ -100,6 +109,9 @@ def test_the_model_can_be_saved_and_reopened(tmp_path):
     assert_all_close(call(reopened, x), call(model, x))
 
 
+CELL = random_state_dict(cell=True)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -113,6 +125,10 @@ def test_the_model_can_be_saved_and_reopened(tmp_path):
             r"without \['bias_hh_l0_reverse', .* and 3 more",
         ),
         (lambda d: d.update({"weight_hr_l1": 0}), r"proj_size.*'weight_hr_l1'"),
+        (
+            lambda d: (d.clear(), d.update(CELL), d.pop("weight_hh")),
+            r"without \['weight_hh'\] and with \[\]",
+        ),
     ],
 )
 def test_missing_and_unknown_keys_are_an_error_that_names_them(change, message):
@@ -122,10 +138,18 @@ def test_missing_and_unknown_keys_are_an_error_that_names_them(change, message):
         from_torch(state_dict)
 
 
-@pytest.mark.parametrize("prefix", ["", "lstm", "other."])
-def test_a_wrong_prefix_is_an_error_that_names_the_right_ones(prefix):
-    state_dict = random_state_dict(prefix="lstm.")
-    with pytest.raises(ValueError, match=rf"prefix '{prefix}'.*prefixes \['lstm\.'\]"):
+@pytest.mark.parametrize(
+    ("state_dict", "prefix", "message"),
+    [
+        (random_state_dict(prefix="lstm."), "", r"prefix ''.*prefixes \['lstm\.'\]"),
+        (random_state_dict(prefix="lstm."), "a.", r"'a\.'.*prefixes \['lstm\.'\]"),
+        (random_state_dict(prefix="a.", cell=True), "", r"''.*prefixes \['a\.'\]"),
+    ],
+)
+def test_a_wrong_prefix_is_an_error_that_names_the_right_ones(
+    state_dict, prefix, message
+):
+    with pytest.raises(ValueError, match=message):
         from_torch(state_dict, prefix=prefix)
 
 
@@ -153,24 +177,9 @@ def test_weights_that_are_not_matrices_are_an_error():
         from_torch(state_dict)
 
 
-def random_cell_dict(parts=4, suffix="", use_bias=True):
-    """What a torch cell with `parts` parts of z has, 4 if it is an LSTM's."""
-    shapes = {
-        "weight_ih": (parts * UNITS, FEATURES),
-        "weight_hh": (parts * UNITS, UNITS),
-    }
-    if use_bias:
-        shapes |= dict.fromkeys(("bias_ih", "bias_hh"), (parts * UNITS,))
-    return {
-        key + suffix: 0.7 * normal(*shape, seed=seed)
-        for seed, (key, shape) in enumerate(shapes.items())
-    }
-
-
-@pytest.mark.parametrize("use_bias", [True, False])
-@pytest.mark.parametrize("prefix", ["", "cell."])
+@pytest.mark.parametrize(("use_bias", "prefix"), [(True, ""), (False, "cell.")])
 def test_a_cell_becomes_a_model_that_applies_it_to_every_step(use_bias, prefix):
-    cell = random_cell_dict(use_bias=use_bias)
+    cell = random_state_dict(use_bias=use_bias, cell=True)
     state_dict = {prefix + key: array for key, array in cell.items()}
     if prefix:
         state_dict["head.weight"] = normal(2, UNITS)
@@ -180,27 +189,14 @@ def test_a_cell_becomes_a_model_that_applies_it_to_every_step(use_bias, prefix):
     assert [type(layer) for layer in model.layers] == [lstm_keras.LSTM]
 
 
-@pytest.mark.parametrize(("parts", "name"), [(3, "GRU"), (1, "RNN")])
-@pytest.mark.parametrize("suffix", ["", "_l0"])
-def test_another_recurrent_layers_weights_are_an_error_that_names_it(
-    parts, name, suffix
-):
-    message = rf"weight_hh{suffix} is \(4 \* units.*\({parts * UNITS}, 5\).*nn.{name}"
+@pytest.mark.parametrize(
+    ("parts", "name", "cell"), [(3, "GRU", False), (1, "RNN", True)]
+)
+def test_another_recurrent_layers_weights_are_an_error_that_names_it(parts, name, cell):
+    key = "weight_hh" if cell else "weight_hh_l0"
+    message = rf"{key} is \(4 \* units.*\({parts * UNITS}, 5\).*nn.{name}"
     with pytest.raises(ValueError, match=message):
-        from_torch(random_cell_dict(parts, suffix))
-
-
-def test_a_wrong_prefix_of_a_cell_is_an_error_that_names_the_right_one():
-    state_dict = {f"cell.{key}": array for key, array in random_cell_dict().items()}
-    with pytest.raises(ValueError, match=r"prefix ''.*prefixes \['cell\.'\]"):
-        from_torch(state_dict)
-
-
-def test_a_cell_without_a_weight_is_an_error_that_names_it():
-    state_dict = random_cell_dict()
-    del state_dict["weight_hh"]
-    with pytest.raises(ValueError, match=r"without \['weight_hh'\] and with \[\]"):
-        from_torch(state_dict)
+        from_torch(random_state_dict(parts=parts, cell=cell))
 
 
 @pytest.mark.parametrize("what", [None, [("weight_ih_l0", 0)], {0: 0}], ids=str)
@@ -228,12 +224,15 @@ class Peephole(lstm_keras.LSTM):
     """A subclass may compute anything."""
 
 
+both = layers.Bidirectional
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: None, "Keras layer; received NoneType"),
         (lambda: lstm(name="a"), "built layer; received 'a'"),
-        (lambda: layers.Bidirectional(lstm(name="a")), "received 'forward_a'"),
+        (lambda: both(lstm(name="a")), "received 'forward_a'"),
         (lambda: keras.Sequential(name="a"), "with layers; received 'a'"),
         (lambda: built(layers.GRU(3, name="a")), "received 'a', a GRU"),
         (lambda: built(lstm(), layers.Dropout(0.1, name="a")), "received 'a', a Drop"),
@@ -242,35 +241,20 @@ class Peephole(lstm_keras.LSTM):
         (lambda: built(lstm(recurrent_activation="hard_sigmoid")), "hard_sigmoid"),
         (lambda: built(lstm(go_backwards=True, name="a")), "'a' with go_backwards"),
         (
-            lambda: built(
-                layers.Bidirectional(
-                    lstm(go_backwards=True, name="a"), backward_layer=lstm()
-                )
-            ),
-            "'forward_a' with go_backwards",
+            lambda: built(both(lstm(go_backwards=True), backward_layer=lstm())),
+            r"'forward_lstm\w*' with go_backwards",
         ),
-        (
-            lambda: built(layers.Bidirectional(lstm(), "sum", name="a")),
-            "'concat'.*'sum' in 'a'",
-        ),
+        (lambda: built(both(lstm(), "sum", name="a")), "'concat'.*'sum' in 'a'"),
         (lambda: built(lstm(5, name="a"), lstm(6)), r"equal units.*'a', .*: 5.*: 6"),
         (lambda: built(lstm(), lstm(use_bias=False)), "use_bias.*True.*False"),
+        (lambda: built(both(lstm()), lstm()), "'directions': 2.*'directions': 1"),
         (
-            lambda: built(layers.Bidirectional(lstm()), lstm()),
-            "'directions': 2.*'directions': 1",
-        ),
-        (
-            lambda: built(
-                layers.Bidirectional(lstm(5), backward_layer=lstm(6, go_backwards=True))
-            ),
+            lambda: built(both(lstm(5), backward_layer=lstm(6, go_backwards=True))),
             "'units': 5.*'units': 6",
         ),
+        (lambda: built(lstm(learn_initial_state=True)), "with True.*initial_h.*hx"),
         (
-            lambda: built(lstm(learn_initial_state=True, name="a")),
-            "'a' with True.*initial_h.*hx",
-        ),
-        (
-            lambda: built(layers.Bidirectional(lstm(learn_initial_state=True))),
+            lambda: built(both(lstm(learn_initial_state=True))),
             "learn_initial_state=False.*'forward_lstm",
         ),
     ],
@@ -304,19 +288,21 @@ def outputs(module, x):
 
 
 @every_size
-def test_the_model_equals_torch(count, bidirectional, use_bias):
+def test_the_model_equals_torch_and_the_way_back_only_adds_the_biases(
+    count, bidirectional, use_bias
+):
     module = torch_module(count, bidirectional, use_bias)
-    x = normal(BATCH, TIME, FEATURES)
-    assert_all_close(call(from_torch(module.state_dict()), x), outputs(module, x))
-
-
-def test_a_module_gives_the_model_of_its_state_dict():
-    module = torch_module(2, bidirectional=True)
-    x = normal(BATCH, TIME, FEATURES)
-    assert_all_close(call(from_torch(module), x), outputs(module, x))
-    module.batch_first = False
-    time_first = outputs(module, x.swapaxes(0, 1)).swapaxes(0, 1)
-    assert_all_close(call(from_torch(module), x), time_first)
+    model, x = from_torch(module), normal(BATCH, TIME, FEATURES)
+    assert_all_close(call(model, x), outputs(module, x))
+    before, after = module.state_dict(), to_torch(model)
+    assert list(after) == list(before)
+    for key, tensor in before.items():
+        expected = tensor.numpy()
+        if key.startswith("bias_ih"):
+            expected = expected + before[key.replace("ih", "hh")].numpy()
+        if key.startswith("bias_hh"):
+            expected = np.zeros_like(expected)
+        np.testing.assert_array_equal(after[key].numpy(), expected)
 
 
 def test_the_model_of_a_cell_equals_torchs_cell_step_by_step():
@@ -335,9 +321,7 @@ def test_the_model_of_a_cell_equals_torchs_cell_step_by_step():
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("GRU", {}, "nn.GRU"),
         ("GRU", {"bidirectional": True, "num_layers": 2}, "nn.GRU"),
-        ("RNN", {}, "nn.RNN"),
         ("LSTM", {"proj_size": 2}, "proj_size.*weight_hr_l0"),
         ("Linear", {}, r"keys of a torch.nn.LSTM .* with \['bias', 'weight'\]"),
     ],
@@ -369,58 +353,27 @@ def test_a_learned_initial_state_goes_to_torch_as_the_error_says():
     assert_all_close(call(layer, x), expected)
 
 
-def test_options_of_what_is_returned_are_not_converted():
-    layer = lstm(return_cell_states=True, return_state=True)
-    layer.build((None, TIME, FEATURES))
-    pytest.importorskip("torch")
-    module = torch_module()
-    module.load_state_dict(to_torch(layer))
-    x = normal(BATCH, TIME, FEATURES)
-    assert_all_close(call(layer, x)[0], outputs(module, x))
-
-
-@every_size
-@pytest.mark.parametrize(
-    "lstm_class", [lstm_keras.LSTM, layers.LSTM], ids=["ours", "Keras's"]
-)
-def test_torch_equals_the_model(count, bidirectional, use_bias, lstm_class):
-    module = torch_module(count, bidirectional, use_bias)
-    one_way = [
-        lstm_class(UNITS, return_sequences=True, use_bias=use_bias)
-        for _ in range(count)
-    ]
-    model = built(
-        *(map(layers.Bidirectional, one_way) if bidirectional else one_way),
-    )
+@first_of("bidirectional", [True, False])
+def test_torch_equals_a_model_of_the_layers_of_keras(bidirectional):
+    module = torch_module(2, bidirectional)
+    chain = [layers.LSTM(UNITS, return_sequences=True) for _ in range(2)]
+    model = built(*(map(layers.Bidirectional, chain) if bidirectional else chain))
     randomize_weights(model)
     module.load_state_dict(to_torch(model))
     x = normal(BATCH, TIME, FEATURES)
     assert_all_close(outputs(module, x), call(model, x))
 
 
-@every_size
-def test_a_round_trip_only_adds_the_biases(count, bidirectional, use_bias):
-    before = torch_module(count, bidirectional, use_bias).state_dict()
-    after = to_torch(from_torch(before))
-    assert list(after) == list(before)
-    for key, tensor in before.items():
-        expected = tensor.numpy()
-        if key.startswith("bias_ih"):
-            expected = expected + before[key.replace("ih", "hh")].numpy()
-        if key.startswith("bias_hh"):
-            expected = np.zeros_like(expected)
-        np.testing.assert_array_equal(after[key].numpy(), expected)
-
-
-def test_a_single_layer_has_a_state_dict_too():
+def test_a_single_layer_has_a_state_dict_too_whatever_it_returns():
     module = torch_module()
-    single, pair = lstm(), layers.Bidirectional(layers.LSTM(UNITS))
+    single = lstm(return_cell_states=True, return_state=True)
+    pair = layers.Bidirectional(layers.LSTM(UNITS))
     for layer in (single, pair):
         layer.build((None, TIME, FEATURES))
     module.load_state_dict(to_torch(single))
     torch_module(bidirectional=True).load_state_dict(to_torch(pair))
     x = normal(BATCH, TIME, FEATURES)
-    assert_all_close(outputs(module, x), call(single, x))
+    assert_all_close(outputs(module, x), call(single, x)[0])
 
 
 def test_the_state_dict_shares_no_memory_with_the_layer():

@@ -16,12 +16,20 @@ from lstm_keras.datasets.embedded_reviews import (
 )
 
 SPLITS = ("train", "test")
-NEW_IN_TEST = "title object given family place hero quest one when".split()
-DEMONSTRATION = {
-    "This movie was absolutely fantastic and I loved every moment.": True,
-    "This movie was not fantastic and I did not love a single moment.": False,
-    "This movie was absolutely not fantastic and I hated every moment.": False,
-}
+# Of the 100 words that weigh most in a linear model of the IMDB reviews (TF-IDF, 5,000
+# words) all but alright, basically, bit, couldn, mildly, mst3k, noir, today, unless and
+# wonder.
+WEIGHTIEST = """
+    also amazing annoying avoid awful bad badly beautiful best boring brilliant
+    definitely disappointing disappointment dull enjoyable enjoyed entertaining
+    excellent fails fantastic favorite forgettable fun funniest gem great highly
+    hilarious horrible incredible instead it job just lacks lame laughable liked looks
+    lousy love loved mediocre mess minutes no not nothing obnoxious oh outstanding
+    pathetic perfect perfectly pointless poor poorly predictable rare recommended
+    redeeming refreshing ridiculous save script simple solid still stupid subtle superb
+    supposed surprised surprisingly tedious terrible tries unconvincing unfortunately
+    unfunny uninteresting waste weak well wonderful wonderfully wooden worse worst
+"""
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +37,17 @@ def reviews():
     return {split: generate_reviews(split, 2000, seed=7) for split in SPLITS}
 
 
+@pytest.fixture(params=SPLITS)
+def texts(request, reviews):
+    return reviews[request.param][0]
+
+
 def words_of(texts):
     return {word for text in texts for word in re.findall(r"[\w'-]+", text.lower())}
+
+
+def phrases(sentiment):
+    return {phrase for kind in sentiment.values() for side in kind for phrase in side}
 
 
 def templates_of(split):
@@ -48,73 +65,49 @@ def templates_of(split):
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_the_same_seed_gives_the_same_reviews(split):
-    texts, labels = generate_reviews(split, 50, seed=3)
-    again, labels_again = generate_reviews(split, 50, seed=3)
+def test_the_seed_decides(split):
+    texts, labels = generate_reviews(split, 200, seed=3)
+    again, labels_again = generate_reviews(split, 200, seed=3)
     assert texts == again
     np.testing.assert_array_equal(labels, labels_again)
+    assert generate_reviews(split, 20, seed=3)[0] == texts[:20]
+    # But for some short ones, the reviews of another seed are others.
+    assert len({*texts} & {*generate_reviews(split, 200, seed=4)[0]}) < 20
 
 
-@pytest.mark.parametrize("split", SPLITS)
-def test_another_seed_gives_other_reviews(split):
-    texts, other = (set(generate_reviews(split, 200, seed)[0]) for seed in (0, 1))
-    assert len(texts & other) < 2
-
-
-def test_a_smaller_size_gives_the_first_reviews(reviews):
-    assert generate_reviews("train", 20, seed=7)[0] == reviews["train"][0][:20]
-
-
-def test_labels_are_balanced_int32(reviews):
-    for texts, labels in reviews.values():
+def test_labels_are_balanced_and_no_review_occurs_twice_or_in_both_splits(reviews):
+    for _, labels in reviews.values():
         assert labels.dtype == np.int32
-        assert labels.shape == (len(texts),)
-        assert set(labels.tolist()) == {0, 1}
-        assert labels.sum() == len(texts) // 2
+        assert np.bincount(labels).tolist() == [1000, 1000]
+    assert len({text for texts, _ in reviews.values() for text in texts}) == 4000
 
 
-def test_no_review_occurs_twice_or_in_both_splits(reviews):
-    train, test = (reviews[split][0] for split in SPLITS)
-    assert len({*train, *test}) == len(train) + len(test)
+def test_reviews_are_short_and_a_fifth_of_them_are_remarks(texts):
+    lengths = np.array([len(text.split()) for text in texts])
+    assert lengths.max() <= 60
+    assert 0.15 < np.mean(lengths < 12) < 0.25
 
 
-def test_reviews_are_short(reviews):
-    for texts, _ in reviews.values():
-        for text in texts:
-            assert 20 <= len(text.split()) <= 60, text
-            assert 2 <= len(re.findall(r"[.?](?= |$)", text)) <= 5, text
-
-
-def test_reviews_are_well_formed(reviews):
-    sentence = re.compile(r"[A-Z][^.?!]*[.?]")
-    for texts, _ in reviews.values():
-        for text in texts:
-            assert not re.search(r"[{}|]|  | [,.;?]|,,|\.\.", text), text
-            assert " ".join(sentence.findall(text)) == text, text
-
-
-def test_articles_fit_the_next_word(reviews):
-    # No word of the grammar starts with a silent h or with the sound of "you".
-    for texts, _ in reviews.values():
-        for text in texts:
-            assert not re.search(r"\ba [aeiou]", text, re.IGNORECASE), text
-            assert not re.search(r"\ban [^aeiou]", text, re.IGNORECASE), text
-
-
-def test_no_adjective_stands_twice_in_a_review(reviews):
+def test_reviews_are_well_formed(texts):
     adjectives = {word for side in SENTIMENT["adj"] for word in side}
-    for texts, _ in reviews.values():
-        for text in texts:
-            found = [w for w in re.findall(r"\w+", text) if w in adjectives]
-            assert len(found) == len(set(found)), text
+    for text in texts:
+        assert re.fullmatch(r"([A-Z][^.?!]*[.?]( (?=.)|$)){1,6}", text), text
+        assert not re.search(r"[{}|]|  | [,.;?]|,,|\.\.|(of|in|about) it's", text), text
+        # One adjective has the sound of "you", and no word a silent h.
+        assert not re.search(r"(?i)\ba (?!unique)[aeiou]|\ban ([^aeiou]|unique)", text)
+        found = [word for word in re.findall(r"\w+", text) if word in adjectives]
+        assert len(found) == len(set(found)), text
+
+
+def test_half_of_the_denials_are_contracted(texts):
+    denials = re.findall(r"was not|wasn't", " ".join(texts))
+    assert 0.35 < denials.count("wasn't") / len(denials) < 0.65
 
 
 def test_the_grammar_is_rich():
-    assert len(templates_of("train")) >= 150
-    assert len(templates_of("test")) >= 60
-    for polarity in (0, 1):
-        words = {word for kind in SENTIMENT.values() for word in kind[polarity]}
-        assert len(words) >= 40
+    assert len(templates_of("train")) > 200
+    assert len(templates_of("test")) > 70
+    assert len(phrases(SENTIMENT)) > 250
 
 
 def test_negative_and_positive_words_are_apart():
@@ -134,48 +127,44 @@ def test_every_table_is_used(split, tables):
         kind = waiting.pop()
         if kind not in used:
             used.add(kind)
-            for choice in GRAMMARS[split][kind]:
-                if isinstance(choice, str):
-                    waiting += [inner for _, inner in SLOT.findall(choice)]
+            choices = GRAMMARS[split][kind]
+            if isinstance(choices, tuple):
+                choices = [*choices[0], *choices[1]]
+            waiting += [
+                inner for choice in choices for _, inner in SLOT.findall(choice)
+            ]
     assert set(tables) <= used
 
 
-def test_templates_are_held_out():
+def test_templates_names_and_topics_are_held_out():
     assert not templates_of("train") & templates_of("test")
+    for kind in "title object given family place hero quest one when".split():
+        assert not set(GRAMMARS["train"][kind]) & set(GRAMMARS["test"][kind])
 
 
-@pytest.mark.parametrize("kind", NEW_IN_TEST)
-def test_names_and_topics_are_held_out(kind):
-    assert not set(GRAMMARS["train"][kind]) & set(GRAMMARS["test"][kind])
-
-
-def test_test_reviews_have_words_that_training_lacks(reviews):
+def test_only_test_reviews_have_the_held_out_words(reviews):
     train, test = (words_of(reviews[split][0]) for split in SPLITS)
-    held_out = {word for kind in UNSEEN_SENTIMENT.values() for w in kind for word in w}
-    assert held_out <= test - train
+    assert phrases(UNSEEN_SENTIMENT) <= test - train
     assert {"helsinki", "astronomer", "bakery", "ingrid"} <= test - train
-
-
-def test_every_known_sentiment_word_of_test_is_in_training(reviews):
-    known = {word for kind in SENTIMENT.values() for side in kind for word in side}
-    train, test = (words_of(reviews[split][0]) for split in SPLITS)
-    assert known & test <= train
+    assert words_of(phrases(SENTIMENT)) & test <= train
 
 
 def test_a_review_with_an_unseen_word_has_a_known_one_too(reviews):
-    known = {word for kind in SENTIMENT.values() for side in kind for word in side}
-    unseen = {w for kind in UNSEEN_SENTIMENT.values() for side in kind for w in side}
+    unseen = phrases(UNSEEN_SENTIMENT)
     texts = [text for text in reviews["test"][0] if words_of([text]) & unseen]
     assert len(texts) > 100
-    assert all(words_of([text]) & known for text in texts)
+    known = re.compile(rf"(?i)\b({'|'.join(phrases(SENTIMENT))})\b")
+    assert all(known.search(text) for text in texts)
 
 
-def test_every_word_of_the_demonstration_is_in_training(reviews):
-    assert words_of(DEMONSTRATION) <= words_of(reviews["train"][0])
+def test_training_has_the_words_that_tell_most_about_real_reviews(reviews):
+    assert {*WEIGHTIEST.split()} <= words_of(reviews["train"][0])
 
 
-@pytest.mark.parametrize("ngrams", [(1, 1), (1, 2)], ids=["words", "pairs"])
-def test_a_bag_of_words_stays_under_80_percent(ngrams):
+@pytest.mark.parametrize(
+    ("ngrams", "most"), [((1, 1), 0.65), ((1, 2), 0.75)], ids=["words", "pairs"]
+)
+def test_a_bag_of_words_does_not_suffice(ngrams, most):
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -184,47 +173,16 @@ def test_a_bag_of_words_stays_under_80_percent(ngrams):
         TfidfVectorizer(ngram_range=ngrams), LogisticRegression(max_iter=1000)
     )
     model.fit(*generate_reviews("train", 4000))
-    assert 0.5 < model.score(*generate_reviews("test", 1000)) < 0.8
+    assert 0.5 < model.score(*generate_reviews("test", 1000)) < most
 
 
-@pytest.mark.parametrize("split", ["", "Train", "validation", None])
-def test_an_unknown_split_is_an_error(split):
-    with pytest.raises(ValueError, match=r"expected split .*; received split="):
-        generate_reviews(split, 10)
-
-
-@pytest.mark.parametrize("size", [0, -1, 2.5, "10", None])
-def test_a_size_that_is_not_a_positive_integer_is_an_error(size):
-    with pytest.raises(ValueError, match=r"expected a size of at least 1; received"):
-        generate_reviews("train", size)
-
-
-@pytest.mark.slow
-def test_an_lstm_passes_95_percent_on_held_out_templates():
-    import keras
-
-    from lstm_keras import LSTM
-    from lstm_keras.preprocessing.vocabulary import Vocabulary, pad
-
-    (train_texts, train_labels), (test_texts, test_labels) = (
-        generate_reviews("train", 16_000),
-        generate_reviews("test", 2_000),
-    )
-    vocabulary = Vocabulary.build(train_texts)
-    train_ids, test_ids, demonstration_ids = (
-        pad(vocabulary.encode_all(texts), 200)
-        for texts in (train_texts, test_texts, DEMONSTRATION)
-    )
-    keras.utils.set_random_seed(1)
-    model = keras.Sequential(
-        [
-            keras.layers.Embedding(len(vocabulary), 32),
-            LSTM(64),
-            keras.layers.Dense(1, activation="sigmoid"),
-        ]
-    )
-    model.compile(keras.optimizers.Adam(0.005), "binary_crossentropy", ["accuracy"])
-    model.fit(train_ids, train_labels, batch_size=64, epochs=6, verbose=0)
-    assert model.evaluate(test_ids, test_labels, verbose=0)[1] > 0.95
-    positive = model.predict(demonstration_ids, verbose=0)[:, 0] > 0.5
-    assert positive.tolist() == list(DEMONSTRATION.values())
+@pytest.mark.parametrize(
+    ("split", "size", "message"),
+    [
+        *((split, 10, "expected split .*; received split=") for split in ("", "Train")),
+        *(("train", size, "expected a size of at least 1") for size in (0, -1, 2.5)),
+    ],
+)
+def test_bad_arguments_are_errors(split, size, message):
+    with pytest.raises(ValueError, match=message):
+        generate_reviews(split, size)

@@ -3,19 +3,7 @@
 import re
 from pydoc_data import topics
 
-import pytest
-
 from lstm_keras.datasets.embedded_text import read_prose
-
-
-@pytest.fixture
-def prose_of(monkeypatch):
-    def read(**sections):
-        monkeypatch.setattr(topics, "topics", sections)
-        return list(read_prose())
-
-    return read
-
 
 SECTION = """
 The "del" statement
@@ -55,36 +43,36 @@ a class instance:
 
 No full stop, no sentence
 """
+PROSE = """
+Deletion is recursively defined very similar to the way assignment is defined. A name \
+quote-delimited is not a name.
+Note: The first item of this quite long list, which wraps at the end of its first line.
+Else the second item, which is nested in *args, **kwargs.
+Three items without a blank line.
+They are three paragraphs too.
+Called when the instance is about to be destroyed, like a method.
+The class must define a special method of this kind.
+"""
 
 
-def test_prose_is_kept_and_titles_grammar_tables_and_code_are_not(prose_of):
-    assert prose_of(x=SECTION) == [
-        "Deletion is recursively defined very similar to the way assignment is "
-        "defined. A name quote-delimited is not a name.",
-        "Note: The first item of this quite long list, which wraps at the end of its "
-        "first line.",
-        "Else the second item, which is nested in *args, **kwargs.",
-        "Three items without a blank line.",
-        "They are three paragraphs too.",
-        "Called when the instance is about to be destroyed, like a method.",
-        "The class must define a special method of this kind.",
-    ]
+def test_prose_is_kept_and_titles_grammar_tables_and_code_are_not(monkeypatch):
+    monkeypatch.setattr(topics, "topics", {"x": SECTION})
+    assert list(read_prose()) == PROSE.strip().split("\n")
 
 
-def test_sections_come_by_name_and_a_paragraph_once(prose_of):
-    one, two, three = (
-        f"It is paragraph number {word}.\n" for word in ("one", "two", "x")
-    )
-    found = prose_of(b=one + "\n" + two, a=three + "\n" + one)
-    assert found == [three.strip(), one.strip(), two.strip()]
+def test_sections_come_by_name_and_a_paragraph_once(monkeypatch):
+    one, two, three = (f"It is paragraph number {n}." for n in ("one", "two", "x"))
+    sections = {"b": f"{one}\n\n{two}\n", "a": f"{three}\n\n{one}\n"}
+    monkeypatch.setattr(topics, "topics", sections)
+    assert list(read_prose()) == [three, one, two]
 
 
 def test_the_documentation_of_this_python_is_prose():
     paragraphs = list(read_prose())
-    words = [word for paragraph in paragraphs for word in paragraph.split()]
-    assert len(words) > 30_000
     assert len(set(paragraphs)) == len(paragraphs)
     assert not any("\n" in paragraph or '"' in paragraph for paragraph in paragraphs)
+    words = " ".join(paragraphs).split()
+    assert len(words) > 30_000
     plain = [word for word in words if re.fullmatch(r"[A-Za-z’-]+[.,;:)]*", word)]
     assert len(plain) > 0.85 * len(words)
     for common in ("the", "is", "a", "of", "to"):

@@ -57,10 +57,12 @@ def assert_holds_the_reviews(reviews, source):
     ],
 )
 def test_archive_gives_labelled_reviews_in_fixed_order(tmp_path, suffix, mode):
-    path = write_archive(tmp_path / f"aclImdb.{suffix}", mode=mode)
-    reviews = load_imdb(path)
-    assert_holds_the_reviews(reviews, path)
-    assert reviews.name == f"IMDB (archive aclImdb.{suffix})"
+    link = special("aclImdb/train/link", tarfile.SYMTYPE, "/etc/passwd")  # ignored
+    path = write_archive(tmp_path / f"aclImdb.{suffix}", link, mode=mode)
+    for given in (path, tmp_path):
+        reviews = load_imdb(given)
+        assert_holds_the_reviews(reviews, given)
+    assert load_imdb(path).name == f"IMDB (archive aclImdb.{suffix})"
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
@@ -90,14 +92,10 @@ def test_ids_start_and_come_from_the_training_vocabulary(tmp_path):
     assert all(ids.dtype == np.int32 for ids in reviews.train.ids)
     assert reviews.sizes == {"train": 5, "test": 2, "vocabulary": len(vocabulary)}
     assert len(reviews.train) == 5
-
-
-def test_tokenizer_is_passed_on(tmp_path):
-    path = write_archive(tmp_path / "aclImdb.tar.xz")
-    reviews = load_imdb(path, tokenizer="keras")
+    assert "br" not in vocabulary
+    reviews = load_imdb(tmp_path / "aclImdb.tar.xz", tokenizer="keras")
     assert reviews.vocabulary.tokenizer == "keras"
     assert "br" in reviews.vocabulary
-    assert "br" not in load_imdb(path).vocabulary
 
 
 def test_limit_keeps_a_balanced_choice_by_seed(tmp_path):
@@ -114,12 +112,6 @@ def test_limit_keeps_a_balanced_choice_by_seed(tmp_path):
     assert first.train.texts == again.train.texts != other.train.texts
     assert first.vocabulary.words == Vocabulary.build(first.train.texts).words
     assert load_imdb(path, limit=1000).sizes["train"] == 100
-
-
-def test_links_among_the_other_members_are_ignored(tmp_path):
-    link = special("aclImdb/train/link", tarfile.SYMTYPE, "/etc/passwd")
-    path = write_archive(tmp_path / "aclImdb.tar.xz", link)
-    assert_holds_the_reviews(load_imdb(path), path)
 
 
 # CSV
@@ -219,9 +211,6 @@ def test_keras_reviews_come_as_ids_and_as_texts_decoded_on_demand(keras_files):
         *("IMDB (keras.datasets.imdb)", "keras.datasets.imdb", True),
     )
     assert load_reviews("keras", limit=2).sizes["train"] == 2
-
-
-def test_keras_reviews_take_no_other_tokenizer(keras_files):
     assert load_imdb("keras", tokenizer="keras").sizes["train"] == 4
     with pytest.raises(ValueError, match="tokenized already"):
         load_imdb("keras", tokenizer="words")
@@ -280,7 +269,9 @@ def test_other_errors_of_keras_are_not_taken_for_a_failed_download(monkeypatch):
 
 def test_auto_prefers_what_lies_under_the_data_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("LSTM_KERAS_DATA", str(tmp_path))
-    csv = write_csv(tmp_path / "reviews.csv", "review,sentiment\n" + ROWS)
+    write_csv(tmp_path / "a prices.csv", "day,price\nmonday,3\n")  # something else
+    header = '"Review", sentiment\n'
+    csv = write_csv(tmp_path / "IMDB Dataset.CSV", header + ROWS)
     assert load_reviews().source == str(csv)
     (tmp_path / "imdb").mkdir()
     archive = write_archive(tmp_path / "imdb" / "aclImdb_v1.tar.gz", mode="w:gz")
@@ -290,9 +281,6 @@ def test_auto_prefers_what_lies_under_the_data_folder(tmp_path, monkeypatch):
     assert reviews.source == str(tmp_path / "imdb" / "aclImdb")
     assert reviews.sizes["train"] == 4
     assert reviews.vocabulary.tokenizer == "keras"
-
-
-def test_data_folder_that_does_not_exist_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setenv("LSTM_KERAS_DATA", str(tmp_path / "none"))
     with pytest.raises(FileNotFoundError, match=r"in LSTM_KERAS_DATA; received .*none"):
         load_reviews()
@@ -390,17 +378,3 @@ def test_keras_source_holds_the_reviews_of_the_integer_form(data_folder, monkeyp
     assert max(ids.max() for ids in reviews.train.ids) == 88_586  # the rarest word too
     text = reviews.train.texts[0]
     np.testing.assert_array_equal(reviews.vocabulary.encode(text), reviews.train.ids[0])
-
-
-def test_a_folder_that_holds_an_archive_is_searched(tmp_path):
-    write_archive(tmp_path / "aclImdb.tar.xz")
-    assert_holds_the_reviews(load_imdb(tmp_path), tmp_path)
-
-
-def test_auto_passes_over_a_csv_of_something_else(tmp_path, monkeypatch):
-    (tmp_path / "a prices.csv").write_text("day,price\nmonday,3\n")
-    rows = [f"text {n},{'positive' if n % 2 else 'negative'}" for n in range(20)]
-    table = tmp_path / "IMDB Dataset.CSV"
-    table.write_text("\n".join(['"review","sentiment"', *rows]))
-    monkeypatch.setenv("LSTM_KERAS_DATA", str(tmp_path))
-    assert load_reviews().source == str(table)

@@ -33,35 +33,25 @@ def many():
     return (rng.random(5000) < probabilities).astype(int), probabilities
 
 
-def test_counts_and_ratios_match_the_hand_calculation():
+def test_metrics_match_the_hand_calculation_and_their_definitions():
     result = evaluate()
-    assert result.name == "model"
-    assert result.size == 6
+    assert (result.name, result.size) == ("model", 6)
     assert result.confusion == [[1, 1], [1, 3]]
     assert result.accuracy == pytest.approx(4 / 6)
-    assert result.precision == pytest.approx(3 / 4)
-    assert result.recall == pytest.approx(3 / 4)
-    assert result.f1 == pytest.approx(3 / 4)
-
-
-def test_roc_auc_is_the_share_of_pairs_in_the_right_order():
+    ratios = (result.precision, result.recall, result.f1)
+    assert ratios == pytest.approx((3 / 4, 3 / 4, 3 / 4))
     # 0.1 lies below all 4 positives, 0.8 below only 0.9: 5 of 8 pairs.
-    assert evaluate().roc_auc == pytest.approx(5 / 8)
-
-
-def test_log_loss_and_brier_match_their_definitions():
+    assert result.roc_auc == pytest.approx(5 / 8)
     of_truth = np.array([0.9, 0.2, 0.4, 0.6, 0.9, 0.7])
-    result = evaluate()
     assert result.log_loss == pytest.approx(-np.log(of_truth).mean())
     assert result.brier == pytest.approx(((1 - of_truth) ** 2).mean())
+    column = np.array(PROBABILITIES)[:, None]
+    assert evaluate(probabilities=column) == result
 
 
-def test_probability_of_one_half_is_negative_as_in_keras():
-    assert evaluate([0, 1], [0.5, 0.5]).confusion == [[1, 0], [1, 0]]
-
-
-def test_ratios_without_a_positive_prediction_are_zero():
-    result = evaluate([0, 1], [0.1, 0.2])
+def test_probability_of_one_half_is_negative_as_in_keras_and_ratios_are_then_zero():
+    result = evaluate([0, 1], [0.5, 0.5])
+    assert result.confusion == [[1, 0], [1, 0]]
     assert (result.precision, result.recall, result.f1) == (0, 0, 0)
 
 
@@ -85,22 +75,13 @@ def test_one_class_alone_has_no_roc_auc_but_every_other_metric(label):
     assert result.log_loss == pytest.approx(-np.log(1 - distances).mean())
 
 
-def test_one_example_is_enough():
+def test_interval_agrees_with_the_normal_approximation():
+    right = np.arange(12500) < 0.86 * 12500
+    interval = evaluate(np.ones(12500), right, resamples=20000).accuracy_interval
+    half = 1.96 * math.sqrt(0.86 * (1 - 0.86) / 12500)
+    expected = [0.86 - half, 0.86 + half]
+    np.testing.assert_allclose(interval, expected, rtol=0, atol=0.05 * half + 1 / 12500)
     assert evaluate([1], [0.9]).accuracy_interval == (1, 1)
-
-
-def test_column_of_predictions_gives_what_the_vector_gives():
-    column = np.array(PROBABILITIES)[:, None]
-    assert evaluate(probabilities=column) == evaluate()
-
-
-@pytest.mark.parametrize(("accuracy", "size"), [(0.86, 12500), (0.6, 400)])
-def test_interval_agrees_with_the_normal_approximation(accuracy, size):
-    right = np.arange(size) < accuracy * size
-    low, high = evaluate(np.ones(size), right, resamples=20000).accuracy_interval
-    half = 1.96 * math.sqrt(accuracy * (1 - accuracy) / size)
-    assert low == pytest.approx(accuracy - half, abs=0.05 * half + 1 / size)
-    assert high == pytest.approx(accuracy + half, abs=0.05 * half + 1 / size)
 
 
 def test_interval_agrees_with_resampling_the_examples(many):
@@ -168,9 +149,15 @@ def test_bad_predictions_are_refused(labels, probabilities, message):
         check_predictions(labels, probabilities)
 
 
-def test_no_resample_is_refused():
+def test_other_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="received resamples=0"):
         evaluate(resamples=0)
+    with pytest.raises(ValueError, match="labels of shape"):
+        majority_baseline([], [0, 1])
+    with pytest.raises(ValueError, match=r"sequence of 2 texts.*received 1 texts"):
+        confident_mistakes(["good"], [1, 0], [0.9, 0.1])
+    with pytest.raises(ValueError, match="received count=-1"):
+        confident_mistakes(["good"], [1], [0.1], count=-1)
 
 
 def test_majority_baseline_learns_from_the_training_labels_alone():
@@ -183,15 +170,8 @@ def test_majority_baseline_learns_from_the_training_labels_alone():
     assert result.log_loss == pytest.approx(
         -(3 * math.log(1 / 4) + math.log(3 / 4)) / 4
     )
-
-
-def test_majority_baseline_names_label_0_at_a_tie():
+    # At a tie it names 0.
     assert majority_baseline([0, 1], [0, 0, 1]).confusion == [[2, 0], [1, 0]]
-
-
-def test_majority_baseline_of_no_training_label_is_refused():
-    with pytest.raises(ValueError, match="labels of shape"):
-        majority_baseline([], [0, 1])
 
 
 GOOD = ["a great film", "great acting, great joy", "we loved this great story"]
@@ -199,19 +179,12 @@ BAD = ["a terrible film", "terrible acting, no joy", "we hated this terrible sto
 
 
 def test_tfidf_baseline_solves_separable_texts():
-    result = tfidf_baseline(
-        GOOD + BAD, [1, 1, 1, 0, 0, 0], ["great cast", "terrible cast"], [1, 0]
-    )
-    assert result.accuracy == 1
-    assert result.roc_auc == 1
+    train = (GOOD + BAD, [1, 1, 1, 0, 0, 0])
+    result = tfidf_baseline(*train, ["great cast", "terrible cast"], [1, 0])
+    assert result.accuracy == result.roc_auc == 1
     # great acting joy we loved this story film terrible no hated; "a" is too short.
     assert result.name == "TF-IDF + logistic regression (11 words)"
-
-
-def test_tfidf_baseline_keeps_only_the_most_frequent_words():
-    result = tfidf_baseline(
-        GOOD + BAD, [1, 1, 1, 0, 0, 0], GOOD + BAD, [1, 1, 1, 0, 0, 0], max_features=2
-    )
+    result = tfidf_baseline(*train, *train, max_features=2)
     assert result.name == "TF-IDF + logistic regression (2 words)"
     assert result.accuracy == 1  # the two words are "great" and "terrible"
 
@@ -259,14 +232,4 @@ def test_equally_confident_mistakes_keep_their_order_and_count_limits_them():
     mistakes = confident_mistakes(texts, [1, 0, 1], [0.25, 0.75, 0.25], count=2)
     assert [m.text for m in mistakes] == ["first", "second"]
     assert confident_mistakes(texts, [1, 0, 1], [0.25, 0.75, 0.25], count=0) == []
-
-
-def test_perfect_classifier_has_no_mistakes():
-    assert confident_mistakes(["good", "bad"], [1, 0], [0.9, 0.1]) == []
-
-
-def test_mistakes_of_unequal_numbers_or_a_negative_count_are_refused():
-    with pytest.raises(ValueError, match=r"sequence of 2 texts.*received 1 texts"):
-        confident_mistakes(["good"], [1, 0], [0.9, 0.1])
-    with pytest.raises(ValueError, match="received count=-1"):
-        confident_mistakes(["good"], [1], [0.1], count=-1)
+    assert confident_mistakes(texts[:2], [1, 0], [0.9, 0.1]) == []

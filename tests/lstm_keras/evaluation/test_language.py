@@ -75,28 +75,26 @@ def test_results_match_the_count_by_hand(scores):
     assert result.prefix_accuracy == pytest.approx(1 / 2)
 
 
-def test_out_of_vocabulary_counts_as_a_word_with_a_prefix_and_as_a_prefix():
-    scores = scores_of([OOV, OOV, 4, END], [1, 0, 0, 1])
-    assert evaluate_language_model(scores, name="").prefix_accuracy == 1
+@pytest.mark.parametrize(
+    ("targets", "ranks", "accuracy"),
+    [
+        # Out-of-vocabulary counts as a word with a prefix and as a prefix.
+        ([OOV, OOV, 4, END], [1, 0, 0, 1], 1),
+        ([4, END, 5, END, END], None, None),  # no word has a prefix
+    ],
+)
+def test_prefixes_are_of_words(targets, ranks, accuracy):
+    scores = scores_of(targets, ranks)
+    assert evaluate_language_model(scores, name="").prefix_accuracy == accuracy
 
 
-def test_lines_of_one_word_have_no_accuracy_of_prefixes():
-    scores = scores_of([4, END, 5, END, END])
-    assert evaluate_language_model(scores, name="").prefix_accuracy is None
-
-
-def test_loss_of_a_long_text_is_summed_in_double_precision():
-    scores = scores_of(np.full(2_000_000, 4), probabilities=[0.9] * 2_000_000)
+def test_loss_of_a_long_text_is_summed_in_double_precision_and_may_be_infinite():
+    scores = scores_of(np.full(500_000, 4), probabilities=[0.9] * 500_000)
     expected = -float(np.float32(np.log(np.float32(0.9))))
     loss = evaluate_language_model(scores, name="").loss
     assert loss == pytest.approx(expected, rel=1e-9)
-
-
-def test_perplexity_beyond_every_float_is_infinite():
     with np.errstate(over="ignore"):
-        scores = TokenScores(
-            np.int32([4]), np.float32([-1e4]), np.int32([7]), np.float32([1])
-        )
+        scores = TokenScores(*np.float32([[4], [-1e4], [7], [1]]))
         assert evaluate_language_model(scores, name="").perplexity == math.inf
 
 
@@ -138,6 +136,8 @@ def test_accuracy_of_each_position_matches_the_count_by_hand(scores):
     expected = [(1, 1, 3, 1 / 3, 1 / 3), (2, 2, 2, 1 / 2, 1), (3, 3, 2, 1 / 2, 1)]
     assert [tuple(row.values()) for row in rows] == expected
     assert list(rows[0]) == ["first", "last", "tokens", "accuracy", "top5_accuracy"]
+    (row,) = accuracy_by_position(scores)  # too few tokens for more groups
+    assert (row["first"], row["last"], row["tokens"]) == (1, 3, 7)
 
 
 def test_positions_are_grouped_without_gaps_and_with_enough_tokens(many):
@@ -163,16 +163,6 @@ def test_groups_widen_with_the_position(many):
     assert len(accuracy_by_position(scores, least=1)) < 30
 
 
-def test_too_few_tokens_make_one_group(scores):
-    (row,) = accuracy_by_position(scores)
-    assert (row["first"], row["last"], row["tokens"]) == (1, 3, 7)
-
-
-def test_position_groups_without_tokens_are_refused(scores):
-    with pytest.raises(ValueError, match="received least=0"):
-        accuracy_by_position(scores, least=0)
-
-
 def test_losses_are_those_of_the_decades_of_training_counts():
     counts = [0, 0, 700, 800, 0, 1, 2, 9, 10, 99, 1000]
     scores = scores_of(
@@ -186,27 +176,6 @@ def test_losses_are_those_of_the_decades_of_training_counts():
         | {"END": 8.5, "OOV": 10}
     )
     assert [row["tokens"] for row in rows] == [1, 1, 2, 2, 1, 2, 1]
-
-
-def test_weighted_losses_of_all_frequencies_are_the_loss_of_the_text(many):
-    rows = loss_by_frequency(many, np.arange(40) ** 3)
-    total = sum(row["tokens"] * row["loss"] for row in rows)
-    assert sum(row["tokens"] for row in rows) == len(many.targets)
-    loss = evaluate_language_model(many, name="").loss
-    assert total / len(many.targets) == pytest.approx(loss)
-
-
-@pytest.mark.parametrize(
-    ("counts", "message"),
-    [
-        ([1] * 5, r"more than 5; received shape \(5,\)"),
-        ([[1] * 9], r"received shape \(1, 9\)"),
-        ([1] * 8 + [-1], "minimum -1"),
-    ],
-)
-def test_counts_that_do_not_fit_are_refused(scores, counts, message):
-    with pytest.raises(ValueError, match=message):
-        loss_by_frequency(scores, counts)
 
 
 def test_calibration_is_of_the_most_probable_token():
@@ -240,6 +209,22 @@ def test_small_vocabulary_has_fewer_neighbours_and_a_zero_vector_none_alike():
         {"word": "b", "cosine": 0},
         {"word": "c", "cosine": -1},
     ]
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "message"),
+    [
+        (accuracy_by_position, {"least": 0}, "received least=0"),
+        (loss_by_frequency, {"counts": [1] * 5}, r"more than 5; received shape \(5,\)"),
+        (loss_by_frequency, {"counts": [[1] * 9]}, r"received shape \(1, 9\)"),
+        (loss_by_frequency, {"counts": [1] * 8 + [-1]}, "minimum -1"),
+    ],
+)
+def test_arguments_that_do_not_fit_the_scores_are_refused(
+    scores, function, arguments, message
+):
+    with pytest.raises(ValueError, match=message):
+        function(scores, **arguments)
 
 
 @pytest.mark.parametrize(

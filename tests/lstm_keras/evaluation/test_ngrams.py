@@ -109,23 +109,6 @@ def test_the_highest_ids_of_the_largest_vocabulary_do_not_overflow():
     np.testing.assert_allclose(np.exp(scores.log_probability), true, 1e-5)
 
 
-@pytest.mark.parametrize("kind", MODELS)
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize(
-    "history",
-    [[], [4], [4, 5], [5, 4], [8, 8], [5, END], [OOV]],
-    ids=["start", "word", "pair", "other pair", "never seen", "end", "oov"],
-)
-def test_probabilities_of_all_predictable_ids_sum_to_1(kind, stream, history):
-    train = np.int32([4, 5, 6, 4, 5, END, 5, 4, OOV, 4, 5, 6, END, 6])
-    model = kind.fit(train, SIZE, stream=stream)
-    last = [
-        model.score(np.int32([*history, word]), stream=stream).log_probability[-1]
-        for word in range(OOV, SIZE)
-    ]
-    assert np.exp(last).sum() == pytest.approx(1, abs=1e-6)
-
-
 def test_one_token_is_enough_and_its_probability_is_the_one_counted_by_hand():
     # 4 predictable ids; every discount is 1/2: 1/2 + 1/2 (1/2 + 1/2 * 1/4).
     model = KneserNeyTrigram.fit(np.int32([4]), 6, stream=True)
@@ -144,17 +127,6 @@ def test_unigrams_are_counts_raised_by_one():
     )
     assert scores.rank.tolist() == [0, 1, 2, 2, 4]
     np.testing.assert_allclose(scores.top_probability, [4 / 12] * 5, 1e-6)
-
-
-@pytest.mark.parametrize(("stream", "same"), [(False, True), (True, False)])
-def test_only_a_stream_looks_back_across_the_end(stream, same):
-    train = np.int32([4, 5, END, 6, 4, END, 4, 5, END, 7, 7, END])
-    model = KneserNeyTrigram.fit(train, SIZE, stream=stream)
-    after_5, after_7 = (
-        model.score(np.int32([word, END, 6]), stream=stream).log_probability[-1]
-        for word in (5, 7)
-    )
-    assert (after_5 == after_7) == same
 
 
 def test_text_scored_in_parts_has_the_scores_of_the_whole(monkeypatch):

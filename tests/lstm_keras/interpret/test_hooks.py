@@ -25,26 +25,28 @@ from tests.helpers.equality import (
     TIME,
     UNITS,
     assert_all_close,
+    built,
     inputs_and_states,
     normal,
-    randomize_weights,
 )
 from tests.helpers.models import (
     Block,
     ChangedCell,
-    SameNames,
     assert_same_attributes,
     attributes,
 )
+from tests.helpers.pairwise import first_of
 
 
-class Nothing(keras.Model):
-    """A model without layers."""
+class Nested(layers.Layer):
+    """Layers one inside of the other, each of which Keras lists twice."""
 
-    def call(self, inputs):
-        return inputs
+    def __init__(self, depth):
+        super().__init__()
+        self.inner = Nested(depth - 1) if depth else layers.LSTM(UNITS)
 
 
+@pytest.fixture(scope="module")
 def functional():
     """A model inside of a model, a layer of its own, and a layer that is called twice.
 
@@ -70,77 +72,44 @@ def functional():
 # Finding.
 
 
-def test_layers_are_found_by_the_names_on_the_way():
-    model, expected = functional()
+def test_layers_are_found_by_the_names_on_the_way(functional):
+    model, expected = functional
     found = dict(layers_within(model))
     for path, layer in expected.items():
         assert found[path] is layer
     assert found["dense"] is model.layers[-1]
     assert "inner" in found and "block" in found and "block/b" in found
-
-
-def test_paths_begin_with_the_given_prefix():
-    model, expected = functional()
-    assert {f"outer/{path}" for path in expected} <= dict(
-        layers_within(model, "outer")
-    ).keys()
-
-
-def test_recurrent_layers_are_those_with_such_a_cell_each_once():
-    model, expected = functional()
+    assert dict(layers_within(model, "outer")) == {
+        f"outer/{path}": layer for path, layer in found.items()
+    }
     assert recurrent_layers(model, LSTM_CELLS) == expected
     ours = recurrent_layers(model, (lstm_keras.LSTMCell,))
     assert list(ours) == ["twice", "block/a"]
 
 
-def test_a_layer_alone_is_found_by_its_name():
-    layer = layers.LSTM(UNITS, name="alone")
-    layer.build((None, None, FEATURES))
-    assert recurrent_layers(layer, LSTM_CELLS) == {"alone": layer}
-    both = layers.Bidirectional(layer, name="both")
-    both.build((None, None, FEATURES))
-    assert list(recurrent_layers(both, LSTM_CELLS)) == [
-        "both/forward_alone",
-        "both/backward_alone",
-    ]
-
-
-def test_layers_of_one_name_are_all_found():
-    model = SameNames()
-    model(inputs_and_states()[0])
-    found = recurrent_layers(model, LSTM_CELLS)
-    assert found == {"same": model.one, "same_": model.other}
+def test_every_layer_is_visited_once():
+    found = [layer for _, layer in layers_within(Nested(3))]
+    assert [type(layer) for layer in found] == [Nested] * 3 + [layers.LSTM]
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("layer", "message"),
     [
-        lambda: layers.RNN(ChangedCell(UNITS), name="changed"),
-        lambda: layers.RNN([layers.LSTMCell(UNITS)] * 2, name="stack"),
-        lambda: layers.GRU(UNITS, name="gru"),
+        (layers.RNN(ChangedCell(UNITS), name="a"), r"a \(RNN\), head \(Dense\)"),
+        (layers.RNN([layers.LSTMCell(UNITS)] * 2, name="a"), r"a \(RNN\), head"),
+        (layers.GRU(UNITS, name="a"), r"a \(GRU\), head \(Dense\)"),
+        (None, "the layers none"),
     ],
 )
-def test_without_a_matching_layer_the_error_lists_the_layers(make):
-    layer = make()
-    model = keras.Sequential(
-        [keras.Input((None, FEATURES)), layer, layers.Dense(1, name="head")],
-        name="mine",
-    )
+def test_without_a_matching_layer_the_error_lists_the_layers(layer, message):
+    chain = [layer, layers.Dense(1, name="head")] if layer else []
+    model = keras.Sequential([keras.Input((None, FEATURES)), *chain], name="mine")
+    cells = (*LSTM_CELLS, layers.SimpleRNNCell)
+    message = f"is LSTMCell or SimpleRNNCell; received 'mine' with {message}"
     with pytest.raises(
-        ValueError,
-        match=r"a recurrent layer whose cell is LSTMCell; received 'mine' with the "
-        rf"layers {layer.name} \({type(layer).__name__}\), head \(Dense\)",
+        ValueError, match=message.replace("with a", "with the layers a")
     ):
-        recurrent_layers(model, LSTM_CELLS)
-
-
-def test_the_error_names_each_cell_once_and_a_model_without_layers():
-    model = Nothing(name="empty")
-    model(np.ones((1, 1)))
-    with pytest.raises(
-        ValueError, match=r"is LSTMCell or GRUCell; received 'empty' .* none"
-    ):
-        recurrent_layers(model, (*LSTM_CELLS, layers.GRUCell))
+        recurrent_layers(model, cells)
 
 
 # What was found.
@@ -158,19 +127,20 @@ def test_results_are_indexed_by_path_and_by_position():
 
 def test_the_errors_list_the_paths():
     found = ByLayer([("first", 1), ("second", 2)])
-    with pytest.raises(
-        KeyError, match=r"expected one of \['first', 'second'\]; received 'third'"
-    ):
+    message = r"expected one of \['first', 'second'\]; received 'third'"
+    with pytest.raises(KeyError, match=message):
         found["third"]
     for position in (2, -3):
-        with pytest.raises(
-            IndexError, match=f"expected one of 2 passes; received {position}"
-        ):
+        message = f"expected one of 2 passes; received {position}"
+        with pytest.raises(IndexError, match=message):
             found[position]
     assert not hasattr(found, "f")
 
 
 # Building.
+
+
+X = normal(2, TIME, FEATURES)
 
 
 class Subclassed(keras.Model):
@@ -184,17 +154,14 @@ class Subclassed(keras.Model):
         return self.lstm(inputs["x"])
 
 
+def embedded():
+    return keras.Sequential([layers.Embedding(9, 2), lstm_keras.LSTM(UNITS)])
+
+
 UNBUILT = {
-    "a layer": (lambda: layers.LSTM(UNITS), normal(2, TIME, FEATURES)),
-    "a wrapper": (
-        lambda: layers.Bidirectional(lstm_keras.LSTM(UNITS)),
-        normal(2, TIME, FEATURES),
-    ),
-    "a Sequential": (
-        lambda: keras.Sequential([layers.Embedding(9, 2), lstm_keras.LSTM(UNITS)]),
-        np.ones((2, TIME), "int64"),
-    ),
-    "a subclassed model": (Subclassed, {"x": normal(2, TIME, FEATURES)}),
+    "a wrapper": (lambda: layers.Bidirectional(lstm_keras.LSTM(UNITS)), X),
+    "a Sequential": (embedded, np.ones((2, TIME), "int64")),
+    "a subclassed model": (Subclassed, {"x": X}),
 }
 
 
@@ -229,7 +196,7 @@ def test_anything_but_a_layer_is_an_error(model):
         ValueError,
         match=f"expected a Keras model or layer; received {type(model).__name__}",
     ):
-        build(model, normal(2, TIME, FEATURES), batch_size=2)
+        build(model, X, batch_size=2)
 
 
 # Inputs.
@@ -262,18 +229,10 @@ def datasets():
 
 @pytest.mark.parametrize(("name", "dataset"), list(datasets()))
 def test_a_dataset_is_refused_by_name(name, dataset):
-    model, _ = functional()
-    for function in (
-        lambda: lstm_keras.trace_gates(model, dataset),
-        lambda: lstm_keras.stream_gates(model, {"x": dataset}),
-        lambda: lstm_keras.gradient_flow(model, dataset, None, "mse"),
-    ):
-        with pytest.raises(
-            ValueError,
-            match=rf"first axis is the batch; received {name} \(if it is a dataset, "
-            r"give its batches one by one\)",
-        ):
-            function()
+    message = rf"batch; received {name} \(if it is a dataset, give its batches one"
+    for data in (dataset, {"x": dataset}):
+        with pytest.raises(ValueError, match=message):
+            as_arrays(data)
 
 
 def test_arrays_tensors_and_nested_lists_are_arrays():
@@ -290,23 +249,17 @@ def test_arrays_tensors_and_nested_lists_are_arrays():
 # Replacing.
 
 
-def test_attributes_are_replaced_in_the_block_and_restored_afterwards():
+def test_attributes_are_replaced_in_the_block_and_restored_even_after_an_error():
     layer = lstm_keras.LSTM(UNITS, return_sequences=False)
     before = dict(vars(layer))
-    with replaced(layer, return_sequences=True, inner_loop=len, added=3):
+    attributes = {"return_sequences": True, "inner_loop": len, "added": 3}
+    with pytest.raises(ZeroDivisionError), replaced(layer, **attributes):
         assert layer.return_sequences
         assert layer.inner_loop("four") == 4
         assert layer.added == 3
-    assert dict(vars(layer)) == before
-    assert layer.inner_loop.__func__ is lstm_keras.LSTM.inner_loop
-
-
-def test_attributes_are_restored_after_an_error():
-    layer = lstm_keras.LSTM(UNITS)
-    before = dict(vars(layer))
-    with pytest.raises(ZeroDivisionError), replaced(layer, go_backwards=True, call=len):
         raise ZeroDivisionError
     assert dict(vars(layer)) == before
+    assert layer.inner_loop.__func__ is lstm_keras.LSTM.inner_loop
 
 
 def in_a_thread(function):
@@ -347,12 +300,11 @@ def test_another_thread_waits_until_it_may_replace():
 # Stepping in.
 
 
-@pytest.mark.parametrize("make", [lstm_keras.LSTM, layers.LSTM])
-@pytest.mark.parametrize("go_backwards", [False, True])
+@pytest.mark.parametrize(
+    ("make", "go_backwards"), [(lstm_keras.LSTM, True), (layers.LSTM, False)]
+)
 def test_a_call_holds_what_the_layer_was_called_with(make, go_backwards):
-    layer = make(UNITS, return_sequences=True, go_backwards=go_backwards, name="one")
-    layer.build((None, None, FEATURES))
-    randomize_weights(layer)
+    layer = built(make(UNITS, return_sequences=True, go_backwards=go_backwards))
     x, h, c = (ops.convert_to_tensor(a, "float32") for a in inputs_and_states())
     mask = ops.convert_to_tensor(normal(BATCH, TIME) > 0)
     calls = []
@@ -363,7 +315,8 @@ def test_a_call_holds_what_the_layer_was_called_with(make, go_backwards):
 
     expected = layer(x, initial_state=[h, c], mask=mask)
     with intercepted(layer, {"one": layer}, on_call):
-        outputs = layer(x, initial_state=[h, c], mask=mask)
+        # A mask may have one more axis.
+        outputs = layer(x, initial_state=[h, c], mask=mask[..., None])
     assert_all_close(outputs, expected)
     (call,) = calls
     assert call.path == "one" and call.layer is layer
@@ -373,14 +326,9 @@ def test_a_call_holds_what_the_layer_was_called_with(make, go_backwards):
     )
 
 
-@pytest.mark.parametrize("make", [lstm_keras.LSTM, layers.LSTM, layers.GRU])
+@first_of("make", [lstm_keras.LSTM, layers.LSTM, layers.GRU])
 def test_a_loop_with_other_attributes_leaves_the_layer_as_it_is(make):
-    layer = make(UNITS, name="one")
-    layer.build((None, None, FEATURES))
-    randomize_weights(layer)
-    every = make(UNITS, return_sequences=True)
-    every.build((None, None, FEATURES))
-    every.set_weights(layer.get_weights())
+    layer, every = built(make(UNITS)), built(make(UNITS, return_sequences=True))
     x = ops.convert_to_tensor(normal(BATCH, TIME, FEATURES), "float32")
     found, before = [], attributes(layer)
 
@@ -395,46 +343,26 @@ def test_a_loop_with_other_attributes_leaves_the_layer_as_it_is(make):
     assert_same_attributes(before, attributes(layer))
 
 
-def test_a_mask_may_have_one_more_axis():
-    layer = layers.LSTM(UNITS)
-    layer.build((None, None, FEATURES))
-    mask = normal(BATCH, TIME) > 0
-    masks = []
-
-    def on_call(call):
-        masks.append(ops.convert_to_numpy(call.mask))
-        return call.loop(call.initial_state)
-
-    with intercepted(layer, {"lstm": layer}, on_call):
-        layer(
-            normal(BATCH, TIME, FEATURES), mask=ops.convert_to_tensor(mask[..., None])
-        )
-    np.testing.assert_array_equal(masks, [mask])
-
-
-def test_a_model_that_another_thread_uses_meanwhile_is_not_intercepted_there():
-    model, _ = functional()
+def test_passes_are_intercepted_in_order_but_not_those_of_another_thread(functional):
+    model, (first, twice, *others) = functional[0], functional[1]
     x = normal(BATCH, TIME, FEATURES)
-    expected = model(x, training=False)
-    elsewhere = []
+    expected, passes, elsewhere = model(x, training=False), [], []
 
     def on_call(call):
-        if not elsewhere:
+        if not passes:
             elsewhere.append(in_a_thread(lambda: model(x, training=False)))
         passes.append(call.path)
         return call.loop(call.initial_state)
 
-    passes = []
     with intercepted(model, recurrent_layers(model, LSTM_CELLS), on_call):
         outputs = model(x, training=False)
-    assert len(passes) == 6
+    assert passes == [first, twice, twice, *others]
     assert_all_close([outputs, *elsewhere], [expected, expected])
 
 
-def test_the_model_continues_with_what_on_call_returns():
-    model, _ = functional()
+def test_the_model_continues_with_what_on_call_returns(functional):
+    model, found = functional
     model.layers[-1].set_weights([np.ones((2 * UNITS, 1)), np.zeros(1)])
-    found = recurrent_layers(model, LSTM_CELLS)
 
     def on_call(call):
         last, every, states = call.loop(call.initial_state)
@@ -445,68 +373,24 @@ def test_the_model_continues_with_what_on_call_returns():
     np.testing.assert_array_equal(ops.convert_to_numpy(outputs), 2 * UNITS)
 
 
-def test_passes_come_in_the_order_of_computation():
-    model, expected = functional()
-    found = []
-
-    def on_call(call):
-        found.append(call.path)
-        return call.loop(call.initial_state)
-
-    for _ in range(2):
-        with intercepted(model, expected, on_call):
-            model(normal(BATCH, TIME, FEATURES))
-    first, twice, *others = expected
-    assert found == 2 * [first, twice, twice, *others]
-
-
-@pytest.mark.parametrize("fails", [False, True])
-def test_no_attribute_is_left_behind(fails):
-    model, _ = functional()
+def test_no_attribute_is_left_behind_after_an_error(functional):
     frames = keras.Input((2, None, FEATURES))
-    model = keras.Model(frames, layers.TimeDistributed(model)(frames))
-    found = recurrent_layers(model, LSTM_CELLS)
-    before = attributes(model)
-    passes = []
+    model = keras.Model(frames, layers.TimeDistributed(functional[0])(frames))
+    before, passes = attributes(model), []
 
     def on_call(call):
         passes.append(call.path)
-        if fails and len(passes) == 3:
+        if len(passes) == 3:
             raise ZeroDivisionError
         return call.loop(call.initial_state)
 
-    def run():
-        with intercepted(model, found, on_call):
-            # Deep within: that only these are other than before.
-            for (_, layer), old in zip(
-                [("", model), *layers_within(model)], before, strict=True
-            ):
-                changed = {name for name in vars(layer) if name not in old}
-                assert changed <= {"inner_loop", "call"}
-            model(normal(BATCH, 2, TIME, FEATURES), training=False)
-
-    if fails:
-        with pytest.raises(ZeroDivisionError):
-            run()
-    else:
-        run()
-    assert len(passes) == (3 if fails else 6)
+    with (
+        pytest.raises(ZeroDivisionError),
+        intercepted(model, recurrent_layers(model, LSTM_CELLS), on_call),
+    ):
+        # Deep within: that only these are other than before.
+        for now, old in zip(attributes(model), before, strict=True):
+            assert now.keys() - old.keys() <= {"inner_loop", "call"}
+        model(normal(BATCH, 2, TIME, FEATURES), training=False)
+    assert len(passes) == 3
     assert_same_attributes(before, attributes(model))
-
-
-def test_frames_are_one_batch():
-    layer = layers.LSTM(UNITS, name="lstm")
-    frames = keras.Input((None, None, FEATURES))
-    model = keras.Model(frames, layers.TimeDistributed(layer)(frames))
-    x = normal(BATCH, 2, TIME, FEATURES)
-    expected = model.predict(x, verbose=0)
-    shapes = []
-
-    def on_call(call):
-        shapes.append(tuple(call.sequences.shape))
-        return call.loop(call.initial_state)
-
-    with intercepted(model, {"lstm": layer}, on_call):
-        outputs = model(x, training=False)
-    assert shapes == [(BATCH * 2, TIME, FEATURES)]
-    assert_all_close(outputs, expected)

@@ -9,6 +9,7 @@ from keras import ops
 
 from lstm_keras.language_model import losses
 from tests.helpers.fresh_process import run_python
+from tests.helpers.large_text import PEAK
 
 TOKENS, UNITS, WORDS = 37, 5, 50
 
@@ -24,10 +25,24 @@ def arrays():
     return hidden, kernel, bias, targets
 
 
-@pytest.fixture(params=[WORDS * TOKENS, WORDS * 10, 1], ids=["one", "four", "each"])
+CHUNKS = {"one": WORDS * TOKENS, "four": WORDS * 10, "each": 1}
+
+
+@pytest.fixture(params=CHUNKS)
 def chunks(request, monkeypatch):
-    """All tokens in one chunk, in four, and each in its own."""
-    monkeypatch.setattr(losses, "MAX_LOGITS", request.param)
+    """All tokens in one chunk, in four, or each in its own."""
+    monkeypatch.setattr(losses, "MAX_LOGITS", CHUNKS[request.param])
+
+
+chunks_and_jit = pytest.mark.parametrize(
+    ("chunks", "jit"),
+    [
+        ("four", False),
+        ("one", True),
+        pytest.param("four", True, marks=pytest.mark.thorough),
+    ],
+    indirect=["chunks"],
+)
 
 
 def log_softmax(hidden, kernel, bias):
@@ -116,7 +131,7 @@ def second_derivatives(function, arrays, directions, jit=False):
     return torch.autograd.grad(along(found), tensors)
 
 
-@pytest.mark.parametrize("jit", [False, True])
+@chunks_and_jit
 def test_second_derivatives_equal_differences_of_the_textbook_gradients(
     arrays, chunks, jit
 ):
@@ -144,13 +159,7 @@ def test_second_derivatives_equal_differences_of_the_textbook_gradients(
 
 MEASURE = """
 import tensorflow as tf
-from pathlib import Path
 from lstm_keras.language_model import losses
-from tests.helpers.fresh_process import run_python
-
-def peak():
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 def gradients(tokens, tapes, persistent):
     hidden = tf.random.stateless_normal((tokens, 8), (1, 2))
@@ -178,7 +187,7 @@ print((peak() - before) / (1500 * 20_000 * 4))
 @pytest.mark.thorough
 def test_eager_tapes_hold_no_logits():
     """The peak, in a process of its own, in sizes of all logits at once."""
-    assert float(run_python(MEASURE)) < 1.5  # it was 6
+    assert float(run_python(PEAK + MEASURE)) < 1.5  # it was 6
 
 
 def test_a_batch_of_padding_alone_costs_nothing(arrays):
@@ -211,7 +220,7 @@ def test_scores_are_log_probability_rank_and_highest_probability(arrays, chunks)
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="only TensorFlow has such shapes"
 )
-@pytest.mark.parametrize("jit", [False, True])
+@chunks_and_jit
 def test_the_number_of_tokens_may_be_unknown_while_compiling(arrays, chunks, jit):
     import tensorflow as tf
 

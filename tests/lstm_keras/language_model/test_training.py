@@ -1,5 +1,7 @@
 """Batches and scores of a next-word model; one pass against prefixes written out."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -42,35 +44,45 @@ def parts_of(layer=LSTM):
     return parts
 
 
+def of_keras(layer=LSTM):
+    """The same model of Keras's layers, which compile nothing for each length."""
+    return parts_of(keras.layers.LSTM if layer is LSTM else layer).model
+
+
 def log_softmax(logits):
     logits = np.asarray(logits, "float64")
     return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
 
 
-def literal_losses(parts):
-    """The loss of every prefix, each read by itself without any padding."""
-    losses = []
+@functools.cache
+def literal_losses(layer=LSTM):
+    """The loss of every prefix, read without any padding, with others of its length."""
+    model, by_length, place = of_keras(layer), {}, 0
     for sentence in sentences(TEXT):
         words = [START, *sentence]
         for end in range(1, len(words)):
-            logits = parts.model(np.array([words[:end]]))[0, -1]
-            losses.append(-log_softmax(ops.convert_to_numpy(logits))[words[end]])
-    return np.array(losses)
+            by_length.setdefault(end, {})[place] = words[: end + 1]
+            place += 1
+    losses = np.empty(place)
+    for prefixes in by_length.values():
+        rows = np.array([*prefixes.values()])
+        logits = ops.convert_to_numpy(model(rows[:, :-1]))[:, -1]
+        losses[[*prefixes]] = -log_softmax(logits)[range(len(rows)), rows[:, -1]]
+    return losses
 
 
 @first_of("layer", [LSTM, keras.layers.LSTM, keras.layers.GRU])
 def test_one_pass_gives_the_losses_of_all_prefixes(layer):
-    """Per batch, and in sum: the tutorial's padded expansion, and no padding at all."""
+    """As the tutorial's padded expansion, and no padding at all; batches are uneven."""
     parts = parts_of(layer)
-    literal = literal_losses(parts)
+    loss = literal_losses(layer).mean()
     trainer = LanguageModelTrainer(parts)
     trainer.compile()
-    expansion = PrefixBatches(sentences(TEXT), 100, seed=0)
-    passes = SentenceBatches(sentences(TEXT), 100)
-    assert len(expansion) == len(passes) == 1
-    for batches in (expansion, passes):
-        loss = trainer.evaluate(batches, verbose=0, return_dict=True)["loss"]
-        assert loss * len(TEXT) == pytest.approx(literal.sum(), rel=1e-5)
+    for kind, size in ((PrefixBatches, 20), (SentenceBatches, 4)):
+        batches = kind(sentences(TEXT), size, seed=0)
+        found = trainer.evaluate(batches, verbose=0, return_dict=True)
+        assert found["loss"] == pytest.approx(loss, rel=1e-5)
+        assert found["perplexity"] == pytest.approx(np.exp(loss), rel=1e-4)
 
 
 @pytest.mark.thorough
@@ -125,44 +137,67 @@ def test_an_expansion_that_does_not_fit_into_memory_is_an_error(monkeypatch):
 
 
 def test_scores_of_sentences_come_in_the_order_of_the_text():
-    parts = parts_of()
-    scores = score(parts, TEXT, stream=False)
+    scores = score(parts_of(), TEXT, stream=False)
     np.testing.assert_array_equal(scores.targets, TEXT)
-    np.testing.assert_allclose(
-        -scores.log_probability, literal_losses(parts), atol=1e-4
-    )
+    np.testing.assert_allclose(-scores.log_probability, literal_losses(), atol=1e-4)
 
 
-@pytest.mark.parametrize("steps", [4, 7, 100])
+@first_of("steps", [7, 100])
 def test_scores_of_a_stream_carry_the_state_through_the_whole_text(monkeypatch, steps):
     """Whatever the windows, what one pass over the whole text says."""
     monkeypatch.setattr("lstm_keras.language_model.scoring.EVALUATION_STEPS", steps)
-    parts = parts_of()
     inputs, targets = shift(TEXT)
-    log_probabilities = log_softmax(parts.model.predict(inputs[None], verbose=0))[0]
+    log_probabilities = log_softmax(ops.convert_to_numpy(of_keras()(inputs[None])))[0]
     expected = log_probabilities[np.arange(len(TEXT)), targets]
-    scores = score(parts, TEXT, stream=True)
-    np.testing.assert_allclose(scores.log_probability, expected, atol=1e-4)
+    scores = score(parts_of(), TEXT, stream=True)
     np.testing.assert_array_equal(scores.targets, TEXT)
+    for found, right in (
+        (scores.log_probability, expected),
+        (scores.rank, (log_probabilities > expected[:, None]).sum(axis=1)),
+        (scores.top_probability, np.exp(log_probabilities.max(axis=1))),
+    ):
+        np.testing.assert_allclose(found, right, atol=1e-4)
+
+
+def losses_of_streams(count):
+    """The loss of every token, each stream read by itself in one pass."""
+    length, losses = -(-len(TEXT) // count), []
+    for start in range(0, len(TEXT), length):
+        inputs, targets = (ids[start : start + length] for ids in shift(TEXT))
+        logits = ops.convert_to_numpy(of_keras()(inputs[None]))[0]
+        losses.extend(-log_softmax(logits)[np.arange(len(targets)), targets])
+    return np.array(losses)
 
 
 @pytest.mark.thorough
-def test_every_epoch_and_evaluation_starts_with_zero_states():
-    parts = parts_of()
-    trainer = LanguageModelTrainer(parts, streams=1)
+@pytest.mark.parametrize("kind", ["sentences", "prefixes", "stream"])
+def test_loss_and_perplexity_are_of_all_tokens_alike(kind):
+    """In training and evaluation, from batches with unequal numbers of tokens."""
+    parts, streams, texts = parts_of(), None, sentences(TEXT)
+    if kind == "stream":
+        streams, batches = 3, StreamWindows(TEXT, 3, 5)
+        losses = losses_of_streams(3)
+    else:
+        make, size = {
+            "sentences": (SentenceBatches, 3),
+            "prefixes": (PrefixBatches, 20),
+        }[kind]
+        batches, losses = make(texts, size, 0), literal_losses()
+    assert len({np.count_nonzero(targets) for _, targets in batches}) > 1
+    trainer = LanguageModelTrainer(parts, streams=streams)
     trainer.compile(keras.optimizers.SGD(0.0))  # nothing is learned
-    history = trainer.fit(
-        StreamWindows(TEXT, 1, 5),
-        validation_data=StreamWindows(TEXT, 1, 5),
+    found = trainer.fit(
+        batches,
+        validation_data=batches,
         epochs=2,
         shuffle=False,
         verbose=0,
         callbacks=[ResetStates()],
     ).history
-    values = history["perplexity"] + history["val_perplexity"]
-    assert values == pytest.approx([values[0]] * 4, rel=1e-5)
-    losses = -score(parts, TEXT, stream=True).log_probability
-    assert values[0] == pytest.approx(np.exp(losses.mean()), rel=1e-4)
+    for prefix in ("", "val_"):
+        assert found[f"{prefix}loss"] == pytest.approx([losses.mean()] * 2, rel=1e-5)
+        perplexity = np.exp(losses.mean())
+        assert found[f"{prefix}perplexity"] == pytest.approx([perplexity] * 2, rel=1e-4)
 
 
 @pytest.mark.thorough

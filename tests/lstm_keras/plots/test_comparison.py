@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
-from lstm_keras.plots import plot_paired_curves, plot_paired_differences
+from lstm_keras.plots import (
+    plot_equality,
+    plot_paired_curves,
+    plot_paired_differences,
+)
 from tests.helpers.figures import assert_every_text_is_readable
 
 HISTORIES = {
@@ -30,7 +34,13 @@ DIFFERENCES = {
         "test": {"values": [-1e-7], "mean": -1e-7, "interval": None},
     },
 }
+EQUALITY = {
+    "float32": {"lstm_keras.LSTM, loop": 0.0, "lstm_keras.LSTM, xla": 0.02},
+    "float64": {"lstm_keras.LSTM, loop": 0.0},
+    "mixed_bfloat16": {"lstm_keras.LSTM, xla": 30.0},
+}
 FIGURES = {
+    "equality": lambda: plot_equality(EQUALITY),
     "curves": lambda: plot_paired_curves(HISTORIES),
     "curves of one epoch and one seed": lambda: plot_paired_curves(
         {
@@ -58,6 +68,31 @@ def test_every_seed_and_the_mean_of_each_layer_are_drawn():
         assert len(drawn) == 2 * (2 + 1)
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == [f"{name}, mean of 2" for name in HISTORIES]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [(0, "\n(equal)"), (1e-4, "\n(the curves differ by at most 1e-04)"), (0.1, "")],
+)
+def test_curves_that_cover_each_other_are_said_to_be_equal(change, said):
+    keras = HISTORIES["keras.layers.LSTM"]
+    ours = [
+        {key: np.add(values, change) for key, values in one.items()} for one in keras
+    ]
+    axes, _ = plot_paired_curves({"keras": keras, "lstm_keras": ours}).axes
+    assert axes.get_title() == f"Validation loss by epoch{said}"
+
+
+def test_equality_holds_every_difference_and_the_tolerance():
+    (axes,) = plot_equality(EQUALITY).axes
+    *layers, tolerance = axes.lines
+    assert [line.get_xdata().tolist() for line in layers] == [[0, 0], [0.02, 30]]
+    assert [line.get_ydata().round().tolist() for line in layers] == [[0, 1], [0, 2]]
+    assert list(tolerance.get_xdata()) == [1, 1]
+    low, high = axes.get_xlim()
+    assert low <= 0 and high > 30
+    with pytest.raises(ValueError, match="at least one data type"):
+        plot_equality({})
 
 
 def test_layers_differ_in_color_and_in_dashes():

@@ -14,7 +14,7 @@ from lstm_keras.plots import (
     plot_prefix_predictions,
     plot_steps,
 )
-from lstm_keras.plots.style import BLUE, VERMILLION
+from lstm_keras.plots.style import NEGATIVE, POSITIVE
 from tests.helpers.figures import assert_every_text_is_readable
 
 WORDS = "the film was not good but the ending is wonderful".split()
@@ -41,6 +41,8 @@ MANY = [f"word{n}" for n in range(200)]
 FIGURES = {
     "steps": lambda: plot_steps(trace()),
     "one step": lambda: plot_steps(trace(time=1)),
+    "steps of words": lambda: plot_steps(trace(), words=WORDS, marked=3),
+    "steps of 200 words": lambda: plot_steps(trace(time=200), words=MANY, marked=3),
     "1,000 steps": lambda: plot_steps(trace(time=1000), example=1, unit=5),
     "gates": lambda: plot_gates(trace(), WORDS),
     "gates of padded text": lambda: plot_gates(trace(time=30, masked=25), WORDS),
@@ -80,7 +82,17 @@ def test_steps_are_the_units_values():
         np.testing.assert_array_equal(
             lines[label].get_ydata(), getattr(made, name)[1, :, 3]
         )
-        np.testing.assert_array_equal(lines[label].get_xdata(), np.arange(1, 11))
+        np.testing.assert_array_equal(lines[label].get_xdata(), np.arange(10))
+
+
+def test_of_the_words_of_a_padded_text_one_is_marked():
+    made = trace(time=30, masked=20)
+    lower = plot_steps(made, unit=3, words=WORDS, marked=3).axes[1]
+    lines = {line.get_label(): line.get_ydata() for line in lower.lines}
+    np.testing.assert_array_equal(lines["candidate g"], made.g[0, 20:, 3])
+    assert lower.get_xticklabels()[3].get_text() == "not"
+    (span,) = lower.patches
+    assert (span.get_x(), span.get_width()) == (2.5, 1.0)
 
 
 def heat(figure, title):
@@ -91,9 +103,12 @@ def heat(figure, title):
 def test_heat_maps_show_the_last_steps_of_the_chosen_units_and_leave_out_masked_ones():
     made = trace(time=20, masked=12)
     figure = plot_gates(made, WORDS, example=1, units=[4, 0])
-    for name, title in (("i", "input gate i"), ("h", "hidden state h")):
+    for values, title in (
+        (made.i, "input gate i"),
+        (np.tanh(made.c), "cell state, as tanh c"),
+    ):
         shown = heat(figure, title)
-        expected = getattr(made, name)[1, -10:][:, [4, 0]].T
+        expected = values[1, -10:][:, [4, 0]].T
         assert shown.mask[:, :2].all() and not shown.mask[:, 2:].any()
         np.testing.assert_array_equal(shown[:, 2:], expected[:, 2:])
 
@@ -112,11 +127,11 @@ def test_of_several_examples_the_median_is_drawn_relative_to_the_last_step():
     np.testing.assert_array_equal(line.get_ydata(), [1.0, 4.0])
 
 
-def test_words_for_are_blue_and_words_against_are_orange():
+def test_words_for_and_against_have_the_colors_of_positive_and_negative():
     bars = plot_attribution(attribution(["a", "b"], [-1.0, 2.0])).axes[0].patches
     assert [bar.get_width() for bar in bars] == [-1.0, 2.0]
     colors = [bar.get_facecolor()[:3] for bar in bars]
-    assert colors == [to_rgb(VERMILLION), to_rgb(BLUE)]
+    assert colors == [to_rgb(NEGATIVE), to_rgb(POSITIVE)]
 
 
 def test_of_many_words_the_strongest_is_named():
@@ -133,6 +148,7 @@ def test_of_many_words_the_strongest_is_named():
     [
         lambda: plot_gates(trace(), []),
         lambda: plot_gates(trace(time=3), WORDS),
+        lambda: plot_steps(trace(), words=[]),
         lambda: plot_gradient_flow({}),
         lambda: plot_gradient_flow({"a": np.ones((2, 2, 2))}),
         lambda: plot_gradient_flow({"a": []}),

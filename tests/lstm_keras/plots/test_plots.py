@@ -9,8 +9,10 @@ from matplotlib.colors import to_rgb
 from scipy.stats import binomtest
 from sklearn.metrics import roc_curve
 
+from lstm_keras.evaluation import majority_baseline
 from lstm_keras.evaluation.language import TokenScores
 from lstm_keras.plots import (
+    plot_accuracies,
     plot_calibration,
     plot_confusion_matrix,
     plot_frequency_loss,
@@ -20,7 +22,16 @@ from lstm_keras.plots import (
     plot_perplexity,
     plot_position_accuracy,
     plot_roc,
+    plot_step_times,
     plot_top_calibration,
+)
+from lstm_keras.plots.style import (
+    COLORS,
+    KERAS,
+    OURS,
+    PALETTE,
+    POSITIVE,
+    layer_styles,
 )
 from lstm_keras.preprocessing.vocabulary import FIRST_WORD
 from tests.helpers.figures import assert_every_text_is_readable
@@ -58,6 +69,10 @@ FREQUENCIES = [
 ]
 
 
+STEP_TIMES = {
+    "jax": {"keras": (0.01, 0.02, 0.04), "scan": (0.008, 0.009, 0.012)},
+    "torch": {"torch.nn.LSTM": (0.03, 0.03, 0.03)},
+}
 GROWTH = {
     "T": {
         "keras": ([25, 50, 100], [0.01, 0.02, 0.04]),
@@ -67,6 +82,20 @@ GROWTH = {
     "B": {"keras": ([1, 64], [0.01, 0.03]), "limit": ([1, 64], [1e-5, 0.002])},
     "H": {"xla": ([16, 32, 64], [0.01, 0.02, 0.03])},
 }
+
+
+# Background and text of a light and of a dark page, see report.html.jinja.
+PAGES = [("#ffffff", "#1d2125"), ("#14171a", "#e4e7ea")]
+
+
+def contrast(*colors):
+    """The contrast ratio of WCAG 2."""
+    colors = np.array(list(map(to_rgb, colors)))
+    linear = np.where(
+        colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4
+    )
+    low, high = sorted(linear @ (0.2126, 0.7152, 0.0722))
+    return (high + 0.05) / (low + 0.05)
 
 
 def token_scores(ranks, probabilities):
@@ -102,6 +131,9 @@ FIGURES = {
     ),
     "curves of a loss that does not change": lambda: plot_learning_curves(
         {"loss": [0.6931471, 0.6931472]}
+    ),
+    "accuracies": lambda: plot_accuracies(
+        [majority_baseline([0, 1], [1, 1, 0])], [majority_baseline([0, 1], [1, 0])] * 3
     ),
     "confusion": lambda: plot_confusion_matrix([[5412, 838], [902, 5348]]),
     "confusion of millions with long names": lambda: plot_confusion_matrix(
@@ -156,6 +188,10 @@ FIGURES = {
         {"H": {f"a way of a long name {i}": ([16], [i + 1]) for i in range(8)}},
         "limit",
     ),
+    "step times": lambda: plot_step_times("Training", STEP_TIMES),
+    "step times that differ much": lambda: plot_step_times(
+        "Training", {"torch": {"keras": (9, 11, 19), "aten": (0.04, 0.05, 0.06)}}
+    ),
     "one length": lambda: plot_length_accuracy([50] * 500, *predictions()),
 }
 
@@ -203,7 +239,33 @@ def test_learning_curves_hold_the_history_and_the_best_epoch():
     assert legend_labels(figure) == ["training", "validation", "best epoch (3)"]
 
 
-@pytest.mark.parametrize("epochs", [1, 2, 7, 100])
+@pytest.mark.parametrize("colors", PALETTE.values(), ids=PALETTE)
+def test_every_color_stands_out_from_a_light_and_a_dark_page(colors):
+    """WCAG 2 asks of graphics a contrast ratio of 3."""
+    for color, (background, _) in zip(colors, PAGES, strict=True):
+        assert contrast(color, background) > 3
+
+
+def test_a_layer_has_one_color_whatever_it_is_compared_with():
+    for names in (["keras", "xla"], ["GRU", "LSTM (Keras)", "LSTM (lstm_keras)"]):
+        styles = layer_styles(names)
+        assert len({tuple(style.values()) for style in styles.values()}) == len(names)
+        for name, style in styles.items():
+            assert (style["color"] == OURS) == ("lstm_keras" in name)
+            assert (style["color"] == KERAS) == (name in ("keras", "LSTM (Keras)"))
+    assert POSITIVE not in COLORS
+
+
+def test_one_epoch_is_drawn_as_bars_with_their_values():
+    loss, accuracy = FIGURES["curves of one epoch"]().axes
+    for axes, key in ((loss, "loss"), (accuracy, "accuracy")):
+        expected = [HISTORY[key][0], HISTORY[f"val_{key}"][0]]
+        assert [bar.get_height() for bar in axes.patches] == expected
+        assert [text.get_text() for text in axes.texts] == [f"{n:g}" for n in expected]
+        assert not axes.lines
+
+
+@pytest.mark.parametrize("epochs", [2, 7, 100])
 def test_epochs_are_whole_numbers_on_the_axis(epochs):
     axes = plot_learning_curves({"loss": np.ones(epochs)}).axes[0]
     low, high = axes.get_xlim()
@@ -307,24 +369,37 @@ def test_confusion_matrix_of_one_class_says_which_row_is_empty():
     assert [t.get_text() for t in axes.texts][:2] == ["0\nno example"] * 2
 
 
-@pytest.mark.parametrize("share", [100, 73, 71, 50])
-def test_confusion_matrix_text_contrasts_with_its_cell(share):
+@pytest.mark.parametrize(
+    ("page", "color"),
+    list(zip(PAGES, PALETTE["green"], strict=True)),
+    ids=["light", "dark"],
+)
+def test_confusion_matrix_text_contrasts_with_its_cell(page, color):
     """WCAG 2 asks of text a contrast ratio of 4.5."""
-    axes = plot_confusion_matrix([[share, 100 - share], [0, 100]]).axes[0]
-    (image,) = axes.images
+    (cells,) = plot_confusion_matrix([[9, 0], [0, 9]]).axes[0].collections
+    background, text = page
+    opacity = cells.cmap(cells.norm(1.0))[3]
+    both = [to_rgb(color), to_rgb(background)]
+    cell = np.average(both, axis=0, weights=[opacity, 1 - opacity])
+    assert contrast(text, cell) > 4.5
 
-    def luminance(color):
-        color = np.array(to_rgb(color))
-        linear = np.where(
-            color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4
+
+def test_accuracies_hold_every_model_and_its_interval():
+    model, baseline = (majority_baseline([1], labels) for labels in ([0, 1, 1], [0, 1]))
+    (axes,) = plot_accuracies([model], [baseline]).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == [model.name] * 2
+    for place, (bar, one) in enumerate(
+        zip(axes.containers, (model, baseline), strict=True)
+    ):
+        dot, _, (interval,) = bar.lines
+        np.testing.assert_allclose(dot.get_xydata(), [[one.accuracy, place]])
+        low, high = one.accuracy_interval
+        np.testing.assert_allclose(
+            interval.get_segments()[0], [[low, place], [high, place]]
         )
-        return linear @ (0.2126, 0.7152, 0.0722)
-
-    for text in axes.texts:
-        column, row = text.get_position()
-        cell = image.cmap(image.norm(image.get_array()[row, column]))[:3]
-        low, high = sorted([luminance(text.get_color()), luminance(cell)])
-        assert (high + 0.05) / (low + 0.05) > 4.5
+        assert axes.texts[place].get_text() == f"{one.accuracy:.1%}"
+    with pytest.raises(ValueError, match="at least one result"):
+        plot_accuracies([])
 
 
 @pytest.mark.parametrize(
@@ -485,6 +560,22 @@ def test_frequency_bars_are_the_losses_from_rare_to_frequent_and_ends_apart():
 def test_tables_without_a_row_are_refused(plot):
     with pytest.raises(ValueError, match="at least one row"):
         plot([])
+
+
+def test_step_times_are_medians_with_their_spread_in_milliseconds():
+    figure = plot_step_times("Training", STEP_TIMES)
+    (axes,) = figure.axes
+    names = ["jax keras", "jax scan", "torch torch.nn.LSTM"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == names
+    ends = [
+        (bar[0].get_xdata()[0], *bar[2][0].get_segments()[0][:, 0])
+        for bar in axes.containers
+    ]
+    np.testing.assert_allclose(ends, [(20, 10, 40), (9, 8, 12), (30, 30, 30)])
+    labels = ["keras.layers.LSTM", "lstm_keras.LSTM", "torch.nn.LSTM"]
+    assert sorted(legend_labels(figure)) == labels
+    with pytest.raises(ValueError, match="at least one time"):
+        plot_step_times("Training", {"jax": {}})
 
 
 def test_growth_holds_every_curve_in_milliseconds_on_log_axes():
