@@ -24,7 +24,7 @@ from tests.helpers import patterns
 from tests.helpers.forks import in_a_fork
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-COPIED = ("lstm_keras", "tests", "setup.cfg")
+COPIED = ("lstm_keras", "tests")
 AT_A_TIME = 2
 OK, TESTS_FAILED = 0, 1  # exit statuses of pytest
 # Seconds: the tests of one mutation take less than a minute. One that hangs ends here.
@@ -114,6 +114,7 @@ Gates(
 SHOWN = "ops.where(SHOWN[..., None], EVERY, 0)"
 LAST_SHOWN = "ops.where(SHOWN[:, -1:], LAST, 0)"
 INTO_ENGINE = "engines.run(ENGINE, X, MASK, STATES, *REST)"
+SWAPPED = ("states", "states[::-1]")
 JOINED = "ops.concatenate(states, axis=-1)"
 LEARNED = "ops.broadcast_to(ops.cast(STATE, DTYPE), SHAPE)"
 INITIAL = "(self.initial_h, self.initial_c)"
@@ -122,8 +123,14 @@ LOOP_CALL = "super().inner_loop(X, STATES, MASK, training=TRAINING)"
 UNMASKED = "tf.where(MASK, X, tf.zeros_like(X))"
 HELD = "tf.where(ON, NEW_H, H), tf.where(ON, NEW_C, C)"
 HOLDS = "tf.where(ON, H, NEW_H), tf.where(ON, C, NEW_C)"
+HELD_BY_JAX = (HELD.replace("tf", "jnp"), HOLDS.replace("tf", "jnp"))
 D_HELD = "tf.where(ON, DZ, tf.zeros_like(DZ))"
+D_HOLDS = "tf.where(ON, tf.zeros_like(DZ), DZ)"
+PASSED_BY_JAX = "jnp.where(MASK, 0, DH)"
 PASSED = "_products_back(DZ, U, DROPOUT) + HELD"
+D_PRODUCT = "_times(D, W) * DROP"
+D_WEIGHTS = "product(INPUTS * DROP, D)"
+ONE_GATE = ("DROP", "dropout[0]")
 PRODUCTS = "[(INPUTS * DROP) @ W for DROP, W in PARTS]"
 SECOND_BY = "tf.gradients(GRADIENTS, BY, upstream)"
 BY_INPUTS = (
@@ -132,6 +139,7 @@ BY_INPUTS = (
 OF_RESULTS = "tf.gradients(RESULTS, inputs, D_RESULTS)"
 
 _BIAS, _RUN, _START = "_bias_with_unit_forget_gate", "_run_engine", "get_initial_state"
+_STEPS_BACK, _SECOND = "_steps_back.step", "_gradient.second"
 TENSORFLOW = [
     *_changes(
         "equations.py",
@@ -190,13 +198,7 @@ TENSORFLOW = [
         ("sigmoid of i not differentiated", "backward", D_GATES, "I * (1 - I)", "I"),
         ("the new c for the old c", "backward", D_GATES, "C_BEFORE", "TANH_C"),
         ("tanh of g not differentiated", "backward", D_GATES, "(1 - G**2)", "G**2"),
-        (
-            "o by the old c, not the tanh of c",
-            "backward",
-            D_GATES,
-            "TANH_C",
-            "C_BEFORE",
-        ),
+        ("o by the old c", "backward", D_GATES, "TANH_C", "C_BEFORE"),
         ("no gradient of c past the forget gate", "backward", D_RETURNED, " * F", ""),
     ),
     *_changes(
@@ -210,24 +212,13 @@ TENSORFLOW = [
     *_changes(
         "layer.py",
         OPTIONS,
-        ("c for the last h out of an engine", _RUN, JOINED, "states", "states[::-1]"),
+        ("c for the last h out of an engine", _RUN, JOINED, *SWAPPED),
         ("c for every h out of an engine", _RUN, "[hidden, cells]", "[cells, hidden]"),
-        (
-            "c for h out of the loop",
-            "_JoinedStates.call",
-            JOINED,
-            "states",
-            "states[::-1]",
-        ),
+        ("c for h out of the loop", "_JoinedStates.call", JOINED, *SWAPPED),
         ("c for h as output", "_returned", "h_and_c(OUTPUT)", "h_and_c(OUTPUT)[::-1]"),
         ("the learned state not used", _START, LEARNED, "ops.zeros(SHAPE, DTYPE)"),
         ("the learned state not broadcast", _START, LEARNED, "ops.cast(STATE, DTYPE)"),
-        (
-            "learned h and c swapped",
-            _START,
-            INITIAL,
-            "(self.initial_c, self.initial_h)",
-        ),
+        ("learned states swapped", _START, INITIAL, "(self.initial_c, self.initial_h)"),
     ),
     *_changes(
         "layer.py",
@@ -243,19 +234,8 @@ TENSORFLOW = [
         "engines/xla.py",
         ENGINE,
         ("xla: the states held where a step counts", "_forward.step", HELD, HOLDS),
-        (
-            "xla: no gradient where a step counts",
-            "_steps_back.step",
-            D_HELD,
-            "tf.where(ON, tf.zeros_like(DZ), DZ)",
-        ),
-        (
-            "xla: no gradient of h past a masked step",
-            "_steps_back.step",
-            PASSED,
-            " + HELD",
-            "",
-        ),
+        ("xla: no gradient where a step counts", _STEPS_BACK, D_HELD, D_HOLDS),
+        ("xla: no gradient past a masked step", _STEPS_BACK, PASSED, " + HELD", ""),
     ),
     *_changes(
         "engines/xla.py",
@@ -266,36 +246,15 @@ TENSORFLOW = [
         "engines/xla.py",
         XLA_DROPOUT,
         ("xla: one gate's dropout", "_products", PRODUCTS, "DROP)", "dropout[0])"),
-        (
-            "xla: the gradient by one gate's dropout",
-            "_products_back",
-            "_times(D, W) * DROP",
-            "_times(D, W) * dropout[0]",
-        ),
-        (
-            "xla: the weights' gradient by one gate's dropout",
-            "_weights_back",
-            "product(INPUTS * DROP, D)",
-            "product(INPUTS * dropout[0], D)",
-        ),
+        ("xla: d by one gate's dropout", "_products_back", D_PRODUCT, *ONE_GATE),
+        ("xla: d weights by one gate's dropout", "_weights_back", D_WEIGHTS, *ONE_GATE),
     ),
     *_changes(
         "engines/xla.py",
         SECOND,
         ("xla: inputs not masked", "_unmasked", UNMASKED, "X"),
-        (
-            "xla: the second derivative without that by the results' gradients",
-            "_gradient.second",
-            SECOND_BY,
-            BY_INPUTS,
-        ),
-        (
-            "xla: the second derivative of the sum of the results",
-            "_gradient.second",
-            OF_RESULTS,
-            ", D_RESULTS",
-            "",
-        ),
+        ("xla: no second derivative by the gradients", _SECOND, SECOND_BY, BY_INPUTS),
+        ("xla: that of the sum", _SECOND, OF_RESULTS, ", D_RESULTS", ""),
     ),
 ]
 JAX = [
@@ -307,31 +266,18 @@ JAX = [
     *_changes(
         "engines/scan.py",
         ENGINE,
-        (
-            "scan: the states held where a step counts",
-            "_step",
-            HELD.replace("tf", "jnp"),
-            HOLDS.replace("tf", "jnp"),
-        ),
-        (
-            "scan: no gradient of h past a masked step",
-            "_backward.step",
-            "jnp.where(MASK, 0, DH)",
-            "0",
-        ),
+        ("scan: the states held where a step counts", "_step", *HELD_BY_JAX),
+        ("scan: no gradient past a masked step", "_backward.step", PASSED_BY_JAX, "0"),
     ),
 ]
 MUTATIONS = {"tensorflow": TENSORFLOW, "jax": JAX}
 
 
 def main(mutations):
-    """Judge an unchanged copy and every mutation, and print a table.
+    """Judge an unchanged copy and every mutation; print a table, return a status.
 
     Args:
         mutations: Some of `MUTATIONS`.
-
-    Returns:
-        The exit status.
 
     Raises:
         ValueError: A mutation does not fit its file anymore.
@@ -339,31 +285,25 @@ def main(mutations):
     for mutation in mutations:
         mutated(mutation)  # an error before the first test runs
     selections = dict.fromkeys(mutation.tests for mutation in mutations)
-    jobs = [
-        *((None, tests) for tests in selections),
-        *((m, m.tests) for m in mutations),
-    ]
+    jobs = [(None, tests) for tests in selections] + [(m, m.tests) for m in mutations]
     wrong = 0
     print(f"{'mutation':<66} {'seconds':>7}  killed by")
     with concurrent.futures.ThreadPoolExecutor(AT_A_TIME) as pool:
         verdicts = pool.map(judge, *zip(*jobs, strict=True))
         for (mutation, tests), verdict in zip(jobs, verdicts, strict=True):
+            status, killer, seconds = verdict
             name = mutation.name if mutation else f"none ({' '.join(tests)})"
-            as_expected = verdict.status == (TESTS_FAILED if mutation else OK)
+            as_expected = status == (TESTS_FAILED if mutation else OK)
             wrong += not as_expected
-            killer = verdict.killer or "no test"
-            note = "" if as_expected else f"   <-- pytest ended with {verdict.status}"
-            print(f"{name:<66} {verdict.seconds:>7.1f}  {killer}{note}", flush=True)
+            note = "" if as_expected else f"   <-- pytest ended with {status}"
+            killer = killer or "no test"
+            print(f"{name:<66} {seconds:>7.1f}  {killer}{note}", flush=True)
     print(f"{len(mutations)} mutations, {wrong} rows not as they should be")
     return int(wrong > 0)
 
 
 def mutated(mutation, source=None):
-    """Return the mutated text of the file.
-
-    Args:
-        mutation: A `Mutation`.
-        source: Text to take for that of the file.
+    """Return the mutated text of the file, or of a text that stands for it.
 
     Raises:
         ValueError: What the mutation replaces is not there exactly once.
@@ -382,14 +322,10 @@ def mutated(mutation, source=None):
 
 
 def judge(mutation, tests):
-    """Run the tests in a copy of the package.
-
-    Args:
-        mutation: A `Mutation`, or None for none.
-        tests: Arguments of pytest.
+    """Run tests in a copy of the package, with a mutation or None.
 
     Returns:
-        A `Verdict`.
+        The exit status of pytest, the test that failed or "", and the seconds it took.
 
     Raises:
         RuntimeError: The tests did not end.
@@ -397,24 +333,17 @@ def judge(mutation, tests):
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder).resolve()
-        _copy_to(copy)
+        ignore = shutil.ignore_patterns("__pycache__")
+        for name in COPIED:
+            shutil.copytree(CHECKOUT / name, copy / name, ignore=ignore)
+        shutil.copy(CHECKOUT / "setup.cfg", copy)
         if mutation:
             (copy / "lstm_keras" / mutation.path).write_text(mutated(mutation), "utf-8")
         result = in_a_fork(_run_tests, copy, tests, longest=LONGEST)
         if result is None:
             log = (copy / "log").read_text("utf-8", "replace")
             raise RuntimeError(f"expected the tests to end; {mutation}:\n{log}")
-    return Verdict(*result, time.monotonic() - start)
-
-
-def _copy_to(copy):
-    ignore = shutil.ignore_patterns("__pycache__")
-    for name in COPIED:
-        source = CHECKOUT / name
-        if source.is_dir():
-            shutil.copytree(source, copy / name, ignore=ignore)
-        else:
-            shutil.copy(source, copy)
+    return *result, time.monotonic() - start
 
 
 def _run_tests(copy, tests, sender):

@@ -32,7 +32,8 @@ training after the current step and still writes the report; --resume continues 
 after a kill or a power cut.
 """
 
-# Chosen on validation data alone: see experiments/RESULTS.md.
+# `tuned`, and the length and epochs of `embedded`, were chosen on validation data:
+# see experiments/RESULTS.md.
 RECIPES = {
     "plain": {},
     "embedded": {"maxlen": 48, "epochs": 8, "learning_rate": 0.005},

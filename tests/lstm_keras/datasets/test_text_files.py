@@ -48,16 +48,6 @@ def test_a_missing_file_is_refused_before_the_first_line_is_read(tmp_path):
         read_lines(tmp_path / "none.txt")
 
 
-def test_an_overlong_line_is_refused_with_its_place(tmp_path, monkeypatch):
-    monkeypatch.setattr(text_files, "MAX_LINE", 5)
-    path = tmp_path / "a.txt"
-    path.write_text("four\nfour\n")
-    assert list(read_lines(path)) == ["four", "four"]
-    path.write_text("four\nfivesix\n")
-    with pytest.raises(ValueError, match=r"a\.txt, line 2: expected at most 5 char"):
-        list(read_lines(path))
-
-
 def test_a_long_file_is_never_held_in_memory(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"a line of this text\n" * 50_000)  # 1 MB

@@ -175,23 +175,6 @@ def test_padding_agrees_with_keras(padding, truncating, maxlen):
     assert pad([], maxlen, **options).shape == (0, maxlen)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "options", "message"),
-    [
-        (([[4]], 0), {}, "maxlen"),
-        (([[4]], 2.0), {}, "maxlen"),
-        (([[4]], 2), {"padding": "left"}, "padding"),
-        (([[4]], 2), {"truncating": None}, "truncating"),
-        (([[[4]]], 2), {}, "expected ids"),
-        (([[4.5]], 2), {}, "expected ids"),
-        (([["a"]], 2), {}, "expected ids"),
-    ],
-)
-def test_bad_padding_arguments_are_refused(arguments, options, message):
-    with pytest.raises(ValueError, match=message):
-        pad(*arguments, **options)
-
-
 @pytest.mark.parametrize("padding", ["pre", "post"])
 @pytest.mark.parametrize("maxlen", [4, 6])
 def test_the_mask_of_lengths_is_where_padding_puts_the_ids(padding, maxlen):
@@ -213,21 +196,28 @@ def test_the_mask_of_no_lengths_or_of_nothing_is_empty():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "options", "message"),
+    ("function", "given", "options", "message"),
     [
-        (([1, -2, 3],), {}, "from 0 to maxlen, 3; received -2 to 3"),
-        (([1, 5], 4), {}, "from 0 to maxlen, 4; received 1 to 5"),
-        (([1.0, 2.0],), {}, r"whole numbers; received float64 \(2,\)"),
-        (([True, False],), {}, r"received bool \(2,\)"),
-        ((["3"],), {}, "whole numbers"),
-        (([[1], [2]],), {}, r"lengths \(batch,\) .* \(2, 1\)"),
-        ((3,), {}, r"received int64 \(\)"),
-        ((None,), {}, r"received object \(\)"),
-        (([1], 2.0), {}, "maxlen"),
-        (([1], -1), {}, "maxlen"),
-        (([1],), {"padding": "left"}, "padding"),
+        (pad, [[4]], {"maxlen": 0}, "maxlen"),
+        (pad, [[4]], {"maxlen": 2.0}, "maxlen"),
+        (pad, [[4]], {"maxlen": 2, "padding": "left"}, "padding"),
+        (pad, [[4]], {"maxlen": 2, "truncating": None}, "truncating"),
+        (pad, [[[4]]], {"maxlen": 2}, "expected ids"),
+        (pad, [[4.5]], {"maxlen": 2}, "expected ids"),
+        (pad, [["a"]], {"maxlen": 2}, "expected ids"),
+        (length_mask, [1, -2, 3], {}, "from 0 to maxlen, 3; received -2 to 3"),
+        (length_mask, [1, 5], {"maxlen": 4}, "from 0 to maxlen, 4; received 1 to 5"),
+        (length_mask, [1.0, 2.0], {}, r"whole numbers; received float64 \(2,\)"),
+        (length_mask, [True, False], {}, r"received bool \(2,\)"),
+        (length_mask, ["3"], {}, "whole numbers"),
+        (length_mask, [[1], [2]], {}, r"lengths \(batch,\) .* \(2, 1\)"),
+        (length_mask, 3, {}, r"received int64 \(\)"),
+        (length_mask, None, {}, r"received object \(\)"),
+        (length_mask, [1], {"maxlen": 2.0}, "maxlen"),
+        (length_mask, [1], {"maxlen": -1}, "maxlen"),
+        (length_mask, [1], {"padding": "left"}, "padding"),
     ],
 )
-def test_bad_arguments_of_the_mask_of_lengths_are_refused(arguments, options, message):
+def test_bad_arguments_of_padding_are_refused(function, given, options, message):
     with pytest.raises(ValueError, match=message):
-        length_mask(*arguments, **options)
+        function(given, **options)
