@@ -87,15 +87,12 @@ class UnderTest:
 
 
 def main(module=OURS, files=FILES, exceptions=EXCEPTIONS):
-    """Run the tests with Keras's classes and with those of a module; print a table.
+    """Run tests with Keras's classes and with others; print a table, return a status.
 
     Args:
         module: Name of the module whose `LSTM` and `LSTMCell` are tested.
         files: Some of `FILES`.
         exceptions: As `EXCEPTIONS`.
-
-    Returns:
-        The exit status.
 
     Raises:
         FileNotFoundError: The installed Keras has no tests.
@@ -169,29 +166,16 @@ def _run(sources, module):
         for name, source in sources.items():
             (folder / name).write_text(source, "utf-8")
         (folder / "pytest.ini").write_text("[pytest]\n")  # not the one of the checkout
-        outcomes = in_a_fork(_run_pytest, folder, module, longest=LONGEST)
-        if outcomes is None:
-            log = (folder / "log").read_text("utf-8", "replace")
-            raise RuntimeError(
-                f"expected the tests of {module} to end; received:\n{log}"
-            )
-    return outcomes
+        return in_a_fork(_run_pytest, folder, [*sources], module, longest=LONGEST)
 
 
-def _run_pytest(folder, module, sender):
-    os.chdir(folder)
-    log = os.open("log", os.O_WRONLY | os.O_CREAT)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
+def _run_pytest(files, module):
     outcomes = Outcomes()
     sys.modules["keras_tests_classes"] = classes = type(sys)("keras_tests_classes")
     classes.under_test = UnderTest(module, outcomes)
-    status = pytest.main(
-        ["-q", "-p", "no:cacheprovider", *sorted(map(str, folder.glob("*_test.py")))],
-        [outcomes],
-    )
+    status = pytest.main(["-q", "-p", "no:cacheprovider", *files], [outcomes])
     assert status in (0, 1), status
-    sender.send(outcomes)
+    return outcomes
 
 
 if __name__ == "__main__":

@@ -210,15 +210,12 @@ _DIFFERENTIATE = {
 
 
 def run_layer(layer, arrays=None, **call):
-    """Call a layer and differentiate it.
+    """Return `outputs_and_gradients` of a layer's call.
 
     Args:
         layer: The layer.
         arrays: Inputs, or inputs and initial states; by default `inputs_and_states()`.
         **call: The other arguments of the call.
-
-    Returns:
-        As `outputs_and_gradients`.
     """
 
     def function(x, *states):
@@ -229,23 +226,11 @@ def run_layer(layer, arrays=None, **call):
 
 
 def reference_call(layer, x, mask=None, h0=None, c0=None):
-    """Run a layer's weights on its inputs by the reference.
-
-    Args:
-        layer: Any layer of Keras's or ours with an LSTM cell.
-        x: Inputs `(batch, time, features)`.
-        mask: Steps that count `(batch, time)`, or None.
-        h0: Initial hidden state `(batch, units)`, or None for zeros.
-        c0: Initial cell state, likewise.
-    """
-    cell = layer.cell
-    weights = [
-        None if weight is None else ops.convert_to_numpy(weight)
-        for weight in (cell.kernel, cell.recurrent_kernel, cell.bias)
-    ]
+    """Call the reference with the weights and options of a layer, Keras's or ours."""
     return lstm_layer(
         x,
-        *weights,
+        *layer.cell.get_weights()[:2],
+        layer.cell.get_weights()[2] if layer.cell.use_bias else None,
         h0,
         c0,
         mask,
@@ -295,21 +280,14 @@ def reference_results(layer, arrays=None, mask=None):
 
 
 def assert_all_close(actual, expected, dtype="float32", tolerance=None):
-    """Hold every element to the tolerance, relative to the tensor's largest expected.
+    """Compare tensors, nested at will, by the tolerance or by that of the dtype.
 
-    Args:
-        actual: Tensors or arrays, nested at will.
-        expected: As many.
-        dtype: Name of a tolerance in `TOLERANCES`.
-        tolerance: Another tolerance.
+    It is relative to the largest element that is expected of a tensor.
     """
-    tolerance = tolerance or TOLERANCES[dtype]
     pairs = zip(to_numpy(actual), to_numpy(expected), strict=True)
     for number, (a, e) in enumerate(pairs):
-        scale = np.abs(e).max(initial=0.0)
-        np.testing.assert_allclose(
-            a, e, rtol=0, atol=tolerance * scale, err_msg=f"tensor {number}"
-        )
+        atol = (tolerance or TOLERANCES[dtype]) * np.abs(e).max(initial=0.0)
+        np.testing.assert_allclose(a, e, rtol=0, atol=atol, err_msg=f"tensor {number}")
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ There is one for all tests, so it must not hold what a test changes: not `lstm_k
 """
 
 import multiprocessing
+import os
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
@@ -12,25 +13,37 @@ FORKS.set_forkserver_preload(
 )
 
 
-def in_a_fork(target, *args, longest):
-    """Call a function in a process of its own.
+def in_a_fork(function, folder, *args, longest):
+    """Return what a function returns in a process of its own, in a folder.
 
     Args:
-        target: The function. It sends its result through its last argument.
-        *args: Its arguments before that.
+        function: The function; what it prints goes into the file `log` of the folder.
+        folder: Path of the folder.
+        *args: Arguments of the function.
         longest: Seconds after which it is ended.
 
-    Returns:
-        What it sent, or None if nothing came.
+    Raises:
+        RuntimeError: It was ended, or failed.
     """
     receiver, sender = FORKS.Pipe(duplex=False)
-    process = FORKS.Process(target=target, args=(*args, sender))
+    process = FORKS.Process(target=_call, args=(function, folder, args, sender))
     process.start()
     sender.close()
     try:
-        return receiver.recv() if receiver.poll(longest) else None
+        if receiver.poll(longest):
+            return receiver.recv()
+        raise EOFError
     except EOFError:
-        return None
+        log = (folder / "log").read_text("utf-8", "replace")
+        raise RuntimeError(f"expected {args} to end; received:\n{log}") from None
     finally:
         process.kill()
         process.join()
+
+
+def _call(function, folder, args, sender):
+    os.chdir(folder)
+    log = os.open("log", os.O_WRONLY | os.O_CREAT)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    sender.send(function(*args))

@@ -23,7 +23,6 @@ from tests.helpers.equality import (
     built,
     double_precision,
     inputs_and_states,
-    normal,
     randomize_weights,
     run_layer,
 )
@@ -114,6 +113,7 @@ def test_both_directions_learn_an_initial_state_of_their_own():
 
 def test_the_options_survive_configuration_and_saving(tmp_path):
     options = {"return_cell_states": True, "learn_initial_state": True}
+    options |= {"engine": "loop"}
     config = json.loads(json.dumps(LSTM(UNITS, **options).get_config()))
     assert options.items() <= config.items()
     assert not config["return_state"]
@@ -158,19 +158,3 @@ def test_recurrent_dropout_of_an_engine_is_that_of_the_loop(rates, mask, engine)
 def test_training_with_recurrent_dropout_takes_an_engine(engine):
     layer = LSTM(UNITS, recurrent_dropout=0.2)
     assert layer.explain_engine(training=True).engine == engine
-
-
-@pytest.mark.thorough
-@every_dropping_engine
-def test_a_model_trains_with_recurrent_dropout_as_in_the_loop(engine):
-    x = normal(24, TIME, FEATURES).astype("float32")
-
-    def losses(name):
-        keras.utils.set_random_seed(2)
-        layer = LSTM(UNITS, recurrent_dropout=0.3, engine=name)
-        model = keras.Sequential([layer, keras.layers.Dense(1)])
-        model.compile("adam", "mse", jit_compile=BACKEND == "jax")
-        y = x.mean(axis=(1, 2))[:, np.newaxis]
-        return model.fit(x, y, batch_size=8, epochs=3, verbose=0).history["loss"]
-
-    np.testing.assert_allclose(losses(engine), losses("loop"), rtol=1e-4)

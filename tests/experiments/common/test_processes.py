@@ -19,6 +19,7 @@ def python(code):
 
 FAILS = python("raise ValueError('no, thanks')")
 DIES = python("import os; os.kill(os.getpid(), 9)")
+LISTENS = "from experiments.common import processes as p; p.end_with_starter()"
 
 
 def wait_for(path):
@@ -37,6 +38,7 @@ def test_a_failing_command_does_not_affect_others():
     found = ended(
         {
             "fine": python("pass"),
+            "listens": python(LISTENS),
             "fails": FAILS,
             "dies": DIES,
             "leaves": python("import os; os._exit(3)"),
@@ -44,7 +46,7 @@ def test_a_failing_command_does_not_affect_others():
         }
     )
     assert {name: one.status for name, one in found.items()} == {
-        **{"fine": 0, "fails": 1, "dies": -signal.SIGKILL},
+        **{"fine": 0, "listens": 0, "fails": 1, "dies": -signal.SIGKILL},
         **{"leaves": 3, "unnamed": -40},
     }
     assert found["dies"].how == "was killed by SIGKILL"
@@ -116,12 +118,6 @@ def test_a_job_that_is_just_starting_gets_the_ctrl_c(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         found = ended({"one": python("import time; time.sleep(60)")})
         pytest.fail(f"it was not interrupted: {found}")
-
-
-def test_a_job_that_listens_to_its_starter_ends_by_itself(tmp_path):
-    code = "import time; from experiments.common import processes as p"
-    found = ended({"one": python(f"{code}; p.end_with_starter(); time.sleep(0.3)")})
-    assert found["one"].status == 0, found["one"].errors
 
 
 def test_a_job_ends_when_its_starter_is_killed(tmp_path):

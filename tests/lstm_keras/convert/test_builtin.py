@@ -424,9 +424,7 @@ def test_a_vocabulary_is_kept():
 def compiled():
     model = in_sequence(layers.LSTM(UNITS, seed=1, dropout=0.2), layers.Dense(1))
     randomize_weights(model)
-    eagerly = BACKEND == "tensorflow"  # where compiling takes seconds
-    optimizer = keras.optimizers.Adam(0.02)
-    model.compile(optimizer, "mse", metrics=["mae"], run_eagerly=eagerly)
+    model.compile(keras.optimizers.Adam(0.02), "mse", metrics=["mae"])
     return model
 
 
@@ -436,11 +434,10 @@ def train(model):
     return history.history["loss"]
 
 
+@pytest.mark.thorough
 def test_both_models_train_alike_and_independently_with_a_new_optimizer():
     model = compiled()
     custom = to_custom(model)
-    assert custom.compiled
-    assert custom.get_compile_config() == model.get_compile_config()
     losses = train(custom)
     assert losses[0] > losses[1]
     # The given model has not moved, and has still its own random state.
@@ -451,9 +448,11 @@ def test_both_models_train_alike_and_independently_with_a_new_optimizer():
 
 
 def test_an_inner_model_alone_stays_compiled():
-    custom = to_custom(in_sequence(compiled()))
+    model = compiled()
+    custom = to_custom(in_sequence(model))
     assert not custom.compiled
     assert custom.layers[0].compiled
+    assert custom.layers[0].get_compile_config() == model.get_compile_config()
 
 
 def test_a_warning_tells_of_a_loss_that_cannot_be_copied():
@@ -532,7 +531,7 @@ def with_quarters():
     ],
 )
 def test_other_objects_are_found_in_a_custom_object_scope(make, needed, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         to_custom(make())
     with keras.saving.custom_object_scope({needed.__name__: needed}):
         model = make()
