@@ -227,10 +227,12 @@ def run_layer(layer, arrays=None, **call):
 
 def reference_call(layer, x, mask=None, h0=None, c0=None):
     """Call the reference with the weights and options of a layer, Keras's or ours."""
+    kernel, recurrent_kernel, *bias = layer.cell.get_weights()
     return lstm_layer(
         x,
-        *layer.cell.get_weights()[:2],
-        layer.cell.get_weights()[2] if layer.cell.use_bias else None,
+        kernel,
+        recurrent_kernel,
+        *(bias or [None]),
         h0,
         c0,
         mask,

@@ -65,7 +65,7 @@ def test_a_mask_of_another_shape_is_refused(shape):
 
 
 @only_tensorflow
-@every_engine
+@first_of("engine", LOOP_AND_ENGINES)
 @first_of("shape", [(2, 1), (1, 6), (2, 5), (6, 2)])
 def test_a_mask_whose_shape_is_known_at_run_time_only_is_refused_then(shape, engine):
     import tensorflow as tf
@@ -169,9 +169,8 @@ def test_a_ragged_tensor_is_refused_with_what_to_do_instead():
 # Initial states.
 
 
-@every_engine
-def test_an_initial_state_of_one_row_is_broadcast(engine):
-    layer = built(LSTM(UNITS, engine=engine, return_state=True))
+def test_an_initial_state_of_one_row_is_broadcast():
+    layer = built(LSTM(UNITS, return_state=True))
     outputs, gradients = run_layer(layer, [X, H[:1], C[:1]])
     repeated = [np.repeat(state[:1], BATCH, axis=0) for state in (H, C)]
     expected, expected_gradients = run_layer(layer, [X, *repeated])
@@ -278,16 +277,14 @@ STATEFUL_BATCH = "expected batches of the size that the stateful layer was built
 
 
 @only_tensorflow
-@pytest.mark.parametrize(
-    ("engine", "jit_compile"),
-    [("loop", True), *((engine, False) for engine in LOOP_AND_ENGINES)],
-)
-def test_a_last_smaller_batch_of_a_stateful_model_is_refused(engine, jit_compile):
+@first_of("engine", [*ENGINES, "loop", "loop by XLA"])
+def test_a_last_smaller_batch_of_a_stateful_model_is_refused(engine):
     import tensorflow as tf
 
-    layer = LSTM(UNITS, stateful=True, engine=engine, use_cudnn=False)
+    engine, _, jit_compile = engine.partition(" by XLA")
+    layer = LSTM(UNITS, stateful=True, engine=engine)
     model = keras.Sequential([keras.Input(batch_shape=X.shape), layer])
-    model.compile("sgd", "mse", jit_compile=jit_compile)
+    model.compile("sgd", "mse", jit_compile=bool(jit_compile))
     message = None if jit_compile else STATEFUL_BATCH  # XLA drops it
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=message):
         model.predict(normal(BATCH + 1, TIME, FEATURES), batch_size=BATCH, verbose=0)

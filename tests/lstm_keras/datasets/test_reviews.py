@@ -76,8 +76,9 @@ def test_members_may_lie_in_a_folder(tmp_path, prefix):
 def test_unpacked_folder_gives_what_the_archive_gives(tmp_path):
     write_folder(tmp_path)
     for path in (tmp_path, tmp_path / "aclImdb"):
-        assert_holds_the_reviews(load_imdb(path), path)
-    assert load_imdb(tmp_path / "aclImdb").name == "IMDB (folder aclImdb)"
+        reviews = load_imdb(path)
+        assert_holds_the_reviews(reviews, path)
+        assert reviews.name == "IMDB (folder aclImdb)"
 
 
 def test_ids_start_and_come_from_the_training_vocabulary(tmp_path):
@@ -254,13 +255,6 @@ def test_real_download_without_a_network_is_a_connection_error(monkeypatch, tmp_
         load_imdb("keras")
 
 
-def test_other_errors_of_keras_are_not_taken_for_a_failed_download(monkeypatch):
-    monkeypatch.delenv("LSTM_KERAS_DATA", raising=False)
-    monkeypatch.setattr(keras.datasets.imdb, "get_word_index", failing(KeyError("x")))
-    with pytest.raises(KeyError):
-        load_reviews()
-
-
 # The choice of the source
 
 
@@ -283,13 +277,16 @@ def test_auto_prefers_what_lies_under_the_data_folder(tmp_path, monkeypatch):
         load_reviews()
 
 
-def test_auto_takes_keras_where_no_folder_holds_reviews(
+def test_auto_takes_keras_where_no_folder_holds_reviews_but_not_for_other_tokenizers(
     tmp_path, monkeypatch, keras_files
 ):
     monkeypatch.setenv("LSTM_KERAS_DATA", str(tmp_path))
     assert load_reviews().source == "keras.datasets.imdb"
     monkeypatch.delenv("LSTM_KERAS_DATA")
     assert load_reviews().source == "keras.datasets.imdb"
+    reviews = load_reviews(tokenizer="words", limit=20)
+    assert reviews.source == "embedded"
+    assert "ids, not text" in reviews.note
 
 
 def test_auto_ends_at_the_embedded_reviews_and_says_why(monkeypatch):
@@ -303,13 +300,9 @@ def test_auto_ends_at_the_embedded_reviews_and_says_why(monkeypatch):
     assert "\n" not in reviews.note
     for part in ("embedded reviews, not IMDB", "URL fetch failure", "LSTM_KERAS_DATA"):
         assert part in reviews.note
-
-
-def test_auto_with_the_words_tokenizer_passes_over_keras(monkeypatch, keras_files):
-    monkeypatch.delenv("LSTM_KERAS_DATA", raising=False)
-    reviews = load_reviews(tokenizer="words", limit=20)
-    assert reviews.source == "embedded"
-    assert "ids, not text" in reviews.note
+    monkeypatch.setattr(keras.datasets.imdb, "get_word_index", failing(KeyError("x")))
+    with pytest.raises(KeyError):  # is no failed download
+        load_reviews()
 
 
 def test_embedded_reviews_are_labelled_as_such(monkeypatch):

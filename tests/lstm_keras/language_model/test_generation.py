@@ -94,25 +94,18 @@ def test_a_prompt_may_be_of_any_length(of_keras, stepper, length):
 
 
 def test_greedy_text_is_the_most_probable_token_each_time(of_keras, stepper):
-    ids = list(PROMPT)
+    ids, total = list(PROMPT), 0.0
     for _ in range(6):
         (row,) = log_probabilities_of_all(of_keras, [ids])
         row[[PADDING, START, OOV]] = -np.inf
         ids.append(int(row.argmax()))
+        total += row.max()
     for written in (
         sample(stepper, PROMPT, 6, Sampling(), stop_at_end=False),
         beam_search(stepper, PROMPT, 6, 1, stop_at_end=False),
     ):
         assert written.ids == ids[len(PROMPT) :]
-
-
-def test_the_log_probability_is_that_of_the_new_tokens(of_keras, stepper):
-    written = sample(stepper, PROMPT, 3, Sampling(1.0), stop_at_end=False, seed=1)
-    ids, total = list(PROMPT), 0.0
-    for token in written.ids:
-        total += log_probabilities_of_all(of_keras, [ids])[0, token]
-        ids.append(token)
-    assert written.log_probability == pytest.approx(total, abs=1e-4)
+        assert written.log_probability == pytest.approx(total, abs=1e-4)
 
 
 def test_a_sentence_ends_at_the_end_token(stepper):
@@ -140,29 +133,25 @@ def test_a_seed_gives_the_same_text_again(stepper):
     assert texts[0] == texts[1] != texts[2]
 
 
-def test_temperature_divides_the_logits():
-    logits = np.log([0.5, 0.3, 0.2])
-    powers = np.array([0.5, 0.3, 0.2]) ** (1 / 0.7)
-    np.testing.assert_allclose(
-        Sampling(0.7).probabilities(logits), powers / powers.sum()
-    )
+P = np.array([0.1, 0.4, 0.2, 0.3])
 
 
-def test_top_k_and_top_p_keep_the_most_probable():
-    logits = np.log([0.1, 0.4, 0.2, 0.3])
-    np.testing.assert_allclose(
-        Sampling(1.0, top_k=2).probabilities(logits), [0, 4 / 7, 0, 3 / 7]
-    )
-    # 0.4 alone is not 0.6 yet; with 0.3 it is.
-    np.testing.assert_allclose(
-        Sampling(1.0, top_p=0.6).probabilities(logits), [0, 4 / 7, 0, 3 / 7]
-    )
-    np.testing.assert_allclose(
-        Sampling(1.0, top_p=0.01).probabilities(logits), [0, 1, 0, 0]
-    )
-    np.testing.assert_allclose(
-        Sampling(1.0, top_k=9, top_p=1.0).probabilities(logits), np.exp(logits)
-    )
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"temperature": 0.7}, P ** (1 / 0.7) / (P ** (1 / 0.7)).sum()),
+        ({"temperature": 1.0, "top_k": 2}, [0, 4 / 7, 0, 3 / 7]),
+        # 0.4 alone is not 0.6 yet; with 0.3 it is.
+        ({"temperature": 1.0, "top_p": 0.6}, [0, 4 / 7, 0, 3 / 7]),
+        ({"temperature": 1.0, "top_p": 0.01}, [0, 1, 0, 0]),
+        ({"temperature": 1.0, "top_k": 9, "top_p": 1.0}, P),
+    ],
+)
+def test_temperature_divides_the_logits_and_the_most_probable_are_kept(
+    options, expected
+):
+    found = Sampling(**options).probabilities(np.log(P))
+    np.testing.assert_allclose(found, expected)
 
 
 @pytest.mark.parametrize(
@@ -171,10 +160,7 @@ def test_top_k_and_top_p_keep_the_most_probable():
         ({"temperature": -1.0}, "temperature of at least 0; received -1"),
         ({"temperature": float("nan")}, "temperature of at least 0; received nan"),
         ({"temperature": 0.0, "top_k": 3}, "expected a temperature above 0 with"),
-        (
-            {"temperature": 1.0, "top_k": 0},
-            "top_k as a whole number of at least 1; received 0",
-        ),
+        ({"temperature": 1.0, "top_k": 0}, "top_k as a whole number .* 1; received 0"),
         ({"temperature": 1.0, "top_p": 0.0}, r"top_p in \(0, 1\]; received 0"),
         ({"temperature": 1.0, "top_p": 1.5}, r"top_p in \(0, 1\]; received 1.5"),
     ],
@@ -224,7 +210,5 @@ def test_most_probable_words_come_in_order():
 
 def test_another_kind_of_model_is_an_error():
     model = keras.Sequential([keras.Input((None,)), keras.layers.Embedding(4, 2)])
-    with pytest.raises(
-        ValueError, match=r"expected a model of an embedding, recurrent"
-    ):
+    with pytest.raises(ValueError, match="expected a model of an embedding, recurrent"):
         Stepper(model)
