@@ -4,6 +4,7 @@ What the pairs don't need carries the mark `thorough`, which `make test-all` run
 """
 
 import itertools
+import re
 
 import pytest
 
@@ -67,4 +68,5 @@ def _param(values, thorough):
 def _name(value):
     if isinstance(value, type):
         return f"{value.__module__.partition('.')[0]}.{value.__name__}"
-    return getattr(value, "__name__", str(value))
+    # Without addresses, which are different in every process.
+    return re.sub(" at 0x[0-9a-f]+", "", getattr(value, "__name__", str(value)))
