@@ -135,5 +135,5 @@ $(LOWEST)/.installed: setup.cfg pyproject.toml
 # One version of torch, so that a CPU build that pip finds is not passed over for a
 # newer one with gigabytes of CUDA.
 $(VENV)/.backends: $(VENV)/.installed
-	$(PIP) install --editable '.[jax,torch,onnx,ray]' torch==2.13.0
+	$(PIP) install --editable '.[jax,torch,onnx,ray,docs]' torch==2.13.0
 	touch $@

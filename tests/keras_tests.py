@@ -46,17 +46,11 @@ EXCEPTIONS = {
 
 @dataclass
 class Outcomes:
-    """How the tests of one run ended; a plugin of pytest that records it.
+    """How the tests of one run ended; a plugin of pytest that records it."""
 
-    Attributes:
-        of: How each test ended: "passed", "failed", "skipped" or "xfailed".
-        messages: Of the tests that failed: the error.
-        used: The tests that used a class under test.
-    """
-
-    of: dict[str, str] = field(default_factory=dict)
-    messages: dict[str, str] = field(default_factory=dict)
-    used: set[str] = field(default_factory=set)
+    of: dict[str, str] = field(default_factory=dict)  # "passed", "failed" and so on
+    messages: dict[str, str] = field(default_factory=dict)  # of the tests that failed
+    used: set[str] = field(default_factory=set)  # those that used a class under test
 
     def pytest_runtest_logreport(self, report):
         """Record how a test ended."""
@@ -87,16 +81,9 @@ class UnderTest:
 
 
 def main(module=OURS, files=FILES, exceptions=EXCEPTIONS):
-    """Run tests with Keras's classes and with others; print a table, return a status.
+    """Run tests with Keras's classes and with those of the module of this name.
 
-    Args:
-        module: Name of the module whose `LSTM` and `LSTMCell` are tested.
-        files: Some of `FILES`.
-        exceptions: As `EXCEPTIONS`.
-
-    Raises:
-        FileNotFoundError: The installed Keras has no tests.
-        RuntimeError: A run did not end.
+    It prints a table, and returns the exit status.
     """
     sources = {name: rewired(name) for name in files}
     start = time.monotonic()

@@ -46,23 +46,14 @@ SECOND = ("tests/lstm_keras/engines/test_engines.py", "-k", "masked and in_a_gra
 
 @dataclass(frozen=True)
 class Mutation:
-    """One change.
+    """One change."""
 
-    Attributes:
-        name: What is wrong then.
-        tests: Arguments of pytest: the tests that should notice.
-        path: The file, in `lstm_keras`.
-        function: The function or class in it, as `patterns.definition` wants it.
-        pattern: What stands there, exactly once, as `patterns.replace` wants it.
-        instead: What stands there afterwards.
-    """
-
-    name: str
-    tests: tuple[str, ...]
-    path: str
-    function: str
-    pattern: str
-    instead: str
+    name: str  # what is wrong then
+    tests: tuple[str, ...]  # arguments of pytest: the tests that should notice
+    path: str  # the file, in `lstm_keras`
+    function: str  # the function or class in it, as `patterns.definition` wants it
+    pattern: str  # what stands there, exactly once, as `patterns.replace` wants it
+    instead: str  # what stands there afterwards
 
 
 def _changes(path, tests, *changes):
@@ -113,7 +104,7 @@ Gates(
 """
 SHOWN = "ops.where(SHOWN[..., None], EVERY, 0)"
 LAST_SHOWN = "ops.where(SHOWN[:, -1:], LAST, 0)"
-INTO_ENGINE = "engines.run(ENGINE, X, MASK, STATES, *REST)"
+INTO_ENGINE = "engines.run(ENGINE, X, MASK, STATES, A, B, C, D, E)"
 SWAPPED = ("states", "states[::-1]")
 JOINED = "ops.concatenate(states, axis=-1)"
 LEARNED = "ops.broadcast_to(ops.cast(STATE, DTYPE), SHAPE)"
@@ -274,10 +265,9 @@ MUTATIONS = {"tensorflow": TENSORFLOW, "jax": JAX}
 
 
 def main(mutations):
-    """Judge an unchanged copy and every mutation; print a table, return a status.
+    """Judge unchanged copies and every mutation.
 
-    Args:
-        mutations: Some of `MUTATIONS`.
+    It prints a table, and returns the exit status.
 
     Raises:
         ValueError: A mutation does not fit its file anymore.
@@ -326,9 +316,6 @@ def judge(mutation, tests):
 
     Returns:
         The exit status of pytest, the test that failed or "", and the seconds it took.
-
-    Raises:
-        RuntimeError: The tests did not end.
     """
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:

@@ -79,7 +79,8 @@ class Workers:
         answer = {} if into is None else into
 
         def read(line: str) -> None:
-            if line.startswith("{"):
+            # One that was killed may end within a line.
+            if line.startswith("{") and line.endswith("\n"):
                 self._note(json.loads(line), answer, label, arguments.get("rounds"))
             else:
                 print(line, end="", flush=True)

@@ -118,17 +118,17 @@ def sections(
 
 def layer_sections(metrics: LayerMetrics) -> list[Section]:
     """Return the sections of `--measure layers`."""
-    parts = {"": shape_rows(metrics), " (growth)": growth_rows(metrics)}
-    sections = [
-        Section(f"{kind.capitalize()}{suffix}", [time_table(rows, kind)])
-        for suffix, rows in parts.items()
-        for kind in KINDS
-        if rows
-    ]
+    rows = shape_rows(metrics)
+    sections = [Section(kind.capitalize(), [time_table(rows, kind)]) for kind in KINDS]
     if isinstance(metrics.memory, Memory):
         sections.append(Section("Memory", memory_parts(metrics.memory)))
     if isinstance(metrics.growth, Growth):
+        rows = growth_rows(metrics)
         sections.append(Section("Growth", figures(metrics)))
+        sections += [
+            Section(f"Growth: {kind}", [time_table(rows, kind)], folded=True)
+            for kind in KINDS
+        ]
     return sections
 
 

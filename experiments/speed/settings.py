@@ -126,15 +126,14 @@ class Settings(OutputSettings):
 
     def checked(self) -> Self:
         """Refuse what is invalid or of another measure, and apply `--quick`."""
-        for field in dataclasses.fields(Settings):
+        for field in dataclasses.fields(self):
             of = field.metadata["group"]
-            if of in MEASURES and of != self.measure:
-                value = getattr(self, field.name)
-                if value != field.default:
-                    raise ValueError(
-                        f"expected {options.flag_of(field.name)} with --measure {of}; "
-                        f"received --measure {self.measure}"
-                    )
+            given = getattr(self, field.name) != field.default
+            if given and of in MEASURES and of != self.measure:
+                raise ValueError(
+                    f"expected {options.flag_of(field.name)} with --measure {of}; "
+                    f"received --measure {self.measure}"
+                )
         read_shapes(self.shape)
         read_backends(self.backends)
         if self.measure == "text":

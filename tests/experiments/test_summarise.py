@@ -16,14 +16,8 @@ from tests.helpers.runs import metrics_of
 ACCURACIES = (0.81, 0.84, 0.80, 0.88, 0.86)
 PRINT = f"sha256:{64 * '1'}"
 OTHER = f"sha256:{64 * '2'}"
-MEASURES = (
-    "validation accuracy",
-    "validation log loss",
-    "test accuracy",
-    "test F1",
-    "test ROC AUC",
-    "test log loss",
-)
+MEASURES = ["validation accuracy", "validation log loss"]
+MEASURES += [f"test {name}" for name in ("accuracy", "F1", "ROC AUC", "log loss")]
 
 
 def write_run(folder, config, metrics, **facts):
@@ -83,24 +77,19 @@ def next_word(folder, seed, perplexity, held_out=True, interrupted=False, **fact
     return write_run(folder, {"seed": seed, "text": "book"}, metrics, **facts)
 
 
-def memory(folder, solved, chosen=0.01):
-    """A run of one task and layer; `solved` has (lag, rate, seed, whether)."""
-    lags = sorted({lag for lag, *_ in solved})
-    cells = [
-        {"task": "adding", "layer": "gru", "lag": lag, "learning_rate": chosen}
-        for lag in lags
-    ]
+def memory(folder, *results):
+    """A run of one task and layer; a result is lag, rate, seed, and whether solved."""
+    cell = {"task": "adding", "layer": "gru", "learning_rate": 0.01}
     metrics = {
         "experiment": "memory",
         "engine": {"gru": "keras.layers.GRU, path: chosen by Keras"},
         "longest": {"adding": {"gru": None}},
-        "cells": cells,
+        "cells": [cell | {"lag": lag} for lag in (10, 20, 40)],
     }
     write_run(folder, {"seed": 0, "layers": "gru"}, metrics)
-    with (folder / "results.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["task", "layer", "lag", "learning_rate", "seed", "solved"])
-        writer.writerows(["adding", "gru", *row] for row in solved)
+    lines = ["task,layer,lag,learning_rate,seed,solved"]
+    lines += [f"adding,gru,{result}" for result in results]
+    (folder / "results.csv").write_text("\n".join(lines))
     return folder
 
 
@@ -187,12 +176,9 @@ def test_an_interval_over_two_seeds_means_little_and_of_one_there_is_none(tmp_pa
 
 
 def test_the_longest_lag_counts_the_chosen_rate_alone(tmp_path):
-    solved = [
-        *((10, 0.01, 0, True), (10, 0.01, 1, True), (20, 0.01, 0, True)),
-        *((20, 0.01, 1, False), (40, 0.01, 0, False), (40, 0.01, 1, False)),
-        *((40, 0.001, 0, True), (10, 0.01, 2, False)),
-    ]
-    found = summary(memory(tmp_path / "one", solved))
+    solved = ["10,0.01,0,True", "10,0.01,1,True", "20,0.01,0,True", "20,0.01,1,False"]
+    failed = ["40,0.01,0,False", "40,0.01,1,False", "10,0.01,2,False"]
+    found = summary(memory(tmp_path / "one", *solved, *failed, "40,0.001,0,True"))
     row = row_of(found, "longest lag solved, adding, gru")
     assert (row["seeds"], row["mean"]) == (3, (20 + 10 + 0) / 3)
 
@@ -430,7 +416,7 @@ def test_sets_that_cannot_be_compared_are_refused(sets, tmp_path):
     with pytest.raises(ValueError, match=f"same data.*seed 0, {PRINT}.*{OTHER}"):
         summary(*places)
     sentiment(theirs / "b", (0.7,), seed=5, settings={"units": 9})
-    with pytest.raises(ValueError, match=r"equal settings.*differ in layer, units, data "):
+    with pytest.raises(ValueError, match="differ in layer, units, data fingerp"):
         summary(*places)
     other = sentiment(tmp_path / "b", (0.7,), seed=7)
     with pytest.raises(ValueError, match=r"seed by seed; received 0, 1 and 7: make"):
@@ -493,7 +479,7 @@ def test_a_run_without_a_file_is_named(tmp_path):
     (folder / "config.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"expected config\.json in a run"):
         summary(folder)
-    folder = memory(tmp_path / "two", [(10, 0.01, 0, True)])
+    folder = memory(tmp_path / "two", "10,0.01,0,True")
     (folder / "results.csv").unlink()
     with pytest.raises(ValueError, match=r"received FileNotFoundError: .*results\.csv"):
         summary(folder)

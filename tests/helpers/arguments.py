@@ -21,8 +21,7 @@ NOT_DEFAULT_OF_CELL = {
     "recurrent_dropout": 0.75,
     "seed": 11,
 }
-# Those of Keras's layer; tests/lstm_keras/test_layer_options.py tries the options that
-# only ours has.
+# Those of Keras's layer.
 NOT_DEFAULT_OF_LAYER = {
     **NOT_DEFAULT_OF_CELL,
     "activity_regularizer": keras.regularizers.L2(0.5),

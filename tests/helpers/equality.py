@@ -145,14 +145,9 @@ def _loss(outputs):
 def outputs_and_gradients(layer, function, arrays):
     """Call `function(*tensors)`, which calls the layer, and differentiate.
 
-    Args:
-        layer: Its trainable weights are differentiated.
-        function: Takes a tensor for each array, returns the outputs of the layer.
-        arrays: NumPy arrays, differentiated too.
-
     Returns:
-        The outputs, and the gradients of the trainable weights and of the arrays, two
-        flat lists of tensors. The loss is the sum of outputs times `loss_weights`.
+        The outputs, and the gradients by the layer's trainable weights and by the
+        arrays, two flat lists. The loss is the sum of outputs times `loss_weights`.
     """
     tensors = [ops.convert_to_tensor(a, dtype=layer.variable_dtype) for a in arrays]
     outputs, gradients = _DIFFERENTIATE[BACKEND](layer, function, tensors)
@@ -210,13 +205,7 @@ _DIFFERENTIATE = {
 
 
 def run_layer(layer, arrays=None, **call):
-    """Return `outputs_and_gradients` of a layer's call.
-
-    Args:
-        layer: The layer.
-        arrays: Inputs, or inputs and initial states; by default `inputs_and_states()`.
-        **call: The other arguments of the call.
-    """
+    """Return `outputs_and_gradients` of a layer's call with inputs (and states)."""
 
     def function(x, *states):
         return layer(x, initial_state=list(states) or None, **call)

@@ -16,14 +16,8 @@ FORKS.set_forkserver_preload(
 def in_a_fork(function, folder, *args, longest):
     """Return what a function returns in a process of its own, in a folder.
 
-    Args:
-        function: The function; what it prints goes into the file `log` of the folder.
-        folder: Path of the folder.
-        *args: Arguments of the function.
-        longest: Seconds after which it is ended.
-
-    Raises:
-        RuntimeError: It was ended, or failed.
+    What it prints goes into the file `log` there. It is ended after `longest` seconds;
+    that, or an error of its own, is a RuntimeError.
     """
     receiver, sender = FORKS.Pipe(duplex=False)
     process = FORKS.Process(target=_call, args=(function, folder, args, sender))

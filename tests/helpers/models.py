@@ -2,6 +2,7 @@
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -100,15 +101,11 @@ def assert_same_attributes(before, after):
 
 def in_threads(*functions):
     """Call functions at the same time, each five times; return what they return."""
-    start, returned = threading.Barrier(len(functions)), {}
+    start = threading.Barrier(len(functions))
 
-    def run(number, function):
+    def run(function):
         start.wait(timeout=60)
-        returned[number] = [function() for _ in range(5)]
+        return [function() for _ in range(5)]
 
-    threads = [threading.Thread(target=run, args=job) for job in enumerate(functions)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=120)
-    return [returned[number] for number in range(len(functions))]
+    with ThreadPoolExecutor(len(functions)) as pool:
+        return [*pool.map(run, functions, timeout=120)]

@@ -5,21 +5,17 @@ import copy
 
 
 def replace(scope, pattern, instead):
-    """Replace all that matches a pattern, in place.
+    """Replace all that matches a pattern, in place, and return how many places did.
 
     Line breaks, comments and parentheses do not matter, nor what is called how where
     the pattern has a name in capitals: it stands for any expression, and for the same
     one wherever it occurs. So `"NEW = F * OLD + I * G"` matches `c = f * c_before + i *
-    g`, and `"NEW = OLD + I * G"` makes `c = c_before + i * g` of it. At the end of a
-    call or a list `*REST` stands for whatever comes then.
+    g`, and `"NEW = OLD + I * G"` makes `c = c_before + i * g` of it.
 
     Args:
         scope: Syntax tree to search, a module or a function.
         pattern: Source text of one expression, or of statements in a row.
         instead: Source text of what takes its place, with the names of the pattern.
-
-    Returns:
-        How many places matched.
 
     Raises:
         ValueError: `instead` has a name in capitals that `pattern` has not.
@@ -52,9 +48,11 @@ def definition(tree, name):
     """
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     for part in name.split("."):
-        inside = (node for node in ast.walk(tree) if node is not tree)
-        found = [node for node in inside if getattr(node, "name", None) == part]
-        found = [node for node in found if isinstance(node, kinds)]
+        found = [
+            node
+            for node in ast.walk(tree)
+            if node is not tree and isinstance(node, kinds) and node.name == part
+        ]
         if len(found) != 1:
             raise ValueError(
                 f"expected one definition of {part!r} (of {name!r}); "
@@ -73,46 +71,33 @@ def _parsed(text):
 
 def _matches(pattern, value, found):
     """Compare a part of the pattern; `found` takes what its names stand for."""
-    if isinstance(pattern, list):
-        if not isinstance(value, list):
-            return False
-        if pattern and _is_rest(pattern[-1]):
-            *pattern, rest = pattern
-            found[rest.value.id] = value[len(pattern) :]
-            value = value[: len(pattern)]
-        return len(pattern) == len(value) and all(
-            _matches(*pair, found) for pair in zip(pattern, value, strict=True)
-        )
-    if _is_placeholder(pattern) and isinstance(value, ast.expr):
+    if (
+        type(pattern) is ast.Name
+        and pattern.id.isupper()
+        and isinstance(value, ast.expr)
+    ):
         # As text, in which it does not matter whether a name is read or assigned to.
         first = found.setdefault(pattern.id, value)
         return ast.unparse(first) == ast.unparse(value)
+    if type(pattern) is not type(value):
+        return False
+    if isinstance(pattern, list):
+        return len(pattern) == len(value) and all(
+            _matches(*pair, found) for pair in zip(pattern, value, strict=True)
+        )
     if not isinstance(pattern, ast.AST):
-        return type(pattern) is type(value) and pattern == value
-    return type(pattern) is type(value) and all(
+        return pattern == value
+    return all(
         _matches(getattr(pattern, field, None), getattr(value, field, None), found)
         for field in pattern._fields
         if field != "ctx"
     )
 
 
-def _is_placeholder(node):
-    return isinstance(node, ast.Name) and node.id.isupper()
-
-
-def _is_rest(node):
-    return isinstance(node, ast.Starred) and _is_placeholder(node.value)
-
-
 def _filled(nodes, found):
     class Fill(ast.NodeTransformer):
-        def visit_Starred(self, node):
-            is_rest = _is_rest(node)
-            node = self.generic_visit(node)
-            return node.value if is_rest else node
-
         def visit_Name(self, node):
-            if not _is_placeholder(node):
+            if not node.id.isupper():
                 return node
             if node.id not in found:
                 raise ValueError(

@@ -24,14 +24,14 @@ _NUMBERS = itertools.count(1)
 
 # Training runs of some seconds: what comes after is the same for every run.
 OPTIONS = {
-    "imdb_sentiment": """--data embedded --limit 300 --maxlen 20 --units 5 --embedding 4
-        --epochs 3 --batch-size 8 --dropout 0.3 --word-dropout 0.2 --schedule cosine
+    "imdb_sentiment": """--data embedded --limit 200 --maxlen 20 --units 5 --embedding 4
+        --epochs 2 --batch-size 8 --dropout 0.3 --word-dropout 0.2 --schedule cosine
         --seeds 2 --no-baselines""",
     "next_word": """--split stream --steps 6 --embedding 5 --units 6 --layers 2
-        --batch-size 4 --epochs 4 --limit 3000 --sampled-softmax 40 --schedule plateau
+        --batch-size 4 --epochs 3 --limit 1000 --sampled-softmax 40 --schedule plateau
         --no-baselines""",
     "memory": """--tasks order --lags 5 --layers custom,simple_rnn --seeds 2 --units 3
-        --steps 120 --check-every 20 --batch-size 8 --test-size 20
+        --steps 60 --check-every 20 --batch-size 8 --test-size 20
         --learning-rates 0.01""",
 }
 

@@ -31,7 +31,6 @@ from tests.helpers.pairwise import first_of, pairwise
 
 LOOP_AND_ENGINES = ["loop", *ENGINES]
 X, H, C = (array.astype("float32") for array in inputs_and_states())
-every_engine = pytest.mark.parametrize("engine", LOOP_AND_ENGINES)
 only_tensorflow = pytest.mark.skipif(
     BACKEND != "tensorflow", reason="only TensorFlow has graphs of unknown sizes"
 )
@@ -134,7 +133,7 @@ def test_masked_inputs_influence_neither_results_nor_gradients(
 
 
 @pytest.mark.thorough
-@every_engine
+@pytest.mark.parametrize("engine", LOOP_AND_ENGINES)
 def test_one_training_step_on_masked_nan_leaves_finite_weights(engine):
     mask = np.arange(TIME) < [[3], [TIME], [1]]
 

@@ -135,34 +135,20 @@ def test_texts_must_be_strings(sentiment, next_word, text):
             run.read(text)
 
 
-@pytest.mark.parametrize(
-    ("kind", "metrics", "shown"),
-    [
-        ("sentiment", "", ""),
-        (
-            "sentiment",
-            '{"saved_seed": 3, "runs": [{"seed": 3, "test": {"accuracy": 0.91}}]}',
-            ", test accuracy 0.9100",
-        ),
-        (
-            "next_word",
-            '{"results": [{"held_out": null, "train": {"perplexity": 2.5}}]}',
-            ", training perplexity 2.5",
-        ),
-        (
-            "next_word",
-            '{"results": [{"held_out": {"perplexity": 70}}]}',
-            ", held-out perplexity 70.0",
-        ),
-    ],
-)
-def test_a_run_is_shown_in_one_line(sentiment, next_word, kind, metrics, shown):
-    run, name, sizes = {
-        "sentiment": (sentiment, "SentimentRun", "6 words, LSTM(5), 366 parameters"),
-        "next_word": (next_word, "NextWordRun", "4 words, LSTM(8), 680 parameters"),
-    }[kind]
-    (run.path / "metrics.json").write_text(metrics)
-    assert repr(run) == f"{name}({str(run.path)!r}: {sizes}{shown})"
+def test_a_run_is_shown_in_one_line(sentiment, next_word):
+    classifier = "SentimentRun({}: 6 words, LSTM(5), 366 parameters"
+    language_model = "NextWordRun({}: 4 words, LSTM(8), 680 parameters"
+    tested = {"saved_seed": 3, "runs": [{"seed": 3, "test": {"accuracy": 0.91}}]}
+    trained = {"results": [{"held_out": None, "train": {"perplexity": 2.5}}]}
+    held_out = {"results": [{"held_out": {"perplexity": 70}}]}
+    for run, metrics, shown in [
+        (sentiment, {}, f"{classifier})"),
+        (sentiment, tested, f"{classifier}, test accuracy 0.9100)"),
+        (next_word, trained, f"{language_model}, training perplexity 2.5)"),
+        (next_word, held_out, f"{language_model}, held-out perplexity 70.0)"),
+    ]:
+        (run.path / "metrics.json").write_text(json.dumps(metrics))
+        assert repr(run) == shown.format(repr(str(run.path)))
 
 
 @pytest.mark.parametrize(

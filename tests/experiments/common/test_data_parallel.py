@@ -100,17 +100,9 @@ def reviews(count, seed):
 
 
 def learn_reviews(parallel):
-    settings = SentimentSettings(
-        maxlen=10,
-        embedding=5,
-        units=6,
-        epochs=4,
-        batch_size=8,
-        learning_rate=0.1,
-        mask_padding=True,
-        jit=JIT,
-        data_parallel=parallel,
-    )
+    sizes = {"maxlen": 10, "embedding": 5, "units": 6, "epochs": 4, "batch_size": 8}
+    options = {"learning_rate": 0.1, "mask_padding": True, "jit": JIT}
+    settings = SentimentSettings(**sizes, **options, data_parallel=parallel)
 
     def learn():
         trained = train_one(settings, reviews(34, 0), reviews(7, 1), 30, seed=2)
@@ -139,20 +131,10 @@ def test_two_devices_learn_reviews_as_one_does(on_halves):
 
 
 def learn_text(parallel, path, changes):
-    settings = NextWordSettings(
-        embedding=5,
-        units=5,
-        tied=True,
-        batch_size=4,
-        steps=6,
-        epochs=2,
-        learning_rate=0.05,
-        weight_decay=0.1,
-        clip=0.1,
-        jit=True,
-        data_parallel=parallel,
-        **changes,
-    )
+    sizes = {"embedding": 5, "units": 5, "batch_size": 4, "steps": 6, "epochs": 2}
+    rates = {"learning_rate": 0.05, "weight_decay": 0.1, "clip": 0.1}
+    options = sizes | rates | {"tied": True, "jit": True, "data_parallel": parallel}
+    settings = NextWordSettings(**options, **changes)
     corpus = load_text(path, split=settings.split, held_out=0.3, min_count=1)
 
     def learn():

@@ -20,7 +20,6 @@ from tests.helpers.runs import metrics_of
 
 CHECKPOINTS = ("checkpoint/**/*.npz", "checkpoint/jobs/*.json")
 EVERY_STEP = ("--checkpoint-seconds", "0")
-KILLS = {"imdb_sentiment": 4, "next_word": 4, "memory": 3}
 
 
 @pytest.fixture(scope="module")
@@ -41,19 +40,20 @@ def whole(name, output):
     return output / name / "whole"
 
 
-def wait_for(run, folder, *patterns, seconds=240):
+def wait_for(run, folder, *patterns, every=0.02):
     """Wait until a file is there, or the run has ended."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + 240
     while run.process.is_alive() and time.monotonic() < end:
         if any(any(partial_path(folder).glob(pattern)) for pattern in patterns):
             return True
-        time.sleep(0.001)
+        time.sleep(every)
     return False
 
 
 def resume(folder):
-    """Resume a run to its end; return its process."""
-    run = Experiment(folder.parent.name, folder.parents[1], "--resume", str(folder))
+    """Resume a run to its end, with few checkpoints; return its process."""
+    options = ("--resume", str(folder), "--checkpoint-seconds", "60")
+    run = Experiment(folder.parent.name, folder.parents[1], *options)
     run.end()
     return run
 
@@ -72,18 +72,18 @@ def test_a_killed_run_resumes_to_the_same_end(memory_run, output):
 
 @pytest.mark.thorough
 def test_killed_at_random_moments_a_run_ends_as_if_it_was_not(name, whole, output):
-    """Half of the kills come while a checkpoint is being written."""
+    """One of the kills comes while a checkpoint is being written."""
     seed = random.randrange(2**32)
     print(f"seed of the moments: {seed}")
     rng = random.Random(seed)
     folder = output / name / "often"
     run = begin(name, output, "often", *EVERY_STEP)
-    for kill in range(KILLS[name]):
+    for kill in range(3):
         begun = wait_for(run, folder, *CHECKPOINTS)
         if begun and kill % 2:
-            wait_for(run, folder, "checkpoint/**/.*.npz.partial")
+            wait_for(run, folder, "checkpoint/**/.*.npz.partial", every=0.001)
         elif begun:
-            time.sleep(rng.uniform(0, 1.5))
+            time.sleep(rng.uniform(0, 0.7))
         status = run.send(signal.SIGKILL)
         assert status in (-signal.SIGKILL, 0), run.errors.read_text()
         if status == 0:  # it was quicker: nothing is left to kill

@@ -343,7 +343,7 @@ def binary_crossentropy(targets, outputs):
 
 FORMS = {
     "that of compile": (None, LABELS.tolist()),
-    "a name": ("bce", ops.convert_to_tensor(LABELS[:, None], "float32")),
+    "a name": ("bce", ops.convert_to_tensor(LABELS[:, None], "int32")),
     "an object": (keras.losses.BinaryCrossentropy(), LABELS),
     "a sum": (keras.losses.BinaryCrossentropy(reduction="sum"), LABELS[:, None]),
     "Keras's function": (keras.losses.binary_crossentropy, LABELS.astype("float64")),
@@ -377,7 +377,10 @@ def test_a_loss_of_keras_leaves_masked_outputs_out(given):
     assert_flow(flow, forward, dh)
 
 
-def test_losses_of_several_outputs_are_weighted_as_in_training_and_leave_no_trace():
+@first_of("compiled", [True, False])
+def test_losses_of_several_outputs_are_weighted_as_in_training_and_leave_no_trace(
+    compiled,
+):
     inputs, layer = keras.Input((TIME, FEATURES)), layers.LSTM(UNITS)
     hidden = layer(inputs)
     heads = {name: layers.Dense(n, name=name) for name, n in (("a", 1), ("b", 2))}
@@ -385,10 +388,15 @@ def test_losses_of_several_outputs_are_weighted_as_in_training_and_leave_no_trac
     weights = {"a": 1.0, "b": 3.0}
     model.compile("sgd", {"a": "mse", "b": "mse"}, loss_weights=weights)
     targets = {"a": normal(len(X), 1, seed=1), "b": normal(len(X), 2, seed=2)}
+    targets = {key: value.astype("float32") for key, value in targets.items()}
     model.train_on_batch(X, targets)
     metrics = [np.array(ops.convert_to_numpy(v)) for v in model.metrics_variables]
     assert any(np.any(value) for value in metrics)
-    flow = gradient_flow(model, X, targets)[0]
+
+    def by_hand(targets, outputs):
+        return sum(weights[key] * mse(targets[key], outputs[key]) for key in "ab")
+
+    flow = gradient_flow(model, X, targets, None if compiled else by_hand)[0]
     for variable, value in zip(model.metrics_variables, metrics, strict=True):
         np.testing.assert_array_equal(ops.convert_to_numpy(variable), value)
     forward, dh_last = reference_forward(layer, X), 0.0
