@@ -260,7 +260,7 @@ def test_real_download_without_a_network_is_a_connection_error(monkeypatch, tmp_
 
 def test_auto_prefers_what_lies_under_the_data_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("LSTM_KERAS_DATA", str(tmp_path))
-    write_csv(tmp_path / "a prices.csv", "day,price\nmonday,3\n")  # something else
+    write_csv(tmp_path / "A prices.csv", "day,price\nmonday,3\n")  # something else
     header = '"Review", sentiment\n'
     csv = write_csv(tmp_path / "IMDB Dataset.CSV", header + ROWS)
     assert load_reviews().source == str(csv)

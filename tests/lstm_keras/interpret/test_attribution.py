@@ -205,7 +205,8 @@ def test_points_are_added_until_the_scores_sum_up(monkeypatch):
 @first_of("tied", [True, False])
 def test_gradients_of_a_next_word_model_are_complete(tied):
     model = next_word_model(tied=tied)
-    found = attribute(model, IDS, "gradient", target=6)
+    # The next word is the one after the last token, not after the padding.
+    found = attribute(model, [*IDS, 0, 0], "gradient", target=6)
     assert found.output == pytest.approx(log_probabilities_of(model, IDS)[6], rel=1e-4)
     baseline = log_probabilities_of(model, [0] * 6)[6]
     assert found.baseline == pytest.approx(baseline, rel=1e-4)

@@ -346,7 +346,7 @@ FORMS = {
     "a name": ("bce", ops.convert_to_tensor(LABELS[:, None], "int32")),
     "an object": (keras.losses.BinaryCrossentropy(), LABELS),
     "a sum": (keras.losses.BinaryCrossentropy(reduction="sum"), LABELS[:, None]),
-    "Keras's function": (keras.losses.binary_crossentropy, LABELS.astype("float64")),
+    "Keras's function": (keras.losses.binary_crossentropy, LABELS),
     "a function": (binary_crossentropy, LABELS.astype("float64")),
 }
 

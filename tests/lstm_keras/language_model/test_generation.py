@@ -17,7 +17,7 @@ from lstm_keras.preprocessing.vocabulary import END, OOV, PADDING, START
 from tests.helpers.pairwise import first_of
 
 WORDS = 12
-PROMPT = np.array([START, 7, 5, 4], "int32")
+PROMPT = np.array([START, 7, 10, 8], "int32")
 
 
 def make(kind=LSTM, tied=False, layers=2):
@@ -103,6 +103,15 @@ def test_greedy_text_is_the_most_probable_token_each_time(model, stepper):
         assert written.log_probability == pytest.approx(total, abs=1e-4)
 
 
+def test_the_log_probability_is_that_of_the_new_tokens(model, stepper):
+    written = sample(stepper, PROMPT, 3, Sampling(1.0), stop_at_end=False, seed=1)
+    total = sum(
+        log_probabilities_of_all(model, [[*PROMPT, *written.ids[:n]]])[0, token]
+        for n, token in enumerate(written.ids)
+    )
+    assert written.log_probability == pytest.approx(total, abs=1e-4)
+
+
 def test_a_sentence_ends_at_the_end_token(stepper):
     texts = [
         sample(stepper, PROMPT, 30, Sampling(2.0), stop_at_end=True, seed=seed)
@@ -180,6 +189,7 @@ def test_a_beam_chooses_by_the_mean_among_ended_and_running_sentences(
     means = {ids: n / 2 for ids, n in continuations[2].items() if ids[0] != END}
     means[(END,)] = continuations[1][(END,)]
     best = max(means, key=means.get)
+    assert continuations[2][best] < means[(END,)]  # by the sum it would be the end
     written = beam_search(stepper, PROMPT, 2, WORDS, stop_at_end=True)
     assert (*written.ids, *[END] * written.ended) == best
     assert written.log_probability == pytest.approx(means[best] * len(best), abs=1e-4)
