@@ -22,21 +22,17 @@ SPLIT_CPU = {
 }
 
 
-def devices(settings, *, of_text: bool = False) -> list[str]:
+def devices(settings) -> list[str]:
     """Return the devices that share every batch; none without `data_parallel`.
 
     Args:
-        settings: With `data_parallel`, `batch_size` and `jit`.
-        of_text: Whether the loss is a mean over tokens, and the gradients are clipped
-            by their norm.
+        settings: Checked, with `data_parallel` and `batch_size`.
 
     Raises:
-        ValueError: The settings or the machine do not allow `data_parallel`.
+        ValueError: The machine or the size of the batch do not allow `data_parallel`.
     """
     if not settings.data_parallel:
         return []
-    if why := _refusal(keras.backend.backend(), settings.jit, of_text):
-        raise ValueError(f"--data-parallel is not possible {why}")
     names = keras.distribution.list_devices()
     if len(names) < 2:
         raise ValueError(
@@ -51,34 +47,12 @@ def devices(settings, *, of_text: bool = False) -> list[str]:
     return names
 
 
-def _refusal(backend: str, jit: bool, of_text: bool) -> str | None:
-    """Return why a backend does not support it, or None."""
-    if backend not in SPLIT_CPU:
-        return (
-            f"on {backend}: Keras does not support it there, and PyTorch's own needs a "
-            "process for each device and a training loop instead of Model.fit"
-        )
-    if backend == "tensorflow" and of_text:
-        return (
-            "for text on TensorFlow, where each device clips the gradient of its own "
-            "share and shares have different numbers of words, so that results would "
-            "differ from those of one device (use KERAS_BACKEND=jax)"
-        )
-    if backend == "tensorflow" and jit:
-        return (
-            "with --jit on TensorFlow, where a compiled step can't read the weights on "
-            "another device"
-        )
-    return None
-
-
 @contextlib.contextmanager
-def distribute(settings, *, of_text: bool = False) -> Iterator[int]:
+def distribute(settings) -> Iterator[int]:
     """Build, compile and train models inside this context on several devices.
 
     Args:
         settings: See `devices`.
-        of_text: See `devices`.
 
     Returns:
         A context that gives the number of devices, 1 without `data_parallel`.
@@ -86,7 +60,7 @@ def distribute(settings, *, of_text: bool = False) -> Iterator[int]:
     Raises:
         ValueError: See `devices`.
     """
-    names = devices(settings, of_text=of_text)
+    names = devices(settings)
     if not names:
         yield 1
         return

@@ -20,23 +20,12 @@ def recurrent_layer(layer: str, engine: str = "auto", jit: bool = False) -> Call
     Args:
         layer: One of `settings.LAYERS`.
         engine: One of `settings.ENGINES`, for the custom layer.
-        jit: Whether the training step is compiled with XLA.
-
-    Raises:
-        ValueError: The arguments contradict each other.
+        jit: Whether the training step is compiled with XLA, on TensorFlow with the
+            engine loop.
     """
     if layer != "custom":
-        if engine not in ("auto", "loop"):  # a recipe may ask for the loop
-            raise ValueError(
-                f"--engine is for --layer custom; received --engine {engine} with "
-                f"--layer {layer}"
-            )
         return _OF_KERAS[layer]
     if jit and keras.backend.backend() == "tensorflow":
-        if engine not in ("auto", "loop"):
-            raise ValueError(
-                f"expected --jit with --engine loop; received --engine {engine}"
-            )
         engine = "loop"
     return partial(lstm_keras.LSTM, engine=engine)
 

@@ -9,7 +9,7 @@ from experiments.common import command_line, options, resume
 from experiments.common.experiment import Experiment
 from experiments.common.files import read_json
 from experiments.common.result import metrics_type, varying_names
-from experiments.common.terminal import start_up_messages_held
+from experiments.common.settings import backend
 
 # The options that two runs of one command may differ in.
 ALLOWED = ("name", "output", "overwrite")
@@ -117,9 +117,6 @@ def _leaves(value, skipped: Set[str], name: str = "") -> Iterator[tuple[str, obj
 
 
 def _check_backend(metrics: Mapping) -> None:
-    with start_up_messages_held():
-        from experiments.common.environment import backend
-
     needed = metrics.get("environment", {}).get("backend")
     if needed != backend():
         raise ValueError(

@@ -1,16 +1,30 @@
 """The options, and the groups of them, that experiments share."""
 
 import dataclasses
+import os
 import time
 from dataclasses import dataclass
-from typing import Self
+from pathlib import Path
+from typing import ClassVar, Self
 
+from experiments.common.files import read_json
 from experiments.common.options import option
 
 MOST_SEEDS = 1000
 MOST_UNITS = 65_536  # the weights of more do not fit into any memory
 LAYERS = ("custom", "builtin", "gru", "simple_rnn")
 ENGINES = ("auto", "loop", "cudnn", "xla", "aten", "scan")  # lstm_keras.engines.NAMES
+
+
+def backend() -> str:
+    """Return the name of the backend that Keras loads, without loading it."""
+    if name := os.environ.get("KERAS_BACKEND"):
+        return name
+    home = os.environ.get("KERAS_HOME", Path("~", ".keras"))
+    try:
+        return read_json(Path(home, "keras.json").expanduser())["backend"]
+    except (OSError, ValueError, KeyError):
+        return "tensorflow"
 
 
 def seed_option(help: str, group: str):
@@ -39,6 +53,12 @@ def fraction_option(default: float, help: str, group: str = "training"):
 def learning_rate_option(default: float, group: str = "training"):
     """Declare Adam's learning rate."""
     return option(default, "learning rate of Adam", group=group, above=0, most=10)
+
+
+def warm_up_option(group: str = "training"):
+    """Declare the part of a training run in which the learning rate rises."""
+    help = "fraction of the steps of --schedule cosine in which the rate rises from 0"
+    return fraction_option(0.0, help, group)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +153,14 @@ class EngineSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings(EngineSettings, ResumeSettings):
-    """Settings of an experiment that trains one model of a chosen layer."""
+    """Settings of an experiment that trains one model of a chosen layer.
+
+    Attributes:
+        of_text: Whether the loss is a mean over tokens, and the gradients are clipped
+            by their norm.
+    """
+
+    of_text: ClassVar[bool] = False
 
     layer: str = option(
         "custom",
@@ -174,6 +201,44 @@ class TrainingSettings(EngineSettings, ResumeSettings):
         "TensorFlow classifiers only)",
         group="speed",
     )
+
+    def checked(self) -> Self:
+        """Refuse options that contradict each other or the backend."""
+        freely = self.engine in ("auto", "loop")  # a recipe may ask for the loop
+        if self.layer != "custom" and not freely:
+            raise ValueError(
+                f"--engine is for --layer custom; received --engine {self.engine} with "
+                f"--layer {self.layer}"
+            )
+        if self.jit and not freely and backend() == "tensorflow":
+            raise ValueError(
+                f"expected --jit with --engine loop; received --engine {self.engine}"
+            )
+        if self.data_parallel and (why := self._why_not_parallel()):
+            raise ValueError(f"--data-parallel is not possible {why}")
+        return self
+
+    def _why_not_parallel(self) -> str | None:
+        """Return why the backend does not support `data_parallel`, or None."""
+        name = backend()
+        if name not in ("jax", "tensorflow"):
+            return (
+                f"on {name}: Keras does not support it there, and PyTorch's own "
+                "needs a process for each device and a training loop instead of "
+                "Model.fit"
+            )
+        if name == "tensorflow" and self.of_text:
+            return (
+                "for text on TensorFlow, where each device clips the gradient of its "
+                "own share and shares have different numbers of words, so that results "
+                "would differ from those of one device (use KERAS_BACKEND=jax)"
+            )
+        if name == "tensorflow" and self.jit:
+            return (
+                "with --jit on TensorFlow, where a compiled step can't read the "
+                "weights on another device"
+            )
+        return None
 
     def name_prefix(self) -> str:
         """Return the layer."""

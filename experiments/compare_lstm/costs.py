@@ -7,7 +7,7 @@ from experiments.common.layers import layer_name
 from experiments.common.result import metrics
 from experiments.compare_lstm.settings import Settings
 from experiments.compare_lstm.training import model_settings
-from experiments.imdb_sentiment.train import build_model
+from experiments.imdb_sentiment.train import compiled_model
 from experiments.speed.backends import Workers, path_memory
 from experiments.speed.metrics import Times
 from experiments.speed.shapes import KINDS, read_shapes
@@ -64,7 +64,7 @@ def sizes(settings: Settings) -> list[Size]:
     """Return the sizes of the sentiment model with each layer."""
     found = []
     for one in model_settings(settings):
-        model = build_model(one, one.num_words, steps=1)
+        model = compiled_model(one, one.num_words, steps=1)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.keras"
             model.save(path)

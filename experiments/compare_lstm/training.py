@@ -129,8 +129,8 @@ def _train(
     """Return a pair of models for each seed, and a sentence on an interruption."""
     first = both[0]
     input_dim = len(reviews.vocabulary.limit(first.num_words))
-    train = examples(reviews.train, first, input_dim)
-    test = examples(reviews.test, first, input_dim)
+    train = examples(reviews.train, input_dim)
+    test = examples(reviews.test, input_dim)
     pairs = []
     for seed in range(first.seed, first.seed + first.seeds):
         pair = []

@@ -12,6 +12,7 @@ from experiments.common.result import Result, RunMetrics, Spread, metrics
 from experiments.common.signals import INTERRUPTED
 from experiments.common.terminal import stage
 from experiments.imdb_sentiment import report
+from experiments.imdb_sentiment.pretraining import opened, with_language_models
 from experiments.imdb_sentiment.settings import Settings, vocabulary_note
 from experiments.imdb_sentiment.train import (
     Trained,
@@ -29,6 +30,7 @@ from lstm_keras.evaluation import (
     spread,
     tfidf_baseline,
 )
+from lstm_keras.runs import NextWordRun
 
 
 @metrics
@@ -82,14 +84,16 @@ def run(settings: Settings, context: Context) -> Result[Metrics]:
         settings.layer, settings.engine, settings.jit, settings.recurrent_dropout
     )
     print(described(engine))
-    with stage(f"Loading the reviews ({settings.data})"):
-        reviews = load_reviews(settings.data, limit=settings.limit)
-    describe(reviews)
-    data = data_facts(reviews)
+    settings = with_language_models(settings)
+    pretrained = opened(settings)
+    reviews = load(settings, pretrained)
+    data = data_facts(reviews) | {"language models": [repr(run) for run in pretrained]}
     context.begin(data, devices)
-    vocabulary = reviews.vocabulary.limit(settings.num_words)
+    vocabulary = reviews.vocabulary
+    if not pretrained:
+        vocabulary = vocabulary.limit(settings.num_words)
     ending = Ending()
-    trained = train_all(settings, reviews, len(vocabulary), context, ending)
+    trained = train_all(settings, reviews, len(vocabulary), pretrained, context, ending)
     baselines = evaluate_baselines(settings, reviews, ending)
     best = min(trained, key=lambda one: one.validation.log_loss)
     notes = [*ending.sentences, vocabulary_note(len(vocabulary.words))]
@@ -113,10 +117,23 @@ def run(settings: Settings, context: Context) -> Result[Metrics]:
     )
 
 
+def load(settings: Settings, pretrained: Sequence[NextWordRun]) -> Reviews:
+    """Load the reviews, as the language models read them, and print which they are."""
+    with stage(f"Loading the reviews ({settings.data})"):
+        reviews = load_reviews(settings.data, limit=settings.limit)
+        if pretrained:
+            reviews = reviews.read_with(pretrained[0].vocabulary)
+        if settings.labelled:
+            reviews = reviews.with_labels(settings.labelled, settings.seed)
+    describe(reviews)
+    return reviews
+
+
 def train_all(
     settings: Settings,
     reviews: Reviews,
     input_dim: int,
+    pretrained: Sequence[NextWordRun],
     context: Context,
     ending: Ending,
 ) -> list[Trained]:
@@ -125,15 +142,17 @@ def train_all(
     An interruption ends the current training run and leaves out later seeds; a seed
     that diverges is left out. Both are recorded in `ending`.
     """
-    train = examples(reviews.train, settings, input_dim)
-    test = examples(reviews.test, settings, input_dim)
+    train = examples(reviews.train, input_dim)
+    test = examples(reviews.test, input_dim)
     trained = []
     seeds = range(settings.seed, settings.seed + settings.seeds)
     for seed in seeds:
         path = context.checkpoints / f"seed-{seed}.npz"
         checkpoint = Checkpoint(path, settings.checkpoint_seconds)
         try:
-            one = train_one(settings, train, test, input_dim, seed, checkpoint)
+            one = train_one(
+                settings, train, test, input_dim, seed, checkpoint, pretrained
+            )
         except DivergedError as error:
             if seed == seeds[-1] and not trained:
                 raise

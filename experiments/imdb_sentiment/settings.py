@@ -1,9 +1,11 @@
 """The settings of the sentiment experiment, without Keras."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from experiments.common.experiment import Experiment
+from experiments.common.files import read_json
 from experiments.common.options import check_source, option
 from experiments.common.settings import (
     TrainingSettings,
@@ -11,8 +13,12 @@ from experiments.common.settings import (
     learning_rate_option,
     seeds_option,
     size_option,
+    warm_up_option,
 )
+from experiments.common.trained_run import check_run
 
+POOLINGS = ("last", "mean", "max", "mean_max", "last_mean_max")
+PRETRAINING = ("reviews",)  # recipes of next_word
 NAMED_DATA = ("auto", "keras", "embedded")
 
 DESCRIPTION = """\
@@ -23,6 +29,7 @@ TF-IDF baselines on the same data, and write a report.
   python -m experiments.imdb_sentiment --layer builtin     the same with Keras's LSTM
   python -m experiments.imdb_sentiment --resume RUN        continue an interrupted run
   python -m experiments.imdb_sentiment predict RUN "text"  use a trained model
+  python -m experiments.imdb_sentiment export RUN          write it as ONNX
 """
 
 EPILOG = """\
@@ -34,6 +41,16 @@ after a kill or a power cut.
 
 # `tuned`, and the length and epochs of `embedded`, were chosen on validation data:
 # see experiments/RESULTS.md.
+# Of the real reviews, for masked models: batches are no longer than their reviews.
+LONG = {
+    "num_words": 30_000,
+    "validation_split": 0.1,
+    "maxlen": 400,
+    "mask_padding": True,
+    "schedule": "cosine",
+    "warm_up": 0.1,
+}
+
 RECIPES = {
     "plain": {},
     "embedded": {"maxlen": 48, "epochs": 8, "learning_rate": 0.005},
@@ -45,6 +62,30 @@ RECIPES = {
         "word_dropout": 0.2,
         "embedding_dropout": 0.3,
         "dropout": 0.3,
+    },
+    "supervised": LONG
+    | {
+        "embedding": 128,
+        "units": 128,
+        "bidirectional": True,
+        "pooling": "mean_max",
+        "epochs": 3,
+        "learning_rate": 0.002,
+        "word_dropout": 0.2,
+        "embedding_dropout": 0.3,
+        "dropout": 0.5,
+    },
+    "pretrained": LONG
+    | {
+        "pretrain": "reviews",
+        "pooling": "last_mean_max",
+        "epochs": 3,
+        "batch_size": 32,
+        "learning_rate": 0.002,
+        "depth_factor": 0.5,
+        "word_dropout": 0.1,
+        "embedding_dropout": 0.3,
+        "dropout": 0.5,
     },
 }
 
@@ -58,7 +99,8 @@ def vocabulary_note(words: int) -> str:
         return ""
     return (
         f"This model knows only {words:,} words, and reads every other as the same "
-        "unknown word."
+        "unknown word. On texts that are unlike its training reviews it is surer than "
+        "it is right."
     )
 
 
@@ -87,6 +129,13 @@ class Settings(TrainingSettings):
         group="data",
     )
     limit: int | None = limit_option(None, "data")
+    labelled: int | None = option(
+        None,
+        "number of training reviews whose labels are used, validation included "
+        "(default: all)",
+        group="data",
+        least=10,
+    )
     num_words: int = option(
         5000,
         "size of the vocabulary: the most frequent words, special ids included",
@@ -104,13 +153,52 @@ class Settings(TrainingSettings):
     embedding: int = size_option(32, "size of a word's vector")
     units: int = size_option(64, "size of the recurrent state")
     bidirectional: bool = option(False, "read in both directions", group="model")
+    pooling: str = option(
+        "last",
+        "what the classifier sees of the recurrent layer; last: its last state; mean, "
+        "max: mean and maximum of its outputs over the words",
+        group="model",
+        choices=POOLINGS,
+    )
+    pretrain: str | None = option(
+        None,
+        "recipe of experiments.next_word: first train language models of reviews by "
+        "it, or go on with those that OUTPUT/next_word/RECIPE holds",
+        group="pretraining",
+        choices=PRETRAINING,
+    )
+    directions: str = option(
+        "forwards",
+        "reading directions of the language models of --pretrain",
+        group="pretraining",
+        choices=("forwards", "backwards", "both"),
+    )
+    pretrained: str | None = option(
+        None,
+        "run folder of a language model, of which embedding, recurrent layers and "
+        "vocabulary are taken",
+        group="pretraining",
+    )
+    pretrained_backwards: str | None = option(
+        None,
+        "the same of one that reads backwards (--backwards), instead or beside it",
+        group="pretraining",
+    )
+    depth_factor: float = option(
+        1.0,
+        "learning rate of each pretrained layer, as a multiple of that of the next one",
+        group="pretraining",
+        above=0,
+        most=1,
+    )
     mask_padding: bool = option(
         False, "mask the padding instead of reading it as a word", group="model"
     )
     recipe: str = option(
         "plain",
         "defaults of other options; plain: as listed here; tuned: our best for IMDB; "
-        "embedded: for the embedded reviews",
+        "embedded: for the embedded reviews; supervised: more words, both directions, "
+        "pooling; pretrained: begins with a language model of reviews",
         group="training",
         choices=tuple(RECIPES),
     )
@@ -123,6 +211,7 @@ class Settings(TrainingSettings):
         group="training",
         choices=("constant", "cosine"),
     )
+    warm_up: float = warm_up_option()
     word_dropout: float = fraction_option(0.0, "dropout rate of whole words")
     embedding_dropout: float = fraction_option(0.0, "dropout rate of the word vectors")
     recurrent_dropout: float = fraction_option(
@@ -132,9 +221,40 @@ class Settings(TrainingSettings):
     seeds: int = seeds_option(1, "training")
 
     def checked(self) -> Self:
-        """Refuse data that does not exist."""
+        """Refuse data or language models that do not exist or do not fit."""
         check_source(self.data, NAMED_DATA, "--data")
-        return self
+        for flag, path in (
+            ("--pretrained", self.pretrained),
+            ("--pretrained-backwards", self.pretrained_backwards),
+        ):
+            if path is not None:
+                check_language_model(flag, Path(path), self.layer)
+        given = self.pretrain or self.pretrained or self.pretrained_backwards
+        if self.bidirectional and given:
+            raise ValueError(
+                "expected a language model for each direction; received --bidirectional"
+            )
+        return super().checked()
+
+
+def check_language_model(flag: str, path: Path, layer: str) -> None:
+    """Refuse a folder that is no language model of the direction and kind of layer."""
+    check_run(path, "next_word")
+    config = read_json(path / "config.json")
+    backwards = "backwards" in flag
+    if config.get("backwards", False) != backwards:
+        raise ValueError(
+            f"expected a language model with{'' if backwards else 'out'} --backwards "
+            f"as {flag}; received {path}"
+        )
+    kinds = [
+        "LSTM" if name in ("custom", "builtin") else name
+        for name in (config["layer"], layer)
+    ]
+    if kinds[0] != kinds[1]:
+        raise ValueError(
+            f"expected --layer {config['layer']}, that of {path}; received {layer}"
+        )
 
 
 EXPERIMENT = Experiment(
@@ -142,7 +262,11 @@ EXPERIMENT = Experiment(
     settings=Settings,
     description=DESCRIPTION,
     epilog=EPILOG,
-    usage="%(prog)s [options]\n       %(prog)s predict RUN TEXT [TEXT ...]",
+    usage="%(prog)s [options]\n       %(prog)s predict RUN TEXT [TEXT ...]\n"
+    "       %(prog)s export RUN [FOLDER]",
     recipes=RECIPES,
-    commands={"predict": "experiments.imdb_sentiment.predict:main"},
+    commands={
+        "predict": "experiments.imdb_sentiment.predict:main",
+        "export": "experiments.imdb_sentiment.export:main",
+    },
 )

@@ -1,28 +1,33 @@
 """The sentiment model and its training, also for `compare_lstm`."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
 from experiments.common import data_parallel
 from experiments.common.environment import fingerprint
 from experiments.common.fit import Checkpoint, Fit, fit
-from experiments.common.layers import layer_name, recurrent_layer
+from experiments.common.layers import layer_name
 from experiments.common.result import metrics, varying
+from experiments.common.schedule import learning_rate
+from experiments.imdb_sentiment.model import build_model
 from experiments.imdb_sentiment.settings import Settings
 from lstm_keras.datasets import Reviews, Split
 from lstm_keras.evaluation import ClassificationResult, evaluate_classification
 from lstm_keras.preprocessing import limit_ids, pad
-from lstm_keras.preprocessing.batches import ExampleBatches
+from lstm_keras.preprocessing.batches import EpochBatches, ExampleBatches, TextBatches
+from lstm_keras.runs import NextWordRun
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Padded ids `(n, maxlen)` int32 and labels `(n,)` 0 or 1."""
+    """Texts of ids, n arrays `(time,)` int32, and labels `(n,)` 0 or 1."""
 
-    ids: np.ndarray
+    ids: Sequence[np.ndarray]
     labels: np.ndarray
 
 
@@ -106,51 +111,90 @@ def split_sizes(reviews: Reviews, validation: int) -> dict:
     }
 
 
-def examples(split: Split, settings: Settings, input_dim: int) -> Examples:
-    """Return a split as the model's input."""
-    ids = limit_ids(pad(split.ids, settings.maxlen), input_dim)
-    return Examples(ids, split.labels)
+def examples(split: Split, input_dim: int) -> Examples:
+    """Return a split with the ids that the model knows."""
+    return Examples([limit_ids(ids, input_dim) for ids in split.ids], split.labels)
 
 
-def build_model(settings: Settings, input_dim: int, steps: int) -> keras.Model:
-    """Return the compiled model: ids (batch, maxlen) int32 to probability (batch, 1).
+def batches_of(
+    settings: Settings, texts: Examples, rows: np.ndarray, seed: int | None = None
+) -> EpochBatches:
+    """Return batches of some of the texts, shuffled if there is a seed.
+
+    A masked model reads batches of similar length, which saves half of the padding.
+    """
+    ids, labels = [texts.ids[row] for row in rows], texts.labels[rows]
+    if settings.mask_padding:
+        return TextBatches(ids, labels, settings.batch_size, settings.maxlen, seed)
+    ids = pad(ids, settings.maxlen)
+    return ExampleBatches(ids, labels, settings.batch_size, seed)
+
+
+def probabilities(model: keras.Model, batches: EpochBatches) -> np.ndarray:
+    """Return the probability of "positive" of each text, (texts,) in their order."""
+    found = model.predict(batches, verbose=0)[:, 0]
+    ordered = np.empty_like(found)
+    ordered[np.concatenate(batches.order(0))] = found
+    return ordered
+
+
+class LayerwiseAdam(keras.optimizers.Adam):
+    """Adam with a learning rate of its own for some layers.
 
     Args:
-        settings: The settings of model and training.
-        input_dim: Number of ids.
-        steps: Number of training steps, for the schedule of the learning rate.
+        learning_rate: The learning rate, or its schedule.
+        factors: By a variable's path the multiple of the learning rate; 1 for others.
+            "Discriminative fine-tuning" of Howard & Ruder, "Universal Language Model
+            Fine-tuning for Text Classification", ACL 2018, section 3.2.
     """
-    model = keras.Sequential(
-        [
-            keras.Input((settings.maxlen,), dtype="int32"),
-            layers.Embedding(
-                input_dim, settings.embedding, mask_zero=settings.mask_padding
-            ),
+
+    def __init__(self, learning_rate, factors: Mapping[str, float]):
+        super().__init__(learning_rate)
+        self._factors = factors
+
+    def apply(self, grads, trainable_variables=None):
+        """Update each variable, by a part of Adam's step where it has a factor."""
+        slower = [
+            (variable, ops.copy(variable), self._factors[variable.path])
+            for variable in trainable_variables or ()
+            if variable.path in self._factors
         ]
-    )
-    if settings.word_dropout:
-        # One draw for each word vector.
-        shape = (None, settings.maxlen, 1)
-        model.add(layers.Dropout(settings.word_dropout, noise_shape=shape))
-    if settings.embedding_dropout:
-        model.add(layers.Dropout(settings.embedding_dropout))
-    make = recurrent_layer(settings.layer, settings.engine, settings.jit)
-    for depth in range(settings.layers):
-        layer = make(
-            settings.units,
-            return_sequences=depth < settings.layers - 1,
-            recurrent_dropout=settings.recurrent_dropout,
-        )
-        model.add(layers.Bidirectional(layer) if settings.bidirectional else layer)
-    if settings.dropout:
-        model.add(layers.Dropout(settings.dropout))
-    # The probability has full precision under every dtype policy.
-    model.add(layers.Dense(1, activation="sigmoid", dtype="float32"))
-    rate = settings.learning_rate
-    if settings.schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, steps)
+        super().apply(grads, trainable_variables)
+        for variable, before, factor in slower:
+            variable.assign(before + factor * (variable - before))
+
+
+def depth_factors(model: keras.Model, factor: float) -> dict[str, float]:
+    """Return the factor of each variable of the pretrained layers.
+
+    It is `factor` for the last recurrent layer of each tower, and `factor` times that
+    of the next layer for the others.
+    """
+    depths = {
+        layer: int(layer.name.rpartition("_")[2])
+        for layer in model.layers
+        if isinstance(layer, layers.Embedding | layers.RNN)
+    }
+    top = max(depths.values()) + 1
+    return {
+        variable.path: factor ** (top - depth)
+        for layer, depth in depths.items()
+        for variable in layer.variables
+    }
+
+
+def compiled_model(
+    settings: Settings,
+    input_dim: int,
+    steps: int,
+    pretrained: Sequence[NextWordRun] = (),
+) -> keras.Model:
+    """Return the model, compiled for `steps` training steps."""
+    model = build_model(settings, input_dim, pretrained)
+    rate = learning_rate(settings, steps)
+    factors = depth_factors(model, settings.depth_factor) if pretrained else {}
     model.compile(
-        keras.optimizers.Adam(rate),
+        LayerwiseAdam(rate, factors) if factors else keras.optimizers.Adam(rate),
         "binary_crossentropy",
         weighted_metrics=["accuracy"],  # padding rows do not count
         jit_compile=settings.jit,
@@ -165,6 +209,7 @@ def train_one(
     input_dim: int,
     seed: int,
     checkpoint: Checkpoint | None = None,
+    pretrained: Sequence[NextWordRun] = (),
 ) -> Trained:
     """Train, restore the weights of the best epoch, and evaluate.
 
@@ -181,35 +226,33 @@ def train_one(
             "expected a --validation-split that leaves reviews on both sides; received "
             f"{settings.validation_split} of {len(order)} reviews"
         )
-    model, fitted = _fit(settings, train, used, held_out, input_dim, seed, checkpoint)
-    held_out_probabilities = model.predict(train.ids[held_out], verbose=0)
-    test_probabilities = model.predict(test.ids, verbose=0)[:, 0]
+    batches = batches_of(settings, train, used, seed)
+    validation = batches_of(settings, train, held_out)
+    steps = settings.epochs * len(batches)
+    make = partial(compiled_model, settings, input_dim, steps, pretrained)
+    model, fitted = _fit(settings, make, batches, validation, seed, checkpoint)
+    tested = probabilities(model, batches_of(settings, test, np.arange(len(test.ids))))
     name = f"{layer_name(settings.layer)}, seed {seed}"
     return Trained(
         seed=seed,
         model=model,
         fit=fitted,
         validation=evaluate_classification(
-            train.labels[held_out], held_out_probabilities, name=name
+            train.labels[held_out], probabilities(model, validation), name=name
         ),
-        test=evaluate_classification(test.labels, test_probabilities, name=name),
-        test_probabilities=test_probabilities,
+        test=evaluate_classification(test.labels, tested, name=name),
+        test_probabilities=tested,
     )
 
 
-def _fit(
-    settings, train, used, held_out, input_dim, seed, checkpoint
-) -> tuple[keras.Model, Fit]:
-    """Train on `used`, and select the epoch on `held_out`."""
-    size = settings.batch_size
-    batches = ExampleBatches(train.ids[used], train.labels[used], size, seed)
-    validation = ExampleBatches(train.ids[held_out], train.labels[held_out], size)
-    steps = settings.epochs * len(batches)
+def _fit(settings, make, batches, validation, seed, checkpoint) -> tuple:
+    """Train the model that `make` returns, and select the epoch: model and `Fit`."""
     with data_parallel.distribute(settings) as devices:
         if devices > 1:
+            rows = sum(map(len, validation.order(0)))
             batches = data_parallel.EvenBatches(batches, devices)
-            validation = data_parallel.EvenBatches(validation, devices, len(held_out))
-        model = build_model(settings, input_dim, steps)
+            validation = data_parallel.EvenBatches(validation, devices, rows)
+        model = make()
         print(f"\nTraining {layer_name(settings.layer)} with seed {seed}:")
         if seed == settings.seed:
             model.summary(print_fn=print)
@@ -223,6 +266,6 @@ def _fit(
         )
     if devices > 1:  # evaluation has batches that the devices cannot share evenly
         weights = model.get_weights()
-        model = build_model(settings, input_dim, steps)
+        model = make()
         model.set_weights(weights)
     return model, fitted

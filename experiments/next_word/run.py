@@ -57,7 +57,7 @@ class Metrics(RunMetrics):
 
 def run(settings: Settings, context: Context) -> Result[Metrics]:
     """Load the text, train, evaluate, and return the result."""
-    devices = data_parallel.devices(settings, of_text=True)
+    devices = data_parallel.devices(settings)
     engine = engine_facts(
         settings.layer, settings.engine, settings.jit, settings.recurrent_dropout
     )
@@ -111,6 +111,7 @@ def load(settings: Settings) -> Corpus:
             min_count=settings.min_count,
             max_vocab=settings.max_vocab,
             limit=settings.limit,
+            backwards=settings.backwards,
             seed=settings.seed,
             progress=lambda tokens: print(f"{tokens:,} … ", end="", flush=True),
         )
@@ -130,8 +131,9 @@ def data_facts(settings: Settings, corpus: Corpus) -> dict:
         "name": corpus.name,
         "source": corpus.source,
         "note": corpus.note,
-        "tokens": settings.tokens,
+        "tokens": corpus.vocabulary.tokenizer,
         "split": settings.split,
+        "backwards": settings.backwards,
         **corpus.facts,
         "fingerprint": fingerprint((corpus.train, corpus.held_out)),
     }

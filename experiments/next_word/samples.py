@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lstm_keras.preprocessing import OOV, Vocabulary, sentences
+from lstm_keras.preprocessing import OOV, START, sentences
 from lstm_keras.runs import NextWordRun
 
 COUNT = 5  # sentences to look at
@@ -17,6 +17,8 @@ TEMPERATURE = 0.8
 @dataclass(frozen=True)
 class Sample:
     """The beginning of a sentence, how it goes on, and what the model makes of it.
+
+    Of a text that is read backwards it is the end, and what comes before.
 
     Attributes:
         beginning: The first words.
@@ -48,11 +50,11 @@ def samples(run: NextWordRun, ids: np.ndarray, seed: int) -> list[Sample]:
         seed: Seed of the choice and of the sampling.
     """
     found: dict[str, Sample] = {}
-    for sentence, cut in cuts(run.vocabulary, ids, seed):
-        beginning = run.vocabulary.decode(sentence[:cut])
+    for sentence, cut in cuts(run, ids, seed):
+        beginning = in_reading_order(run, sentence[:cut])
         if beginning in found:
             continue
-        whole = run.vocabulary.decode(sentence[: cut + TOKENS])
+        rest = sentence[cut : cut + TOKENS]
         expected = run.next_words(beginning, len(run.vocabulary))
         following = run.name_of(sentence[cut])
         greedy, sampled = (
@@ -61,7 +63,7 @@ def samples(run: NextWordRun, ids: np.ndarray, seed: int) -> list[Sample]:
         )
         found[beginning] = Sample(
             beginning,
-            whole.removeprefix(beginning).strip(),
+            run.continuation(np.append(START, sentence[:cut]), rest).strip(),
             following,
             dict(expected)[following],
             expected[:5],
@@ -73,8 +75,13 @@ def samples(run: NextWordRun, ids: np.ndarray, seed: int) -> list[Sample]:
     return [*found.values()]
 
 
+def in_reading_order(run: NextWordRun, ids: np.ndarray) -> str:
+    """Return ids in the model's order as text."""
+    return run.vocabulary.decode(ids[::-1] if run.backwards else ids)
+
+
 def cuts(
-    vocabulary: Vocabulary, ids: np.ndarray, seed: int
+    run: NextWordRun, ids: np.ndarray, seed: int
 ) -> Iterator[tuple[np.ndarray, int]]:
     """Yield sentences of a text and the place to cut each, in an order by the seed.
 
@@ -86,7 +93,6 @@ def cuts(
     for number in rng.permutation(len(texts)):
         text = texts[number]
         cut = int(rng.integers(SHORTEST, min(len(text), LONGEST + 1)))
-        beginning = text[:cut]
-        read = vocabulary.encode(vocabulary.decode(beginning))[1:]
-        if OOV not in text[: cut + 1] and np.array_equal(read, beginning):
+        read, _ = run.read(in_reading_order(run, text[:cut]))
+        if OOV not in text[: cut + 1] and np.array_equal(read[1:], text[:cut]):
             yield text, cut

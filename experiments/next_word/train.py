@@ -8,6 +8,7 @@ import numpy as np
 from experiments.common import data_parallel
 from experiments.common.fit import Checkpoint, Fit, fit
 from experiments.common.layers import layer_name, recurrent_layer
+from experiments.common.schedule import learning_rate
 from experiments.common.terminal import stage
 from experiments.next_word.settings import Settings
 from lstm_keras.datasets import Corpus
@@ -55,7 +56,7 @@ def train(
     Raises:
         DivergedError: The loss became NaN or infinite.
     """
-    with data_parallel.distribute(settings, of_text=True) as devices:
+    with data_parallel.distribute(settings) as devices:
         parts, fitted = _fit(settings, corpus, devices, checkpoint)
     if devices > 1:  # which cannot share evaluation's batches evenly
         weights = parts.model.get_weights()
@@ -122,11 +123,10 @@ def training_data(
 
 def optimizer(settings: Settings, steps: int) -> keras.optimizers.Optimizer:
     """Return Adam with the options of the settings, for `steps` training steps."""
-    rate = settings.learning_rate
-    if settings.schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, steps)
     return keras.optimizers.AdamW(
-        rate, weight_decay=settings.weight_decay, global_clipnorm=settings.clip
+        learning_rate(settings, steps),
+        weight_decay=settings.weight_decay,
+        global_clipnorm=settings.clip,
     )
 
 

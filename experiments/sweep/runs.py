@@ -2,7 +2,9 @@
 
 import dataclasses
 import importlib
+import math
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from experiments.common import options, processes
 from experiments.common.experiment import Experiment
 from experiments.common.files import read_json
 from experiments.common.run_folder import origin_of, run_path
+from experiments.common.terminal import duration
 from experiments.summarise import command_line as summarise
 from experiments.sweep.command_line import Settings
 
@@ -41,12 +44,14 @@ def sweep(settings: Settings, name: str | None, common: Sequence[str]) -> None:
             was made with others.
         SystemExit: With status 1 if a run failed.
     """
-    if name not in EXPERIMENTS or settings.name is None:
+    if name not in EXPERIMENTS:
+        received = "no experiment" if name is None else repr(name)
         raise ValueError(
-            f"expected one of {', '.join(EXPERIMENTS)}, and --name; received "
-            f"{name} and {settings.name}"
-            f"{options.did_you_mean(name or '', EXPERIMENTS)}"
+            f"expected {' or '.join(EXPERIMENTS)} as the first word; received "
+            f"{received}{options.did_you_mean(name or '', EXPERIMENTS)}"
         )
+    if settings.name is None:
+        raise ValueError("expected --name, with which the runs' names begin")
     experiment = load(name)
     wanted = command_lines(settings, experiment, common)
     commands = {
@@ -55,12 +60,14 @@ def sweep(settings: Settings, name: str | None, common: Sequence[str]) -> None:
         if remaining(experiment, argv)
     }
     print(f"{len(wanted)} runs, {len(wanted) - len(commands)} of them finished")
-    failed = []
+    failed, begun = [], time.perf_counter()
     ended = processes.run_all(commands, settings.jobs, settings.ray)
     try:
         for count, one in enumerate(ended, start=1):
             how = one.how if one.status else "done"
-            print(f"{count}/{len(commands)}  {one.name} {how}", flush=True)
+            passed = time.perf_counter() - begun
+            rest = time_left(passed, count, len(commands), settings.jobs)
+            print(f"{count}/{len(commands)}  {one.name} {how}{rest}", flush=True)
             failed += [one.name] if one.status else []
     except KeyboardInterrupt:
         print("\nThe same command resumes the sweep.")
@@ -71,6 +78,21 @@ def sweep(settings: Settings, name: str | None, common: Sequence[str]) -> None:
     if failed:
         print(f"\nNot finished: {', '.join(failed)}; the same command resumes them.")
         sys.exit(1)
+
+
+def time_left(passed: float, count: int, total: int, jobs: int) -> str:
+    """Return "; about N min left", as if all runs took equally long, or "".
+
+    Args:
+        passed: Seconds since the first run began.
+        count: Number of runs that have ended.
+        total: Number of runs.
+        jobs: Number of runs at a time.
+    """
+    rounds, ended = math.ceil(total / jobs), math.ceil(count / jobs)
+    if rounds == ended:
+        return ""
+    return f"; about {duration(passed / ended * (rounds - ended))} left"
 
 
 def load(name: str) -> Experiment:

@@ -8,7 +8,7 @@ from lstm_keras.datasets.reviews import (
     load_embedded,
     load_imdb,
     load_reviews,
-    load_unlabelled,
+    load_training_texts,
 )
 
 __all__ = [
@@ -20,5 +20,5 @@ __all__ = [
     "load_imdb",
     "load_reviews",
     "load_text",
-    "load_unlabelled",
+    "load_training_texts",
 ]

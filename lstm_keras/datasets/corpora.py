@@ -1,9 +1,7 @@
 """Load texts for language models from various sources as flat arrays of ids."""
 
-import html
 import numbers
 import platform
-import re
 import sys
 from array import array
 from collections import defaultdict
@@ -16,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from lstm_keras.datasets.embedded_text import read_prose
-from lstm_keras.datasets.reviews import load_unlabelled
+from lstm_keras.datasets.reviews import load_training_texts
 from lstm_keras.datasets.text_files import paragraphs, read_lines
 from lstm_keras.preprocessing.tokenizers import TOKENIZERS, check_tokenizer
 from lstm_keras.preprocessing.vocabulary import (
@@ -31,7 +29,6 @@ _EMBEDDED_NOTE = (
     "The embedded text comes with Python and differs from version to version: compare "
     "only results of the same version."
 )
-_BREAK = re.compile(r"\s*<br\s*/?>\s*", re.IGNORECASE)
 
 SPLITS = ("lines", "paragraphs", "stream")
 
@@ -48,7 +45,7 @@ class Corpus:
 
     Both texts are one array of the ids of each segment (a line or a paragraph) with
     `END` after it, without `PADDING` and `START`. Those of a stream are views of one
-    array.
+    array. Read backwards, the last token but the final `END` comes first.
 
     Attributes:
         name: A description of the text, such as "text (novel.txt)".
@@ -57,6 +54,7 @@ class Corpus:
         held_out: int32 (tokens,), may be empty.
         vocabulary: The words of `train`.
         split: "lines", "paragraphs" or "stream".
+        backwards: Whether the tokens are in reverse order.
         note: A line that the user should see, or "".
     """
 
@@ -66,6 +64,7 @@ class Corpus:
     held_out: np.ndarray
     vocabulary: Vocabulary
     split: str
+    backwards: bool = False
     note: str = ""
 
     @property
@@ -102,10 +101,11 @@ def load_text(
     held_out: float = 0.1,
     held_out_source: str | Path | None = None,
     split: str = "lines",
-    tokenizer: str = "text",
+    tokenizer: str | None = None,
     min_count: int = 2,
     max_vocab: int | None = None,
     limit: int | None = None,
+    backwards: bool = False,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Corpus:
@@ -120,18 +120,20 @@ def load_text(
 
     Args:
         source: "embedded", the documentation that comes with every Python; "imdb", the
-            unlabelled reviews of the archive or folder in `$LSTM_KERAS_DATA`, by number
-            and with a blank line after each; or a path for `text_files.read_lines`.
+            reviews of `reviews.load_training_texts`, each as one line; or a path for
+            `text_files.read_lines`.
         held_out: Fraction of the segments that is held out: segments chosen by `seed`,
             or the end of the text if `split` is "stream"; 0 for none.
         held_out_source: A separate source for the held-out text.
         split: What a segment is. "lines": each line that contains a word. "paragraphs":
             lines up to a blank one. "stream": each line, including blank ones, of a
             continuous text.
-        tokenizer: A name in `TOKENIZERS`.
+        tokenizer: A name in `TOKENIZERS`; by default "html" for "imdb", else "text".
         min_count: Minimum count of a word in the vocabulary.
         max_vocab: Maximum number of ids, including the `FIRST_WORD` special ones.
         limit: Maximum number of words read from a source; the rest is ignored.
+        backwards: Whether to reverse each part of the text, for a model that predicts
+            the word before.
         seed: Chooses the held-out segments.
         progress: Called with the number of tokens read so far from a source after every
             `PROGRESS_STEP` tokens.
@@ -141,6 +143,8 @@ def load_text(
         ValueError: An argument is invalid, a file cannot be read, or the text is too
             short.
     """
+    if tokenizer is None:
+        tokenizer = "html" if source == "imdb" else "text"
     _check_options(held_out, split, tokenizer, min_count, max_vocab, limit, seed)
     words: dict[str, int] = defaultdict(count(FIRST_WORD).__next__)
     read = partial(
@@ -169,6 +173,8 @@ def load_text(
         )
     for ids in chain(_pieces(train), _pieces(rest)):
         ids[:] = new_ids[ids]
+    if backwards:
+        train, rest = map(_reversed, (train, rest))
     return Corpus(
         name=name,
         source=str(source),
@@ -176,6 +182,7 @@ def load_text(
         held_out=rest,
         vocabulary=Vocabulary(train_words, tokenizer),
         split=split,
+        backwards=backwards,
         note=_EMBEDDED_NOTE if source == "embedded" else "",
     )
 
@@ -208,7 +215,8 @@ def _read(
 ) -> tuple[str, np.ndarray]:
     """Return a source's name and ids; a new word gets the next free id in `words`."""
     name, segments = _open(source)
-    if split == "paragraphs" and source != "embedded":  # its lines are paragraphs
+    # The lines of the named sources are paragraphs.
+    if split == "paragraphs" and source not in ("embedded", "imdb"):
         segments = paragraphs(segments)
     ids = array("i")
     left = sys.maxsize if limit is None else limit
@@ -232,14 +240,9 @@ def _open(source: str | Path) -> tuple[str, Iterator[str]]:
     if source == "embedded":
         return f"Python {platform.python_version()} documentation", read_prose()
     if source == "imdb":
-        name, reviews = load_unlabelled()
-        return name, chain.from_iterable(map(_review_lines, reviews))
+        name, reviews = load_training_texts()
+        return name, iter(reviews)
     return f"text ({Path(source).resolve().name})", read_lines(source)
-
-
-def _review_lines(review: str) -> list[str]:
-    """Return the lines of a review's HTML, and a blank one."""
-    return [*html.unescape(_BREAK.sub("\n", review)).split("\n"), ""]
 
 
 def _divide(
@@ -271,6 +274,12 @@ def _divide(
     held_out = np.random.default_rng(seed).permutation(held_out)
     mask = np.repeat(held_out, np.diff(np.flatnonzero(ids == END), prepend=-1))
     return ids[~mask], ids[mask]
+
+
+def _reversed(ids: np.ndarray) -> np.ndarray:
+    """Return the tokens in reverse order, with a final `END` at the end again."""
+    end = len(ids) - (len(ids) > 0 and ids[-1] == END)
+    return np.concatenate([ids[:end][::-1], ids[end:]])
 
 
 def _pieces(ids: np.ndarray) -> Iterator[np.ndarray]:

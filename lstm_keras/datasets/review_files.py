@@ -26,7 +26,9 @@ MAX_ARCHIVE_BYTES = 2 << 30
 
 _LABELS = {"neg": 0, "pos": 1}
 _REVIEW = re.compile(r"(?:.*/)?aclImdb/(train|test)/(neg|pos)/([0-9]{1,9})_[0-9]+\.txt")
-_UNLABELLED = re.compile(r"(?:.*/)?aclImdb/train/unsup/([0-9]{1,9})_[0-9]+\.txt")
+_TRAINING_TEXT = re.compile(
+    r"(?:.*/)?aclImdb/train/(neg|pos|unsup)/([0-9]{1,9})_[0-9]+\.txt"
+)
 OPENERS: dict[str, Callable[..., Any]] = {
     ".tar": open,
     ".gz": gzip.open,
@@ -88,28 +90,24 @@ def read_folder(path: Path) -> Texts:
     return _by_split(_read_files(path, _REVIEW), path)
 
 
-def read_unlabelled(path: Path) -> Iterator[str]:
-    """Yield the unlabelled reviews of the archive or its folder, by number.
+def read_training_texts(path: Path) -> list[str]:
+    """Read the training reviews of the archive or its folder, with labels or without.
 
-    Each is yielded as soon as possible, so that not all need to be read.
+    They are sorted by number, so that those of each kind are spread over the text.
 
     Raises:
         ValueError: As `read_archive`, or there are none.
     """
     read = _read_files if path.is_dir() else _read_members
-    waiting: dict[int, str] = {}
-    due = 0
-    for (number,), text in read(path, _UNLABELLED):
-        waiting[int(number)] = text
-        while due in waiting:
-            yield waiting.pop(due)
-            due += 1
-    if not due and not waiting:
+    texts = {
+        (int(number), kind): text for (kind, number), text in read(path, _TRAINING_TEXT)
+    }
+    if not texts:
         raise ValueError(
-            f"expected reviews in aclImdb/train/unsup of {path}; received none"
+            f"expected reviews in aclImdb/train/{{neg,pos,unsup}} of {path}; received "
+            "none"
         )
-    for number in sorted(waiting):
-        yield waiting[number]
+    return [texts[key] for key in sorted(texts)]
 
 
 def _read_members(path: Path, pattern: re.Pattern) -> Iterator[Review]:

@@ -8,7 +8,7 @@ import http.client
 import numbers
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from lstm_keras.datasets.review_files import (
     read_archive,
     read_csv,
     read_folder,
-    read_unlabelled,
+    read_training_texts,
 )
 from lstm_keras.preprocessing.tokenizers import check_tokenizer
 from lstm_keras.preprocessing.vocabulary import FIRST_WORD, Vocabulary, check_whole
@@ -60,7 +60,8 @@ class Reviews:
         source: A path, "keras.datasets.imdb" or "embedded".
         train: The training split.
         test: The test split.
-        vocabulary: All words of the training split.
+        vocabulary: The vocabulary of the ids: all words of the training split, unless
+            it is another's.
         real: False for generated reviews.
         note: A line that the user should see, or "".
     """
@@ -81,6 +82,24 @@ class Reviews:
             "test": len(self.test),
             "vocabulary": len(self.vocabulary),
         }
+
+    def read_with(self, vocabulary: Vocabulary) -> "Reviews":
+        """Return the same reviews with the ids of another vocabulary."""
+        train, test = (
+            replace(split, ids=vocabulary.encode_all(split.texts))
+            for split in (self.train, self.test)
+        )
+        return replace(self, train=train, test=test, vocabulary=vocabulary)
+
+    def with_labels(self, count: int, seed: int) -> "Reviews":
+        """Return the reviews with fewer to train on: `count`, half of each label."""
+        chosen = _balanced(self.train.labels, count, seed)
+        train = Split(
+            [self.train.texts[i] for i in chosen],
+            [self.train.ids[i] for i in chosen],
+            self.train.labels[chosen],
+        )
+        return replace(self, train=train)
 
 
 class _DecodedTexts(Sequence[str]):
@@ -225,14 +244,18 @@ def load_imdb(
     return _tokenized(name, str(path), texts, tokenizer, limit, seed, note=note)
 
 
-def load_unlabelled() -> tuple[str, Iterator[str]]:
-    """Find the unlabelled IMDB reviews in `LSTM_KERAS_DATA`, for language models.
+def load_training_texts() -> tuple[str, list[str]]:
+    """Load the IMDB training reviews in `LSTM_KERAS_DATA` without their labels.
+
+    They are for language models: the labelled training reviews and the unlabelled ones,
+    by number, never the test reviews.
 
     Returns:
-        A description of the data, and the reviews by number.
+        A description of the data, and the reviews in HTML.
 
     Raises:
         FileNotFoundError: There is no archive or folder of it in `LSTM_KERAS_DATA`.
+        ValueError: It is damaged, or without reviews.
     """
     path = _find_local()
     if path is None or path.suffix.lower() == ".csv":
@@ -241,8 +264,8 @@ def load_unlabelled() -> tuple[str, Iterator[str]]:
             f"LSTM_KERAS_DATA names; received {os.environ.get('LSTM_KERAS_DATA')!r}"
         )
     kind = "folder" if path.is_dir() else "archive"
-    name = f"IMDB without labels ({kind} {path.resolve().name})"
-    return name, read_unlabelled(path)
+    name = f"IMDB training reviews without labels ({kind} {path.resolve().name})"
+    return name, read_training_texts(path)
 
 
 def _check_options(

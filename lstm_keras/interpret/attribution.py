@@ -1,5 +1,6 @@
 """Attribute a trained model's output to the words of its input."""
 
+import contextlib
 import dataclasses
 import numbers
 import warnings
@@ -160,19 +161,25 @@ class _Subject:
         return np.flatnonzero(self.ids != PADDING)
 
     @cached_property
-    def embedding(self) -> keras.layers.Embedding:
-        """The layer that looks up the word vectors."""
+    def embeddings(self) -> list[keras.layers.Embedding]:
+        """The layers that look up word vectors, which here are one behind the other."""
         found = [
             layer
             for layer in self.model.layers
             if isinstance(layer, keras.layers.Embedding)
         ]
-        if len(found) != 1:
+        if not found:
             raise ValueError(
-                "expected a model with one Embedding among its layers; received "
-                f"{len(found)} among {_listed(self.model)}"
+                "expected a model with an Embedding among its layers; received "
+                f"{_listed(self.model)}"
             )
-        return found[0]
+        return found
+
+    def vectors(self, ids) -> np.ndarray:
+        """Return the word vectors of ids `(batch, time)`, `(batch, time, size)`."""
+        with keras.StatelessScope():
+            found = [ops.convert_to_numpy(one(ids)) for one in self.embeddings]
+        return np.concatenate(found, axis=-1).astype(np.float32)
 
     def outputs(self, ids):
         """Return the output to explain, `(batch,)`, of each row of ids."""
@@ -200,22 +207,29 @@ class _Subject:
 
     def outputs_of_vectors(self, vectors):
         """Return `outputs` for these word vectors, `(batch, time, size)`."""
-        embedding, look_up = self.embedding, self.embedding.call
-        calls = []
+        calls, start = [], 0
 
-        def call(inputs, **kwargs):  # tied embeddings also compute the logits
-            if kwargs:
-                return look_up(inputs, **kwargs)
-            calls.append(inputs)
-            return vectors
+        def looking_up(look_up, own):
+            def call(inputs, **kwargs):  # tied embeddings also compute the logits
+                if kwargs:
+                    return look_up(inputs, **kwargs)
+                calls.append(inputs)
+                return own
 
-        with replaced(embedding, call=call):
+            return call
+
+        with contextlib.ExitStack() as stack:
+            for one in self.embeddings:
+                own = vectors[..., start : start + one.output_dim]
+                call = looking_up(one.call, own)
+                stack.enter_context(replaced(one, call=call))
+                start += one.output_dim
             ids = np.repeat(self.ids[None], vectors.shape[0], axis=0)
             outputs = self.outputs(ids)
-        if len(calls) != 1:
+        if len(calls) != len(self.embeddings):
             raise ValueError(
-                "expected a model that looks its ids up once; received one that does "
-                f"so {len(calls)} times"
+                "expected a model that looks its ids up once in each embedding; "
+                f"received {len(calls)} calls of {len(self.embeddings)}"
             )
         return outputs
 
@@ -337,9 +351,9 @@ def _beginning(subject: _Subject, count: int) -> np.ndarray:
 
 
 def _integrated_gradients(subject: _Subject) -> Attribution:
+    ids = np.stack([subject.ids, np.full_like(subject.ids, PADDING)])
+    text, padding = subject.vectors(ids)
     with keras.StatelessScope():
-        ids = np.stack([subject.ids, np.full_like(subject.ids, PADDING)])
-        text, padding = ops.convert_to_numpy(subject.embedding(ids)).astype(np.float32)
         ends = ops.convert_to_numpy(
             subject.outputs_of_vectors(np.stack([padding, text]))
         )

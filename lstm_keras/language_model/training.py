@@ -98,11 +98,15 @@ class LanguageModelTrainer(keras.Model):
         """Return the mean cross-entropy of a batch in nats per token."""
         hidden = y_pred[:, ops.shape(y_pred)[1] - ops.shape(y)[1] :]
         targets = ops.cast(ops.reshape(y, (-1,)), "int32")
-        arguments = (*flatten_hidden(hidden, self.head), targets)
+        hidden, kernel, bias = flatten_hidden(hidden, self.head)
         if training and self.samples:
-            loss = sampled_cross_entropy(*arguments, self.samples, self.seed_generator)
+            rows = getattr(self.head, "embeddings", None)
+            rows = ops.transpose(kernel) if rows is None else rows
+            loss = sampled_cross_entropy(
+                hidden, rows, bias, targets, self.samples, self.seed_generator
+            )
         else:
-            loss = linear_cross_entropy(*arguments)
+            loss = linear_cross_entropy(hidden, kernel, bias, targets)
         tokens = ops.sum(ops.cast(ops.not_equal(targets, PADDING), loss.dtype))
         self.cross_entropy.update_state(loss, sample_weight=tokens)
         for penalty in self.losses:  # of regularizers

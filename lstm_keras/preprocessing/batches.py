@@ -13,8 +13,8 @@ from lstm_keras.preprocessing.vocabulary import pad
 # resumed epoch begins with the same two batches as a whole one.
 WARM_UP = 2
 
-# Lengths are rounded up to a multiple of this, so that few shapes are compiled.
-LENGTH_STEP = 8
+# Multiples of these are the lengths of sentences and of whole texts.
+LENGTH_STEP, TEXT_STEP = 8, 32
 
 MAX_PREFIX_IDS = 500_000_000  # 2 GB
 
@@ -86,7 +86,74 @@ class ExampleBatches(EpochBatches):
         return self._inputs[chosen], self._targets[chosen]
 
 
-class SentenceBatches(EpochBatches):
+class LengthBatches(EpochBatches):
+    """Batches of sequences of similar length; subclasses define `batch`.
+
+    Args:
+        lengths: Length of each sequence.
+        batch_size: Sequences in a batch; one batch may have fewer.
+        seed: Seed of each epoch's batches; `None` keeps the same order.
+        step: Batches have a multiple of this as their length, so that few shapes are
+            compiled.
+    """
+
+    def __init__(
+        self, lengths: Sequence[int], batch_size: int, seed: int | None, step: int
+    ):
+        self._lengths = lengths
+        self._batch_size = batch_size
+        self._seed = seed
+        self._step = step
+        super().__init__()
+
+    def order(self, epoch: int) -> list[np.ndarray]:
+        """Return the sequences of each batch, those of extreme lengths first."""
+        rng = None if self._seed is None else np.random.default_rng([self._seed, epoch])
+        batches = length_batches(self._lengths, self._batch_size, rng)
+        # See `WARM_UP`.
+        longest = [max(self._lengths[i] for i in chosen) for chosen in batches]
+        ends = {int(np.argmin(longest)), int(np.argmax(longest))}
+        first = [batches.pop(i) for i in sorted(ends, reverse=True)]
+        return first + batches
+
+    def padded_length(self, chosen: np.ndarray) -> int:
+        """Return the length of a batch of these sequences."""
+        longest = max(self._lengths[i] for i in chosen)
+        return -(-longest // self._step) * self._step
+
+
+class TextBatches(LengthBatches):
+    """Batches of left-padded texts `(batch, time)` and their labels, for masked models.
+
+    Args:
+        texts: Texts of ids.
+        labels: Their labels `(n,)`.
+        batch_size: See `LengthBatches`.
+        maxlen: Number of ids that are read of a text, at its end.
+        seed: See `LengthBatches`.
+    """
+
+    def __init__(
+        self,
+        texts: Sequence[np.ndarray],
+        labels: np.ndarray,
+        batch_size: int,
+        maxlen: int,
+        seed: int | None = None,
+    ):
+        self._texts, self._labels = texts, labels
+        lengths = [min(len(text), maxlen) for text in texts]
+        self._maxlen = maxlen
+        super().__init__(lengths, batch_size, seed, TEXT_STEP)
+
+    def batch(self, chosen: Any) -> tuple[np.ndarray, ...]:
+        """Return the texts of one batch, padded, and their labels."""
+        length = min(self.padded_length(chosen), self._maxlen)
+        texts = [self._texts[i] for i in chosen]
+        return pad(texts, length), self._labels[chosen]
+
+
+class SentenceBatches(LengthBatches):
     """Batches of whole sentences: inputs and targets `(batch, time)`, right-padded.
 
     A word's loss depends only on the words before it, so one pass gives the losses of
@@ -102,25 +169,11 @@ class SentenceBatches(EpochBatches):
         self, texts: Sequence[np.ndarray], batch_size: int, seed: int | None = None
     ):
         self._pairs = [shift(text) for text in texts]
-        self._lengths = [len(text) for text in texts]
-        self._batch_size = batch_size
-        self._seed = seed
-        super().__init__()
-
-    def order(self, epoch: int) -> Sequence:
-        """Return the sentences of each batch, those of extreme lengths first."""
-        rng = None if self._seed is None else np.random.default_rng([self._seed, epoch])
-        batches = length_batches(self._lengths, self._batch_size, rng)
-        # See `WARM_UP`.
-        longest = [max(self._lengths[i] for i in chosen) for chosen in batches]
-        ends = {int(np.argmin(longest)), int(np.argmax(longest))}
-        first = [batches.pop(i) for i in sorted(ends, reverse=True)]
-        return first + batches
+        super().__init__([len(text) for text in texts], batch_size, seed, LENGTH_STEP)
 
     def batch(self, chosen: Any) -> tuple[np.ndarray, ...]:
         """Return the sentences of one batch, padded."""
-        longest = max(self._lengths[i] for i in chosen)
-        length = -(-longest // LENGTH_STEP) * LENGTH_STEP
+        length = self.padded_length(chosen)
         inputs, targets = zip(*(self._pairs[i] for i in chosen), strict=True)
         return tuple(pad(ids, length, padding="post") for ids in (inputs, targets))
 

@@ -78,10 +78,14 @@ def _normalized(text: str) -> str:
     return _HAN.sub(r" \g<0> ", text)
 
 
-def _split_words(text: str) -> list[str]:
+def _without_html(text: str) -> str:
     if "&" in text:
         text = _ENTITY.sub(lambda entity: html.unescape(entity.group()), text)
-    text = _TAG.sub(" ", text)
+    return _TAG.sub(" ", text)
+
+
+def _split_words(text: str) -> list[str]:
+    text = _without_html(text)
     if text.isascii():
         return _ASCII_TOKEN.findall(_plain(text))
     # NFC, since lower case decomposes some letters.
@@ -106,6 +110,10 @@ def _split_text(text: str) -> list[str]:
     return [unicodedata.normalize("NFC", token) for token in tokens]
 
 
+def _split_html(text: str) -> list[str]:
+    return _split_text(_without_html(text))
+
+
 def _split_keras(text: str) -> list[str]:
     # At single spaces only, as Keras does: "\x85" and "\xa0" stay inside a word.
     return [*filter(None, text.lower().translate(_KERAS_FILTER).split(" "))]
@@ -115,13 +123,14 @@ TOKENIZERS: dict[str, Callable[[str], list[str]]] = {
     "words": _split_words,
     "keras": _split_keras,
     "text": _split_text,
+    "html": _split_html,
     "text_cased": _split_cased,
     "whitespace": str.split,
 }
 """The tokenizers by name: each a function from a text to its tokens."""
 
 
-SIGN_KEEPERS = ("text", "text_cased", "whitespace")  # for language models
+SIGN_KEEPERS = ("text", "html", "text_cased", "whitespace")  # for language models
 UNKNOWN = "[UNK]"  # replaces a word that is not in the vocabulary
 _CLOSING = frozenset(", . ; : ! ? … ) ] } ’ ” »".split())
 _OPENING = frozenset("( [ { ‘ “ « ¿ ¡".split())
@@ -159,8 +168,10 @@ def tokenize(text: str, tokenizer: str = "words") -> list[str]:
     signs, a URL or an e-mail address, one Han character, one emoji, any other sign, or
     a run of one of ``.-!?*=~'` `` ("...").
 
-    "text_cased" is "text" without lower-casing. "whitespace" only splits at white
-    space, for text that is tokenized already, such as WikiText.
+    "html" is "text" after resolving HTML entities and dropping tags, as in "words": for
+    language models of reviews. "text_cased" is "text" without lower-casing.
+    "whitespace" only splits at white space, for text that is tokenized already, such as
+    WikiText.
 
     Raises:
         TypeError: `text` is not a string.
@@ -175,11 +186,11 @@ def tokenize(text: str, tokenizer: str = "words") -> list[str]:
 def join_tokens(tokens: Iterable[str], tokenizer: str = "text") -> str:
     """Join tokens to text as people write it.
 
-    For "text", "text_cased" and "whitespace", punctuation is attached to its word,
-    straight quotes open and close in turn, and the "@-@" of WikiText becomes "-". For
-    "text", sentences are capitalized again. Where "text" or "text_cased" would not
-    split the result into the same tokens, the spaces remain. The tokens of "words" and
-    "keras" are joined by spaces.
+    For the tokenizers in `SIGN_KEEPERS`, punctuation is attached to its word, straight
+    quotes open and close in turn, and the "@-@" of WikiText becomes "-". For "text" and
+    "html", sentences are capitalized again. Where a tokenizer other than
+    "whitespace" would not split the result into the same tokens, the spaces remain.
+    The tokens of "words" and "keras" are joined by spaces.
 
     Raises:
         ValueError: `tokenizer` is not a name in `TOKENIZERS`.
@@ -188,7 +199,7 @@ def join_tokens(tokens: Iterable[str], tokenizer: str = "text") -> str:
     if tokenizer not in SIGN_KEEPERS:
         return " ".join(tokens)
     tokens = list(tokens)
-    shown = _capitalized(tokens) if tokenizer == "text" else tokens
+    shown = _capitalized(tokens) if tokenizer in ("text", "html") else tokens
     spaced = _spaced(tokens)
     starts = [i for i, space in enumerate(spaced) if space]
     pieces = []

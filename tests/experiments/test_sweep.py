@@ -10,6 +10,7 @@ import pytest
 from experiments.common import lifecycle, processes
 from experiments.common.result import Finding, Result, RunMetrics, metrics
 from experiments.sweep import command_line, worker
+from experiments.sweep.runs import time_left
 
 COMMON = (
     "--limit 400 --epochs 1 --embedding 4 --units 5 --batch-size 8 --no-baselines"
@@ -76,6 +77,22 @@ def test_every_recipe_and_seed_is_a_run_in_a_process_of_its_own(tmp_path, capsys
     assert "2/2" in said and "by_heart" in said.split("2/2")[1]
 
 
+@pytest.mark.parametrize(
+    ("count", "total", "jobs", "left"),
+    [
+        (1, 4, 1, "; about 6 min left"),
+        (3, 4, 1, "; about 40 s left"),
+        (1, 5, 2, "; about 4 min left"),  # its neighbour is about to end
+        (2, 5, 2, "; about 4 min left"),
+        (3, 5, 2, "; about 60 s left"),
+        (4, 4, 1, ""),
+        (1, 3, 8, ""),
+    ],
+)
+def test_the_time_left_is_that_of_the_rounds_that_are_to_come(count, total, jobs, left):
+    assert time_left(120, count, total, jobs) == left
+
+
 def test_a_run_that_dies_is_reported_and_resumed_by_the_same_command(
     tmp_path, here, capsys
 ):
@@ -117,8 +134,9 @@ def test_a_job_that_is_tried_again_resumes_its_run(tmp_path, here):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ("memory --name s", "expected one of imdb_sentiment, next_word"),
-        ("next_word", "and --name; received next_word and None"),
+        ("memory --name s", "expected imdb_sentiment or next_word .*'memory'"),
+        ("--name s", "as the first word; received no experiment"),
+        ("next_word", "expected --name"),
         ("next_word --name s --recipes best", "received 'best'"),
         ("next_word --name s -- --seed 3", "received --seed"),
         ("next_word --name s -- --units 0", "2"),

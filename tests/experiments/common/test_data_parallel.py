@@ -171,7 +171,7 @@ def test_two_devices_learn_a_text_as_one_does(on_halves, tmp_path, changes):
 def wanted(monkeypatch):
     """Settings that ask for it, on a machine with two devices."""
     monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["cpu:0", "cpu:1"])
-    return SimpleNamespace(data_parallel=True, batch_size=4, jit=False)
+    return SimpleNamespace(data_parallel=True, batch_size=4)
 
 
 def test_without_the_option_nothing_is_asked_of_the_machine(wanted):
@@ -195,12 +195,6 @@ def test_several_devices_must_share_a_batch_evenly(wanted, monkeypatch):
         data_parallel.devices(wanted)
 
 
-def test_torch_is_refused(wanted, monkeypatch):
-    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
-    with pytest.raises(ValueError, match="--data-parallel is not possible on torch: "):
-        data_parallel.devices(wanted)
-
-
 @pytest.mark.parametrize("name", ["imdb_sentiment", "next_word"])
 def test_experiments_refuse_it_before_they_load_anything(tmp_path, monkeypatch, name):
     monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["cpu:0"])
@@ -209,20 +203,11 @@ def test_experiments_refuse_it_before_they_load_anything(tmp_path, monkeypatch, 
     assert not list(tmp_path.iterdir())
 
 
-@TENSORFLOW
-def test_on_tensorflow_texts_and_jit_are_refused(wanted):
-    with pytest.raises(ValueError, match="for text on TensorFlow, where each device"):
-        data_parallel.devices(wanted, of_text=True)
-    wanted.jit = True
-    with pytest.raises(ValueError, match="with --jit on TensorFlow, where a compiled"):
-        data_parallel.devices(wanted)
-
-
 def steps_on_tensorflow(jit):
     """Return how far one step goes that is bound to 0.1: on one device, on two."""
     lengths = []
     for parallel in (False, True):
-        settings = SimpleNamespace(data_parallel=parallel, batch_size=8, jit=False)
+        settings = SimpleNamespace(data_parallel=parallel, batch_size=8)
         with data_parallel.distribute(settings):
             model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
             bound = keras.optimizers.SGD(1.0, global_clipnorm=0.1)

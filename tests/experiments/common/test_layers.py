@@ -48,13 +48,6 @@ def test_the_engines_of_training_and_prediction_are_named_with_the_reasons():
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="how TensorFlow compiles")
 def test_a_compiled_training_step_uses_the_loop():
     assert layers.recurrent_layer("custom", jit=True)(3).engine == "loop"
-    with pytest.raises(ValueError, match="expected --jit with --engine loop; received"):
-        layers.recurrent_layer("custom", "xla", jit=True)
-
-
-def test_an_engine_is_for_the_custom_layer_alone():
-    with pytest.raises(ValueError, match="--engine is for --layer custom; received"):
-        layers.engine_facts("gru", "xla")
 
 
 def test_a_recipe_that_asks_for_the_loop_serves_every_layer():

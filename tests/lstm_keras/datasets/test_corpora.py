@@ -218,19 +218,20 @@ REVIEWS = {
     "aclImdb/train/unsup/0_0.txt": "First one.<br /><br />It has<br/>three lines",
     "aclImdb/train/unsup/10_0.txt": "After a gap",
     "aclImdb/train/unsup/1_0.txt": "Second one\n",
-    "aclImdb/train/pos/0_9.txt": "Labelled",
-    "aclImdb/test/neg/0_1.txt": "Labelled",
+    "aclImdb/train/pos/1_9.txt": "With a label",
+    "aclImdb/train/neg/10_1.txt": "Another",
+    "aclImdb/test/neg/0_1.txt": "To be tested on",
 }
 REVIEW_LINES = [
-    *("first one .", "it has", "three lines"),
-    *("second one", "third & last", "after a gap"),
+    *("first one . it has three lines", "with a label", "second one"),
+    *("third & last", "another", "after a gap"),
 ]
 
 
 @pytest.mark.parametrize(
     ("kind", "file"), [("archive", "aclImdb_v1.tar.gz"), ("folder", "aclImdb")]
 )
-def test_unlabelled_reviews_come_by_number_without_their_html(
+def test_training_reviews_come_by_number_without_label_and_html(
     tmp_path, monkeypatch, kind, file
 ):
     monkeypatch.setenv("LSTM_KERAS_DATA", str(tmp_path))
@@ -242,13 +243,23 @@ def test_unlabelled_reviews_come_by_number_without_their_html(
 
     def lines(**options):
         corpus = load_text("imdb", held_out=0, min_count=1, **options)
-        assert corpus.name == f"IMDB without labels ({kind} {file})"
+        assert corpus.name == f"IMDB training reviews without labels ({kind} {file})"
         return [" ".join(segment) for segment in segments(corpus, corpus.train)]
 
-    assert lines() == REVIEW_LINES
-    paragraphs = [REVIEW_LINES[0], "it has three lines", *REVIEW_LINES[3:]]
-    assert lines(split="paragraphs") == paragraphs
-    assert lines(limit=5) == REVIEW_LINES[:2]
+    for split in ("lines", "paragraphs", "stream"):
+        assert lines(split=split) == REVIEW_LINES
+    assert lines(limit=9) == [*REVIEW_LINES[:1], "with a"]
+
+
+@pytest.mark.parametrize("split", ["lines", "stream"])
+def test_backwards_the_last_word_comes_first_and_the_end_remains_last(split, tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("a b\nc d e\nf\n")
+    options = {"held_out": 0, "min_count": 1, "split": split}
+    ahead, back = (load_text(path, backwards=b, **options) for b in (False, True))
+    assert back.vocabulary.words == ahead.vocabulary.words
+    assert [*segments(back, back.train)] == [["f"], ["e", "d", "c"], ["b", "a"]]
+    assert (ahead.backwards, back.backwards) == (False, True)
 
 
 def test_an_error_says_where_to_get_missing_reviews(tmp_path, monkeypatch):
@@ -260,7 +271,7 @@ def test_an_error_says_where_to_get_missing_reviews(tmp_path, monkeypatch):
         with pytest.raises(FileNotFoundError, match=r"ai\.stanford\.edu"):
             load_text("imdb")
     (tmp_path / "aclImdb/train/unsup").mkdir(parents=True)
-    with pytest.raises(ValueError, match=r"unsup of .*received none"):
+    with pytest.raises(ValueError, match=r"unsup\} of .*received none"):
         load_text("imdb")
 
 
@@ -332,7 +343,7 @@ def test_wikitext_has_the_vocabulary_that_its_description_tells(data_folder):
 
 
 @pytest.mark.real
-def test_unlabelled_reviews_of_the_archive_are_read(data_folder, monkeypatch):
+def test_training_reviews_of_the_archive_are_read(data_folder, monkeypatch):
     monkeypatch.setenv("LSTM_KERAS_DATA", str(data_folder))
     corpus = load_text("imdb", limit=100_000)
     words = sum(

@@ -155,6 +155,12 @@ def test_cased_text_is_text_with_its_capitals():
     assert tokenize(text, "text") == [token.lower() for token in cased]
 
 
+def test_html_is_text_without_tags_and_entities():
+    text = "It's <b>so-so</b>,<br /><br />Tom &amp; Jerry: 3 &lt; 4 &hellip; I <3 it"
+    tokens = "it's so-so , tom & jerry : 3 < 4 … i < 3 it"
+    assert tokenize(text, "html") == normalize("NFKC", tokens).split()
+
+
 def test_whitespace_changes_nothing():
     text = " = Title = \n<unk> @-@ Don’t\u00a0x "
     assert tokenize(text, "whitespace") == "= Title = <unk> @-@ Don’t x".split()
@@ -173,7 +179,8 @@ def test_whitespace_changes_nothing():
 def test_joined_tokens_read_as_the_text_did(text):
     assert join_tokens(tokenize(text, "text_cased"), "text_cased") == text
     lower = text.replace("U.S.", "u.s.")  # names are lost
-    assert join_tokens(tokenize(text, "text"), "text") == lower
+    for tokenizer in ("text", "html"):
+        assert join_tokens(tokenize(text, tokenizer), tokenizer) == lower
 
 
 @pytest.mark.parametrize(
