@@ -12,8 +12,11 @@ LOWEST ?= .venv-lowest
 BACKEND_TESTS = tests/lstm_keras/test_reference.py tests/lstm_keras/test_cell.py \
 	tests/lstm_keras/test_layer.py tests/lstm_keras/test_layer_options.py \
 	tests/lstm_keras/test_call_arguments.py tests/lstm_keras/test_leaks.py \
-	tests/lstm_keras/engines tests/lstm_keras/interpret tests/lstm_keras/convert \
+	tests/lstm_keras/test_pooling.py tests/lstm_keras/test_variants.py \
+	tests/lstm_keras/engines \
+	tests/lstm_keras/interpret tests/lstm_keras/convert \
 	tests/lstm_keras/language_model tests/experiments/common/test_fit.py \
+	tests/experiments/test_pretraining.py \
 	tests/experiments/common/test_data_parallel.py
 
 # They need the extra onnx, and skip without it.
@@ -42,7 +45,7 @@ LESSONS = $(patsubst experiments/notebooks/%.md,build/lessons/%.ipynb,\
 	$(wildcard experiments/notebooks/*.md))
 
 .PHONY: demo docs test test-all test-thorough test-backends test-keras test-mutations \
-	test-lowest test-real test-slow test-commands coverage lint
+	test-lowest test-real test-slow test-commands test-commands-short coverage lint
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m experiments.imdb_sentiment --data embedded \
@@ -56,7 +59,7 @@ test: $(VENV)/.installed
 test-all:
 	rm -f .coverage
 	$(MAKE) COVERAGE=1 test-thorough test-backends coverage
-	$(MAKE) test-keras test-mutations test-lowest
+	$(MAKE) test-keras test-mutations test-lowest test-commands-short
 	if [ -n "$$LSTM_KERAS_DATA" ]; then $(MAKE) test-real; fi
 
 test-thorough: $(VENV)/.backends
@@ -92,6 +95,10 @@ test-real: $(VENV)/.installed
 # Every command of experiments/README.md, for an hour and a half.
 test-commands: $(VENV)/.installed
 	$(BIN)/python -m tests.commands --timed
+
+# Those of them that take no more than a minute.
+test-commands-short: $(VENV)/.installed
+	$(BIN)/python -m tests.commands --longest 1
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow

@@ -4,7 +4,13 @@ import importlib
 from types import ModuleType
 
 from lstm_keras.cell import LSTMCell
-from lstm_keras.convert import from_torch, to_builtin, to_custom, to_torch
+from lstm_keras.convert import (
+    export_onnx,
+    from_torch,
+    to_builtin,
+    to_custom,
+    to_torch,
+)
 from lstm_keras.engines import engine_scope
 from lstm_keras.interpret import (
     attribute,
@@ -13,7 +19,7 @@ from lstm_keras.interpret import (
     stream_gates,
     trace_gates,
 )
-from lstm_keras.layer import LSTM
+from lstm_keras.layer import LSTM, RNN
 from lstm_keras.runs import load_run
 
 # setup.cfg reads it from here.
@@ -21,10 +27,12 @@ __version__ = "0.1.0"
 
 __all__ = [
     "LSTM",
+    "RNN",
     "LSTMCell",
     "attribute",
     "decompose_phrases",
     "engine_scope",
+    "export_onnx",
     "from_torch",
     "gradient_flow",
     "load_run",
@@ -36,7 +44,15 @@ __all__ = [
 ]
 
 # Imported at their first use: matplotlib and scikit-learn load slowly.
-_ON_DEMAND = ("datasets", "evaluation", "language_model", "plots", "preprocessing")
+_ON_DEMAND = (
+    "datasets",
+    "evaluation",
+    "language_model",
+    "plots",
+    "preprocessing",
+    "testing",
+    "variants",
+)
 
 
 def __getattr__(name: str) -> ModuleType:

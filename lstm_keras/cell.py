@@ -49,6 +49,17 @@ class LSTMCell(keras.layers.Layer):
     A drop-in for `keras.layers.LSTMCell`; use it in `keras.layers.RNN` and
     `keras.layers.StackedRNNCells`, or use `lstm_keras.LSTM`.
 
+    A cell with other equations is a subclass that overrides `gates`, `step` or
+    `pre_activations`; `lstm_keras.variants` has examples, `lstm_keras.RNN` runs it over
+    a sequence, and `lstm_keras.testing.check_cell` holds it against NumPy.
+
+    Attributes:
+        parts: The parts of `z`, in the order in which the weights pack them.
+        pure: Whether a call computes its results row by row from its arguments, the
+            weights and the held dropout masks, and does nothing else, such as changing
+            a variable. Then `lstm_keras.RNN` may compile it, and `trace_gates` show its
+            gates. A subclass must say so itself, since it may compute something else.
+
     Args:
         units: Positive integer, the size of `h` and of `c`.
         activation: Activation of the candidate and of the cell state in `h_t`. `None`
@@ -92,6 +103,9 @@ class LSTMCell(keras.layers.Layer):
             or the inputs are not `(batch, features)` with the `features` that the cell
             was built with.
     """
+
+    parts = "ifgo"
+    pure = True
 
     def __init__(
         self,
@@ -144,16 +158,16 @@ class LSTMCell(keras.layers.Layer):
 
     def build(self, input_shape: tuple) -> None:
         """Create `kernel`, `recurrent_kernel` and `bias`."""
-        features = input_shape[-1]
+        features, width = input_shape[-1], len(self.parts) * self.units
         self.kernel = self.add_weight(
-            shape=(features, 4 * self.units),
+            shape=(features, width),
             name="kernel",
             initializer=self.kernel_initializer,
             regularizer=self.kernel_regularizer,
             constraint=self.kernel_constraint,
         )
         self.recurrent_kernel = self.add_weight(
-            shape=(self.units, 4 * self.units),
+            shape=(self.state_size[0], width),
             name="recurrent_kernel",
             initializer=self.recurrent_initializer,
             regularizer=self.recurrent_regularizer,
@@ -162,7 +176,7 @@ class LSTMCell(keras.layers.Layer):
         self.bias = None
         if self.use_bias:
             self.bias = self.add_weight(
-                shape=(4 * self.units,),
+                shape=(width,),
                 name="bias",
                 initializer=(
                     self._bias_with_unit_forget_gate
@@ -177,18 +191,61 @@ class LSTMCell(keras.layers.Layer):
     def call(self, inputs: Any, states: list, training: bool = False) -> tuple:
         """Apply the equations of the class's docstring once."""
         self._check_states(states)
-        h, c = states
-        x_masks, h_masks = self.dropout_masks(inputs, h) if training else (None, None)
+        h = states[0]
+        masks = self.dropout_masks(inputs, h) if training else (None, None)
+        z = self.pre_activations(inputs, h, *masks[:2])
+        _, states = self.step(z, states)
+        return states[0], states
 
-        z = _project(inputs, self.kernel, x_masks)
-        z = z + _project(h, self.recurrent_kernel, h_masks)
-        if self.bias is not None:
-            # Not `z + self.bias`: TensorFlow sums its gradient in another order, and
-            # training would differ from Keras's layer in the last bits, then in more.
-            z = ops.add(z, self.bias)
-        gates = equations.gates(z, self.activation, self.recurrent_activation)
-        h, c = equations.states(gates, c, self.activation)
-        return h, [h, c]
+    def pre_activations(
+        self, inputs: Any, h: Any, x_masks: Any = None, h_masks: Any = None
+    ) -> Any:
+        """Return `z = x_t W + h_{t-1} U + b`, `(batch, parts * units)`.
+
+        Args:
+            inputs: `x_t`, `(batch, features)`.
+            h: `h_{t-1}`, `(batch, units)`.
+            x_masks: The dropout masks of the inputs, a list, or None.
+            h_masks: Those of `h`.
+        """
+        return self.affine(
+            (inputs, self.kernel, x_masks),
+            (h, self.recurrent_kernel, h_masks),
+            bias=self.bias,
+        )
+
+    def gates(self, z: Any, states: list) -> equations.Gates:
+        """Return the gates and the candidate, each `(batch, units)`.
+
+        Args:
+            z: The pre-activations.
+            states: The states before the step.
+        """
+        return equations.gates(z, self.activation, self.recurrent_activation)
+
+    def step(self, z: Any, states: list) -> tuple[equations.Gates, list]:
+        """Return the gates of a step, and the states `[h_t, c_t]` after it.
+
+        Args:
+            z: The pre-activations.
+            states: The states before the step.
+        """
+        gates = self.gates(z, states)
+        h, c = equations.states(gates, states[1], self.activation)
+        return gates, [h, c]
+
+    def affine(self, *products: tuple, bias: Any = None) -> Any:
+        """Return a sum of products with weights, and of a bias.
+
+        An engine computes it in its own way. Products that a step computes without it
+        are as right, but slower there.
+
+        Args:
+            *products: Inputs `(batch, size)`, a kernel `(size, width)`, and the dropout
+                masks of the inputs, a list of one mask or one for each part, or None.
+            bias: `(width,)`, or None.
+        """
+        return equations.AFFINE.get()(products, bias)
 
     def get_initial_state(self, batch_size: Any = None) -> list:
         """Return zeros `[h, c]`, each `(batch_size, units)`, for a new sequence."""
@@ -214,7 +271,13 @@ class LSTMCell(keras.layers.Layer):
             inputs: Any step's `x_t`, `(batch, features)`; only its shape counts.
             h: Any step's `h`, `(batch, units)`; only its shape counts.
         """
-        self._held_dropout_masks = self.dropout_masks(inputs, h)
+        with self.holding(self.dropout_masks(inputs, h)):
+            yield
+
+    @contextlib.contextmanager
+    def holding(self, masks: tuple) -> Iterator[None]:
+        """Take these masks, of `dropout_masks`, inside the `with` block."""
+        self._held_dropout_masks = masks
         try:
             yield
         finally:
@@ -231,27 +294,33 @@ class LSTMCell(keras.layers.Layer):
 
     def _check_states(self, states):
         shapes = [tuple(state.shape) for state in states]
-        if [shape[1:] for shape in shapes] != [(self.units,)] * 2:
+        if [shape[1:] for shape in shapes] != [(size,) for size in self.state_size]:
+            expected = ", ".join(f"(batch, {size})" for size in self.state_size)
             raise ValueError(
-                "expected states to be [h, c], each of shape (batch, units) = "
-                f"(batch, {self.units}); received shapes {shapes}"
+                "expected states to be [h, c], each of shape (batch, units), that is "
+                f"{expected}; received shapes {shapes}"
             )
 
     def _bias_with_unit_forget_gate(self, _, **kwargs):
+        before, forget, after = self.parts.partition("f")
         ones = keras.initializers.Ones()
+        initializers = [self.bias_initializer, ones, self.bias_initializer]
         return ops.concatenate(
             [
-                self.bias_initializer((self.units,), **kwargs),
-                ones((self.units,), **kwargs),
-                self.bias_initializer((2 * self.units,), **kwargs),
+                initializer((len(parts) * self.units,), **kwargs)
+                for initializer, parts in zip(
+                    initializers, (before, forget, after), strict=True
+                )
+                if parts
             ]
         )
 
     def _mask_counts(self):
         """Return the number of masks for the inputs of a sequence, and for `h`."""
         # Keras also draws four for the inputs if `h` needs four.
-        x_count = 0 if self.dropout in (0, 1) else 4 if self.recurrent_dropout else 1
-        h_count = 0 if self.recurrent_dropout in (0, 1) else 4
+        four = len(self.parts)
+        x_count = 0 if self.dropout in (0, 1) else four if self.recurrent_dropout else 1
+        h_count = 0 if self.recurrent_dropout in (0, 1) else four
         return x_count, h_count
 
     def dropout_masks(self, inputs: Any, h: Any) -> tuple[list | None, list | None]:
@@ -310,23 +379,6 @@ class ReplayingSeedGenerator(keras.random.SeedGenerator):
             yield self
         finally:
             self._to_replay = 0
-
-
-def _project(inputs, kernel, masks):
-    """Return `inputs @ kernel`, with one dropout mask, or one for each gate."""
-    if masks is None:
-        return ops.matmul(inputs, kernel)
-    if len(masks) == 1:
-        return ops.matmul(inputs * masks[0], kernel)
-    return ops.concatenate(
-        [
-            ops.matmul(inputs * mask, gate_kernel)
-            for mask, gate_kernel in zip(
-                masks, ops.split(kernel, len(masks), axis=-1), strict=True
-            )
-        ],
-        axis=-1,
-    )
 
 
 # The constructor's arguments but for those of `keras.layers.Layer`.

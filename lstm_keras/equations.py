@@ -8,7 +8,8 @@ Engines pass their backend's own tanh and sigmoid: on JAX and torch those of `ke
 compute float64 partly in float32.
 """
 
-from collections.abc import Callable
+import contextvars
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from keras import ops
@@ -28,6 +29,36 @@ class Gates(NamedTuple):
     f: Any
     g: Any
     o: Any
+
+
+def affine(products: Iterable[tuple], bias: Any) -> Any:
+    """Return a sum of products with weights, and of a bias; see `LSTMCell.affine`."""
+    first, *others = products
+    z = _project(*first)
+    for product in others:
+        z = z + _project(*product)
+    # Not `z + bias`: TensorFlow sums its gradient in another order, and training would
+    # differ from Keras's layer in the last bits, then in more.
+    return z if bias is None else ops.add(z, bias)
+
+
+def _project(inputs, kernel, masks=None):
+    """Return `inputs @ kernel`, with one dropout mask, or one for each part."""
+    if masks is None:
+        return ops.matmul(inputs, kernel)
+    if len(masks) == 1:
+        return ops.matmul(inputs * masks[0], kernel)
+    kernels = ops.split(kernel, len(masks), axis=-1)
+    parts = zip(masks, kernels, strict=True)
+    return ops.concatenate(
+        [ops.matmul(inputs * mask, part) for mask, part in parts], axis=-1
+    )
+
+
+# What computes `LSTMCell.affine`; an engine sets its own while it traces a step.
+AFFINE: contextvars.ContextVar[Callable] = contextvars.ContextVar(
+    "affine", default=affine
+)
 
 
 def gates(

@@ -1,10 +1,12 @@
 """The LSTM over a whole sequence: the cell in a loop over time, or an engine."""
 
 import contextlib
+import importlib
 from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from lstm_keras import call_shapes, engines
@@ -19,18 +21,27 @@ NOT_IN_KERAS = {
 }
 
 
-class _JoinedStates:
-    """An `LSTMCell` whose output and single state is `h` and `c`, concatenated."""
+class JoinedStates:
+    """A cell whose output and single state are the states of another, concatenated.
 
-    def __init__(self, cell, training):
+    Args:
+        cell: The other, for instance an `LSTMCell`.
+        training: Whether to call it in training.
+    """
+
+    def __init__(self, cell: keras.Layer, training: bool):
         self.cell = cell
         self.training = training
-        self.state_size = 2 * cell.units
+        self.state_size = sum(cell.state_size)
 
-    def call(self, inputs, states):
+    def split(self, joined: Any) -> list:
+        """Return the states of the other cell."""
+        return ops.split(joined, np.cumsum(self.cell.state_size)[:-1], axis=-1)
+
+    def call(self, inputs: Any, states: list) -> tuple:
         """Apply the cell once."""
-        h, c = ops.split(states[0], 2, axis=-1)
-        _, states = self.cell(inputs, [h, c], training=self.training)
+        states = self.split(states[0])
+        _, states = self.cell(inputs, states, training=self.training)
         joined = ops.concatenate(states, axis=-1)
         return joined, [joined]
 
@@ -38,7 +49,242 @@ class _JoinedStates:
 
 
 @keras.saving.register_keras_serializable(package="lstm_keras")
-class LSTM(keras.layers.RNN):
+class RNN(keras.layers.RNN):
+    """A layer around any cell: `keras.layers.RNN`, and faster for cells that allow it.
+
+    On TensorFlow the loop over the steps of a pure cell is compiled, forward and
+    backward, in parallel shares of the batch. Pure are cells whose class says
+    `pure = True` (see `LSTMCell`), those of `lstm_keras.variants` for instance, and
+    Keras's GRU and SimpleRNN cells without dropout. `explain_engine()` tells whether a
+    layer is compiled, and why not. On JAX Keras's own loop, a `lax.scan`, is compiled
+    with the model; on torch the loop runs.
+
+        layer = lstm_keras.RNN(lstm_keras.variants.PeepholeLSTMCell(64))
+
+    Args:
+        cell: A cell, or a list of cells, which `keras.layers.StackedRNNCells` stacks.
+        return_sequences: Return every output, `(batch, time, size)`, instead of only
+            the last, `(batch, size)`.
+        return_state: Return the last states, too.
+        go_backwards: Process the sequence from its end; outputs come in the order of
+            processing.
+        stateful: Start each batch with the final states of the previous one, until
+            `reset_state()`. Needs a fixed batch size.
+        unroll: Unroll the loop over time; needs a fixed number of steps.
+        zero_output_for_mask: Output zeros at masked steps instead of the last output
+            before them.
+        engine: `"loop"`, the cell step by step; `"xla"`, compiled on TensorFlow, which
+            raises if the cell does not allow it; or `"auto"`, what is possible.
+        **kwargs: Arguments of `keras.layers.Layer` (`name`, `dtype`, `trainable`), and
+            `activity_regularizer`.
+
+    Call arguments:
+        sequences: `(batch, time, features)`.
+        initial_state: A list of the cell's states.
+        mask: Boolean `(batch, time)`. A `False` step leaves the states unchanged, and
+            its inputs, NaN included, have no influence.
+        training: Whether dropout is active.
+
+    Returns of a call:
+        The output, or a tuple of the output and the last states.
+
+    Raises:
+        ValueError: The engine does not support the cell, or the mask has another shape.
+    """
+
+    def __init__(
+        self,
+        cell: Any,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        zero_output_for_mask: bool = False,
+        engine: str = "auto",
+        **kwargs: Any,
+    ):
+        super().__init__(
+            cell,
+            return_sequences=return_sequences,
+            return_state=return_state,
+            go_backwards=go_backwards,
+            stateful=stateful,
+            unroll=unroll,
+            zero_output_for_mask=zero_output_for_mask,
+            **kwargs,
+        )
+        engines.check_name(engine)
+        self.engine = engine
+        self._features: int | None = None
+        if engine != "auto":
+            self.explain_engine(training=True)  # raises if it is not supported
+        self.input_spec = keras.InputSpec(ndim=3)
+
+    def build(self, sequences_shape: tuple, initial_state_shape: Any = None) -> None:
+        """Create the cell's weights, and the carried states of a stateful layer."""
+        super().build(sequences_shape, initial_state_shape)
+        self._features = sequences_shape[-1]
+        self.input_spec = keras.InputSpec(ndim=3, axes={-1: sequences_shape[-1]})
+
+    @property
+    def variables(self) -> list:
+        """All variables: weights, random states, and the states of a stateful layer.
+
+        Keras does not list the latter, and so loses them in `fit`, `evaluate` and
+        `predict` on JAX, which update only listed variables.
+        """
+        return [*super().variables, *keras.tree.flatten(self.states or [])]
+
+    @property
+    def supports_jit(self) -> bool:
+        """Whether Keras may compile a model with this layer as one XLA program."""
+        if keras.backend.backend() != "tensorflow":
+            return self._supports_jit
+        # Not with engines: see engines/xla.py. cuDNN's operators can't be compiled.
+        return self._supports_jit and (
+            getattr(self, "use_cudnn", False) is not True
+            and self.explain_engine(training=True).engine == engines.LOOP
+        )
+
+    @supports_jit.setter
+    def supports_jit(self, value: bool) -> None:
+        self._supports_jit = value
+
+    def explain_engine(self, training: bool = False) -> engines.Choice:
+        """Tell how a call runs over the steps, and why not in another way.
+
+        Args:
+            training: Whether the call is in training.
+
+        Returns:
+            An `engines.Choice`: the name in `engine`, the reasons in `passed_over`.
+
+        Raises:
+            ValueError: The constructor's `engine` does not support the cell.
+        """
+        return engines.choose_for_cell(
+            self.engine, self.cell, self._features, self.unroll, training
+        )
+
+    def call(
+        self,
+        sequences: Any,
+        initial_state: Any = None,
+        mask: Any = None,
+        training: bool = False,
+    ) -> Any:
+        """Apply the cell to every step."""
+        mask = call_shapes.as_one_mask(mask)
+        call_shapes.check_sequences(sequences)
+        if mask is not None:
+            call_shapes.check_mask(mask.shape, *sequences.shape[:2])
+        sequences, mask = self._checked_when_run(sequences, mask)
+        # Otherwise the cell draws them when it is asked for an initial state.
+        if initial_state is not None or self.stateful:
+            for cell in getattr(self.cell, "cells", [self.cell]):
+                if hasattr(cell, "next_dropout_masks"):
+                    cell.next_dropout_masks()
+        return super().call(
+            sequences, initial_state=initial_state, mask=mask, training=training
+        )
+
+    def inner_loop(
+        self, sequences: Any, initial_state: Any, mask: Any, training: bool = False
+    ) -> tuple:
+        """Run over time, with the same dropout masks at all steps."""
+        mask = call_shapes.as_boolean_mask(mask)
+        engine = self.explain_engine(training=training).engine
+        if engine != engines.LOOP:
+            return self._run_engine(engine, sequences, initial_state, mask, training)
+        if mask is not None:
+            # Otherwise NaN at a masked step would reach the gradients, as 0 * NaN.
+            sequences = ops.where(mask[..., None], sequences, 0)
+        dropout_masks = (
+            self.cell.held_dropout_masks(sequences[:, 0], initial_state[0])
+            if training and hasattr(self.cell, "held_dropout_masks")
+            else contextlib.nullcontext()
+        )
+        with dropout_masks:
+            return self._run_loop(sequences, initial_state, mask, training)
+
+    def _run_loop(self, sequences, states, mask, training):
+        return super().inner_loop(sequences, states, mask, training=training)
+
+    def _run_engine(self, engine, sequences, states, mask, training):
+        """Return the last output, every output, and the last states."""
+        sequences = ops.cast(sequences, self.compute_dtype)  # may be integers
+        masks = None
+        if training and hasattr(self.cell, "dropout_masks"):
+            masks = self.cell.dropout_masks(sequences[:, 0], states[0])
+        sequences, mask = self._in_order(sequences, mask)
+        every, states = engines.run_cell(
+            self.cell, sequences, mask, states, masks, self.return_sequences, training
+        )
+        last, every = self._shown(states[0], every, mask)
+        return last, every, states
+
+    def _in_order(self, sequences, mask):
+        """Return sequences and mask in the order of processing."""
+        if not self.go_backwards:
+            return sequences, mask
+        mask = None if mask is None else ops.flip(mask, axis=1)
+        return ops.flip(sequences, axis=1), mask
+
+    def _shown(self, last, every, mask):
+        """Return the last output and every output of an engine, as the loop has them.
+
+        Args:
+            last: The last output.
+            every: Every output, or None.
+            mask: The mask, in the order of processing.
+        """
+        shown = None
+        if mask is not None and self.zero_output_for_mask:
+            shown = mask
+        # On JAX Keras outputs the initial state before the first step.
+        elif mask is not None and keras.backend.backend() != "jax":
+            shown = ops.cumsum(ops.cast(mask, "int32"), axis=1) > 0
+        if shown is not None:
+            last = ops.where(shown[:, -1:], last, 0)
+            if every is not None:
+                every = ops.where(shown[..., None], every, 0)
+        return last, last[:, None] if every is None else every
+
+    def _checked_when_run(self, sequences, mask):
+        """Return sequences and mask, with runtime checks of sizes unknown before."""
+        if self.stateful:
+            carried = keras.tree.flatten(self.states)[0].shape[:1]
+            sequences = call_shapes.sized_as(
+                sequences, carried, call_shapes.STATEFUL_BATCH
+            )
+        if mask is not None:
+            mask = call_shapes.sized_as(
+                mask,
+                ops.shape(sequences)[:2],
+                "expected a mask (batch, time) of the sequences' batch and time",
+            )
+        return sequences, mask
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments; the engine only if it is not "auto"."""
+        config = super().get_config()
+        return config if self.engine == "auto" else {**config, "engine": self.engine}
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: Any = None) -> "RNN":
+        """Create a layer from the result of `get_config`."""
+        if config["cell"].get("module") == VARIANTS:
+            importlib.import_module(VARIANTS)  # registers its cells
+        return super().from_config(dict(config), custom_objects)
+
+
+# Loaded by those who use it.
+VARIANTS = "lstm_keras.variants"
+
+
+@keras.saving.register_keras_serializable(package="lstm_keras")
+class LSTM(RNN):
     """Long Short-Term Memory layer: `LSTMCell` applied to every step of a sequence.
 
     The equations, their sources and the packing of the weights are in the docstring of
@@ -228,7 +474,6 @@ class LSTM(keras.layers.RNN):
             shape = (1, self.units)
             self.initial_h = self.add_weight(shape, "zeros", name="initial_h")
             self.initial_c = self.add_weight(shape, "zeros", name="initial_c")
-        self.input_spec = keras.InputSpec(ndim=3, axes={-1: sequences_shape[-1]})
 
     def __repr__(self) -> str:
         """Return name, size and engine; of "auto" the one that predicts now, too."""
@@ -240,30 +485,6 @@ class LSTM(keras.layers.RNN):
             f"<{type(self).__name__} name={self.name}, units={self.units}, "
             f"engine={engine}, built={self.built}>"
         )
-
-    @property
-    def variables(self) -> list:
-        """All variables: weights, random states, and the states of a stateful layer.
-
-        Keras does not list the latter, and so loses them in `fit`, `evaluate` and
-        `predict` on JAX, which update only listed variables.
-        """
-        return [*super().variables, *(self.states or [])]
-
-    @property
-    def supports_jit(self) -> bool:
-        """Whether Keras may compile a model with this layer as one XLA program."""
-        if keras.backend.backend() != "tensorflow":
-            return self._supports_jit
-        # Not with engines: see engines/xla.py. cuDNN's operators can't be compiled.
-        return self._supports_jit and (
-            self.use_cudnn is not True
-            and self.explain_engine(training=True).engine == engines.LOOP
-        )
-
-    @supports_jit.setter
-    def supports_jit(self, value: bool) -> None:
-        self._supports_jit = value
 
     @property
     def return_state(self) -> bool:
@@ -310,8 +531,8 @@ class LSTM(keras.layers.RNN):
             shape = ops.shape(sequences)[0], self.units
             initial_state = [ops.broadcast_to(state, shape) for state in initial_state]
         self.cell.next_dropout_masks()
-        result = super().call(
-            sequences, initial_state=initial_state, mask=mask, training=training
+        result = keras.layers.RNN.call(
+            self, sequences, initial_state, mask=mask, training=training
         )
         return self._returned(result, lambda output: ops.split(output, 2, axis=-1))
 
@@ -327,34 +548,16 @@ class LSTM(keras.layers.RNN):
         output, *last_states = result
         return *h_and_c(output), *(last_states if self._return_last_states else ())
 
-    def inner_loop(
-        self, sequences: Any, initial_state: Any, mask: Any, training: bool = False
-    ) -> tuple:
-        """Run over time, with the same dropout masks at all steps.
-
-        With `return_cell_states` the outputs are `h` and `c`, concatenated.
-        """
-        mask = call_shapes.as_boolean_mask(mask)
-        engine = self.explain_engine(training=training).engine
-        if engine != engines.LOOP:
-            return self._run_engine(engine, sequences, initial_state, mask, training)
-        if mask is not None:
-            # Otherwise NaN at a masked step would reach the gradients, as 0 * NaN.
-            sequences = ops.where(mask[..., None], sequences, 0)
-        dropout_masks = (
-            self.cell.held_dropout_masks(sequences[:, 0], initial_state[0])
-            if training
-            else contextlib.nullcontext()
-        )
-        with dropout_masks:
-            if self.return_cell_states:
-                return self._loop_of_h_and_c(sequences, initial_state, mask, training)
-            return super().inner_loop(sequences, initial_state, mask, training=training)
+    def _run_loop(self, sequences, states, mask, training):
+        """Run over time; with `return_cell_states` the outputs are `h` and `c`."""
+        if self.return_cell_states:
+            return self._loop_of_h_and_c(sequences, states, mask, training)
+        return super()._run_loop(sequences, states, mask, training)
 
     def _loop_of_h_and_c(self, sequences, states, mask, training):
         """Return the results of `inner_loop` with outputs `h` and `c`."""
         loop = keras.layers.RNN(
-            _JoinedStates(self.cell, training),
+            JoinedStates(self.cell, training),
             return_sequences=self.return_sequences,
             go_backwards=self.go_backwards,
             unroll=self.unroll,
@@ -399,9 +602,7 @@ class LSTM(keras.layers.RNN):
         if self.stateful:
             # The gradient needs them, and torch changes them in place.
             states = [ops.copy(state) for state in states]
-        if self.go_backwards:
-            sequences = ops.flip(sequences, axis=1)
-            mask = None if mask is None else ops.flip(mask, axis=1)
+        sequences, mask = self._in_order(sequences, mask)
         hidden, cells, states = engines.run(
             engine,
             sequences,
@@ -418,12 +619,8 @@ class LSTM(keras.layers.RNN):
             last = ops.concatenate(states, axis=-1)
             if hidden is not None:
                 every = ops.concatenate([hidden, cells], axis=-1)
-        shown = None if mask is None else self._shown(mask)
-        if shown is not None:
-            last = ops.where(shown[:, -1:], last, 0)
-            if every is not None:
-                every = ops.where(shown[..., None], every, 0)
-        return last, last[:, None] if every is None else every, states
+        last, every = self._shown(last, every, mask)
+        return last, every, states
 
     def _weights(self):
         cell = self.cell
@@ -448,14 +645,6 @@ class LSTM(keras.layers.RNN):
             for masks, tensor in ((x_masks, sequences[:, 0]), (h_masks, h))
         ]
         return sequences, ops.concatenate(factors, axis=-1)
-
-    def _shown(self, mask):
-        """Return where masked outputs are not zero; `None` for all steps."""
-        if self.zero_output_for_mask:
-            return mask
-        if keras.backend.backend() == "jax":
-            return None  # Keras outputs the initial state before the first step
-        return ops.cumsum(ops.cast(mask, "int32"), axis=1) > 0
 
     def get_initial_state(self, batch_size: Any) -> list:
         """Return `[h, c]`, each `(batch_size, units)`: zeros, or the learned states."""
@@ -489,7 +678,7 @@ class LSTM(keras.layers.RNN):
         }
 
     @classmethod
-    def from_config(cls, config: dict) -> "LSTM":
+    def from_config(cls, config: dict, custom_objects: Any = None) -> "LSTM":
         """Create a layer from the result of `get_config`."""
         return cls(**config)
 
@@ -503,20 +692,6 @@ class LSTM(keras.layers.RNN):
             call_shapes.check_initial_state(initial_state, batch, self.units)
         if mask is not None:
             call_shapes.check_mask(mask.shape, batch, time)
-
-    def _checked_when_run(self, sequences, mask):
-        """Return sequences and mask, with runtime checks of sizes unknown before."""
-        if self.stateful:
-            sequences = call_shapes.sized_as(
-                sequences, self.states[0].shape[:1], call_shapes.STATEFUL_BATCH
-            )
-        if mask is not None:
-            mask = call_shapes.sized_as(
-                mask,
-                ops.shape(sequences)[:2],
-                "expected a mask (batch, time) of the sequences' batch and time",
-            )
-        return sequences, mask
 
 
 def _cell_attribute(name):

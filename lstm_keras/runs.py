@@ -3,7 +3,7 @@
 import contextlib
 import json
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -11,7 +11,8 @@ from typing import overload
 import keras
 import numpy as np
 
-import lstm_keras.layer  # noqa: F401  registers the layer, for load_model
+import lstm_keras.layer
+import lstm_keras.pooling  # noqa: F401  registers the layers, for load_model
 from lstm_keras.language_model.generation import (
     Sampling,
     Stepper,
@@ -199,7 +200,8 @@ class GeneratedText:
     """A model's continuation of a prompt.
 
     Attributes:
-        text: The prompt, stripped of white space, and the continuation.
+        text: The prompt, stripped of white space, and the continuation; the other way
+            round if the model reads backwards.
         continuation: The new part.
         tokens: Number of new tokens.
         log_probability: Log-probability of the new tokens under the model, in nats.
@@ -254,10 +256,11 @@ class NextWordRun(_Run):
         """Continue a prompt at the cost of one step for each new token.
 
         The out-of-vocabulary token is never generated; unknown words in the prompt are
-        read as such.
+        read as such. A model that reads backwards writes what comes before the prompt.
 
         Args:
-            prompt: The beginning of the text; may be empty, and of any length.
+            prompt: The beginning of the text, or backwards its end; may be empty, and
+                of any length.
             tokens: Maximum number of new tokens; a model of sentences may end earlier.
             temperature: Divisor of the logits before sampling. By default 1 with
                 `top_k` or `top_p`; without them the most probable token is chosen.
@@ -301,9 +304,13 @@ class NextWordRun(_Run):
                 stop_at_end=stop_at_end,
                 seed=seed,
             )
-        continuation = self._continuation(ids, written.ids)
+        continuation = self.continuation(ids, written.ids)
+        if self.backwards:
+            text = (continuation + prompt.lstrip()).rstrip()
+        else:
+            text = (prompt.rstrip() + continuation).lstrip()
         return GeneratedText(
-            text=(prompt.rstrip() + continuation).lstrip(),
+            text=text,
             continuation=continuation,
             tokens=len(written.ids),
             log_probability=written.log_probability,
@@ -340,18 +347,34 @@ class NextWordRun(_Run):
         return f"training perplexity {trained['train']['perplexity']:.1f}"
 
     @property
+    def backwards(self) -> bool:
+        """Whether the model reads from the end, and predicts the word before."""
+        return self.config.get("backwards", False)
+
+    @property
     def _stream(self) -> bool:
         return self.config["split"] == "stream"
 
     def _encode(self, prompt: str) -> np.ndarray:
-        if not self._stream:
-            return self.vocabulary.encode(prompt)
-        # In a stream every line follows the end of another.
-        lines = self.vocabulary.encode_all(prompt.split("\n"))
-        return np.concatenate([[END, *line[1:]] for line in lines]).astype(np.int32)
+        if self._stream:  # in which every line follows the end of another
+            lines = self.vocabulary.encode_all(prompt.split("\n"))
+            ids = np.concatenate([[END, *line[1:]] for line in lines]).astype(np.int32)
+        else:
+            ids = self.vocabulary.encode(prompt)
+        if self.backwards:
+            ids[1:] = ids[:0:-1].copy()
+        return ids
 
-    def _continuation(self, prompt: np.ndarray, new: list[int]) -> str:
-        """Return the new tokens as text, with the space before them if any."""
+    def continuation(self, prompt: np.ndarray, new: Sequence[int]) -> str:
+        """Return tokens after a prompt as text, with the space between them if any.
+
+        Args:
+            prompt: Ids `(time,)` as the model reads them, with the one that begins a
+                text.
+            new: The ids after them.
+        """
+        if self.backwards:
+            return self.vocabulary.decode(new[::-1]) + " "
         before = self.vocabulary.decode(prompt[1:])
         whole = self.vocabulary.decode([*prompt[1:], *new])
         if whole.startswith(before):
@@ -461,11 +484,11 @@ def _check_fit(
         for layer in model.layers
         if isinstance(layer, keras.layers.Embedding)
     ]
-    shapes = (model.input_shape, model.output_shape)
-    if sizes != [len(vocabulary)] or shapes != ((None, maxlen), outputs):
+    inputs, found = model.input_shape, model.output_shape
+    fits = inputs in ((None, maxlen), (None, None)) and found == outputs
+    if not fits or set(sizes) != {len(vocabulary)}:
         raise ValueError(
-            f"expected a model in {path} with one embedding of the vocabulary's "
+            f"expected a model in {path} with embeddings of the vocabulary's "
             f"{len(vocabulary)} ids, inputs (None, {maxlen}) and outputs {outputs}; "
-            f"received embeddings of {sizes} ids, inputs {shapes[0]} and outputs "
-            f"{shapes[1]}"
+            f"received embeddings of {sizes} ids, inputs {inputs} and outputs {found}"
         )

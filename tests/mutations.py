@@ -41,6 +41,15 @@ ENGINE = (_LAYER, "-k", "(xla or scan) and holes")
 OPTIONS = (_LAYER, "-k", "equal_the_reference and holes")
 NAN = ("tests/lstm_keras/test_call_arguments.py", "-k", "influence_neither")
 XLA_DROPOUT = ("tests/lstm_keras/test_layer_options.py", "-k", "dropout_of_an_engine")
+ONNX = (
+    "tests/lstm_keras/convert/test_onnx.py",
+    "-k",
+    "equals_the_reference and (holes or row)",
+)
+_VARIANTS = "tests/lstm_keras/test_variants.py"
+VARIANTS = (_VARIANTS, "-k", "a_cell_computes_its_step")
+ZONEOUT = (_VARIANTS, "-k", "zoneout_keeps")
+COMPILED = (_VARIANTS, "-k", "equal_the_reference and xla and holes and Peephole")
 SECOND = ("tests/lstm_keras/engines/test_engines.py", "-k", "masked and in_a_graph")
 
 
@@ -82,14 +91,15 @@ CELL = "C = F * C_BEFORE + I * G"
 HIDDEN = "H = O * TANH(C)"
 STATES = f"{CELL}\n{HIDDEN}"
 OLD_FIRST = f"{HIDDEN.replace('(C)', '(C_BEFORE)')}\n{CELL}"
-INPUTS = "_project(inputs, self.kernel, MASKS)"
-PROJECTED = "Z = Z + _project(H, self.recurrent_kernel, MASKS)"
-RETURNED = "return H, [H, C]"
-RECEIVED = "H, C = states"
+AFFINE = "self.affine((X, self.kernel, A), (H, self.recurrent_kernel, B), bias=C)"
+READS = "self.pre_activations(inputs, H, *MASKS)"
+ADDED = "Z = Z + _project(*product)"
+RETURNED = "return H, states"
+RECEIVED = "equations.states(GATES, C, TANH)"
 BIASES = "[NOT_FORGET, FORGET, REST]"
 H_DROPPED = "keras.random.dropout(ONES, self.recurrent_dropout, seed=SEED)"
 OF_GATES = """
-[ops.matmul(X * MASK, KERNEL) for MASK, KERNEL in zip(MASKS, KERNELS, strict=True)]
+[ops.matmul(X * MASK, KERNEL) for MASK, KERNEL in PARTS]
 """
 IN_TRAINING = "MASKS if training else (None, None)"
 D_RETURNED = "return DZ, DC * F"
@@ -119,17 +129,23 @@ D_HELD = "tf.where(ON, DZ, tf.zeros_like(DZ))"
 D_HOLDS = "tf.where(ON, tf.zeros_like(DZ), DZ)"
 PASSED_BY_JAX = "jnp.where(MASK, 0, DH)"
 PASSED = "_products_back(DZ, U, DROPOUT) + HELD"
-D_PRODUCT = "_times(D, W) * DROP"
+D_PRODUCT = "times(D, W) * DROP"
 D_WEIGHTS = "product(INPUTS * DROP, D)"
 ONE_GATE = ("DROP", "dropout[0]")
 PRODUCTS = "[(INPUTS * DROP) @ W for DROP, W in PARTS]"
+KEPT = "rate * OLD + (1 - rate) * NEW"
 SECOND_BY = "tf.gradients(GRADIENTS, BY, upstream)"
 BY_INPUTS = (
     "[*tf.gradients(GRADIENTS, inputs, upstream), *map(tf.zeros_like, d_results)]"
 )
-OF_RESULTS = "tf.gradients(RESULTS, inputs, D_RESULTS)"
+EMPTY = "self.graph.Where(HAS_STEPS, LAST, BEFORE)"
+TO_FRONT = "self._picked(SEQUENCES, ORDER)"
+LENGTHS = "[LENGTHS, *states]"
+OF_RESULTS = "tf.gradients(RESULTS, inputs, D_RESULTS, unconnected_gradients=NONE)"
 
-_BIAS, _RUN, _START = "_bias_with_unit_forget_gate", "_run_engine", "get_initial_state"
+_BIAS, _RUN = "_bias_with_unit_forget_gate", "LSTM._run_engine"
+_START, _Z = "get_initial_state", "pre_activations"
+_NORMAL_Z = "LayerNormLSTMCell.pre_activations"
 _STEPS_BACK, _SECOND = "_steps_back.step", "_gradient.second"
 TENSORFLOW = [
     *_changes(
@@ -156,14 +172,18 @@ TENSORFLOW = [
     *_changes(
         "cell.py",
         STEP,
-        ("x W left out", "call", PROJECTED, "Z + ", ""),
-        ("h U left out", "call", PROJECTED, "pass"),
-        ("h U subtracted", "call", PROJECTED, "+", "-"),
-        ("c U for h U", "call", PROJECTED, "(H,", "(states[1],"),
-        ("b left out", "call", "Z = ops.add(Z, self.bias)", "pass"),
-        ("c for h as output", "call", RETURNED, "return C, [H, C]"),
-        ("h and c swapped on the way out", "call", RETURNED, "return H, [C, H]"),
-        ("h and c swapped on the way in", "call", RECEIVED, "C, H = states"),
+        ("x W left out", _Z, AFFINE, "(X, self.kernel, A), ", ""),
+        ("h U left out", _Z, AFFINE, "(H, self.recurrent_kernel, B), ", ""),
+        ("c U for h U", "call", READS, "H", "states[1]"),
+        ("b left out", _Z, AFFINE, "bias=C", "bias=None"),
+        ("c for h as output", "call", RETURNED, "return states[1], states"),
+        ("h and c swapped on the way out", "call", RETURNED, "return H, states[::-1]"),
+        ("h for c on the way in", "step", RECEIVED, "C", "states[0]"),
+    ),
+    *_changes(
+        "equations.py",
+        STEP,
+        ("h U subtracted", "affine", ADDED, "+", "-"),
     ),
     *_changes(
         "cell.py",
@@ -175,10 +195,14 @@ TENSORFLOW = [
         "cell.py",
         DROPOUT,
         ("dropout in inference, too", "call", IN_TRAINING, "MASKS"),
-        ("x not dropped", "call", INPUTS, "MASKS", "None"),
-        ("h not dropped", "call", PROJECTED, "MASKS", "None"),
+        ("x not dropped", _Z, AFFINE, "A)", "None)"),
+        ("h not dropped", _Z, AFFINE, "B)", "None)"),
         ("h dropped at the rate of x", "dropout_masks", H_DROPPED, "recurrent_", ""),
-        ("one mask for all gates", "_project", OF_GATES, "X * MASK,", "X * MASKS[0],"),
+    ),
+    *_changes(
+        "equations.py",
+        DROPOUT,
+        ("one mask for all gates", "_project", OF_GATES, "X * MASK,", "X * masks[0],"),
     ),
     *_changes(
         "equations.py",
@@ -195,9 +219,15 @@ TENSORFLOW = [
     *_changes(
         "layer.py",
         ENGINE,
-        ("zero shown where a step counts", _RUN, SHOWN, "EVERY, 0", "0, EVERY"),
-        ("the last output zero if it counts", _RUN, LAST_SHOWN, "LAST, 0", "0, LAST"),
-        ("the mask not reversed", _RUN, "ops.flip(mask, axis=1)", "mask"),
+        ("zero shown where a step counts", "_shown", SHOWN, "EVERY, 0", "0, EVERY"),
+        (
+            "the last output zero if it counts",
+            "_shown",
+            LAST_SHOWN,
+            "LAST, 0",
+            "0, LAST",
+        ),
+        ("the mask not reversed", "_in_order", "ops.flip(mask, axis=1)", "mask"),
         ("h and c swapped into an engine", _RUN, INTO_ENGINE, "STATES", "STATES[::-1]"),
     ),
     *_changes(
@@ -205,7 +235,7 @@ TENSORFLOW = [
         OPTIONS,
         ("c for the last h out of an engine", _RUN, JOINED, *SWAPPED),
         ("c for every h out of an engine", _RUN, "[hidden, cells]", "[cells, hidden]"),
-        ("c for h out of the loop", "_JoinedStates.call", JOINED, *SWAPPED),
+        ("c for h out of the loop", "JoinedStates.call", JOINED, *SWAPPED),
         ("c for the output h", "_returned", "h_and_c(OUTPUT)", "h_and_c(OUTPUT)[::-1]"),
         ("the learned state not used", _START, LEARNED, "ops.zeros(SHAPE, DTYPE)"),
         ("the learned state not broadcast", _START, LEARNED, "ops.cast(STATE, DTYPE)"),
@@ -219,7 +249,7 @@ TENSORFLOW = [
     *_changes(
         "layer.py",
         LOOP,
-        ("the loop without the mask", "inner_loop", LOOP_CALL, "MASK", "None"),
+        ("the loop without the mask", "RNN._run_loop", LOOP_CALL, "MASK", "None"),
     ),
     *_changes(
         "engines/xla.py",
@@ -241,11 +271,51 @@ TENSORFLOW = [
         ("xla: d weights by one gate's dropout", "_weights_back", D_WEIGHTS, *ONE_GATE),
     ),
     *_changes(
-        "engines/xla.py",
+        "engines/shares.py",
         SECOND,
-        ("xla: inputs not masked", "_unmasked", UNMASKED, "X"),
+        ("xla: inputs not masked", "unmasked", UNMASKED, "X"),
         ("xla: no second derivative by the gradients", _SECOND, SECOND_BY, BY_INPUTS),
         ("xla: that of the sum", _SECOND, OF_RESULTS, ", D_RESULTS", ""),
+    ),
+    *_changes(
+        "variants.py",
+        VARIANTS,
+        (
+            "o by the old c",
+            "PeepholeLSTMCell.step",
+            "z_o + p_o * c",
+            "* c",
+            "* states[1]",
+        ),
+        ("f for i", "CoupledLSTMCell.gates", "Gates(1 - F, F, G, O)", "1 - F,", "F,"),
+        ("h U not normalised", _NORMAL_Z, "self.normalized(from_h)", "from_h"),
+        ("c not normalised", "LayerNormLSTMCell.step", "self.normalized(C)", "C"),
+        ("c projected", "ProjectedLSTMCell.step", "self.affine((h, P))", "(h", "(c"),
+        ("kept and new swapped", "ZoneoutLSTMCell.call", KEPT, "OLD", "NEW"),
+    ),
+    *_changes(
+        "variants.py",
+        ZONEOUT,
+        ("the same units kept in every step", "_drawn", "noise + STEP * N", "noise"),
+    ),
+    *_changes(
+        "engines/cells.py",
+        COMPILED,
+        ("cells: b left out", "loop", "Z + weights[known.bias]", "Z"),
+        ("cells: masks ignored", "_step", "tf.where(on, *pair)", "pair[0]"),
+        ("cells: no gradient of peepholes", "block", "d_weights[n] += d", "pass"),
+    ),
+    *_changes(
+        "convert/onnx/recurrent.py",
+        ONNX,
+        ("onnx: Keras's order of gates", "_reordered", "[I, O, F, G]", "[I, F, G, O]"),
+        ("onnx: the bias not reordered", "_lstm", "_reordered(bias)", "bias"),
+        ("onnx: no guard for an empty row", "unless_empty", EMPTY, "LAST"),
+        ("onnx: the operator's own outputs", "put_back", "self._picked(A, B)", "every"),
+        ("onnx: lengths, but no compaction", "to_front", TO_FRONT, "SEQUENCES"),
+        ("onnx: compaction, but no lengths", "_lstm", LENGTHS, "[None, *states]"),
+        ("onnx: the order of time", "flipped", "graph.Slice(X, A, B, C, D)", "X"),
+        ("onnx: the gate to c not open", "_lstm", "gate[-1]", "0"),
     ),
 ]
 JAX = [

@@ -12,8 +12,13 @@ from experiments.common.experiment import Experiment
 from experiments.common.signals import INTERRUPTED, sigterm_as_ctrl_c
 from experiments.common.terminal import printable
 
-# What the extra `experiments` in setup.cfg installs.
-EXTRA = ("filelock", "jinja2", "pandas", "pydantic", "rich")
+# Which extra in setup.cfg installs what.
+EXTRAS = {
+    **dict.fromkeys(
+        ("filelock", "jinja2", "pandas", "pydantic", "rich"), "experiments"
+    ),
+    **dict.fromkeys(("onnx", "onnxruntime"), "onnx"),
+}
 
 
 def main(experiment: Experiment, argv: Sequence[str] | None = None) -> None:
@@ -50,11 +55,11 @@ def readable_errors() -> Iterator[None]:
     except (ValueError, OSError) as error:
         sys.exit(printable(f"error: {error}"))
     except ModuleNotFoundError as error:
-        if error.name not in EXTRA:
+        if error.name not in EXTRAS:
             raise
         sys.exit(
             f"error: the experiments need {error.name}; install it with "
-            "pip install 'lstm_keras[experiments]'"
+            f"pip install 'lstm_keras[{EXTRAS[error.name]}]'"
         )
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)

@@ -25,6 +25,8 @@ _STATE = {
 
 # Seconds: training that ends sooner does not say when.
 LEAST_LEFT = 10
+# The least change, as a fraction, after which it says so anew.
+NEWS = 0.25
 
 _FACTS = ("epoch", "step", "ended", "history", "seconds", "callbacks")
 
@@ -193,26 +195,33 @@ class StopOnInterrupt(keras.callbacks.Callback):
 class _TimeLeft(keras.callbacks.Callback):
     """Prints how long the remaining epochs will take, as long as the last one each.
 
+    The first epoch compiles, so the others will take no longer than it.
+
     Args:
         epochs: Largest number of epochs.
     """
 
     def __init__(self, epochs: int):
         super().__init__()
-        self._epochs, self._begun = epochs, None
+        self._epochs, self._begun, self._said = epochs, None, None
 
     def on_train_begin(self, logs=None):
         """Forget an epoch that was resumed within, and so took less."""
-        self._begun = None
+        self._begun = self._said = None
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Print the estimate, unless it is a matter of seconds."""
+        """Print the estimate if it is new, and not a matter of seconds."""
         begun, self._begun = self._begun, time.perf_counter()
         if begun is None:
             return
         left = (self._begun - begun) * (self._epochs - epoch)
+        first = self._said is None
+        if not first and abs(left - self._said) < NEWS * self._said:
+            return
+        self._said = left
         if left >= LEAST_LEFT:
-            print(f"About {duration(left)} left", flush=True)
+            about = "At most" if first else "About"
+            print(f"{about} {duration(left)} left", flush=True)
 
 
 class _Progress(keras.callbacks.Callback):

@@ -176,7 +176,8 @@ def number(
         for word, bound in bounds.items()
         if math.isfinite(bound)
     )
-    wanted = f"{'a whole number' if kind is int else 'a number'} {wanted}".rstrip()
+    of = "of " if wanted.startswith("at ") else ""
+    wanted = f"{'a whole number' if kind is int else 'a number'} {of}{wanted}".rstrip()
 
     def read(text: str):
         try:

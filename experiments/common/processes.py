@@ -62,6 +62,24 @@ def end_with_starter() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
+def run_here(command: Sequence[str]) -> int:
+    """Run what follows `python -m`, with its output here, and return its exit status.
+
+    Ctrl-C and SIGTERM are handed on to it, so that it can end as it would alone.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-m", *command],
+        stdin=subprocess.PIPE,
+        env={**os.environ, IS_JOB: "1"},
+        start_new_session=True,
+    ) as job:
+        while True:
+            try:
+                return job.wait()
+            except KeyboardInterrupt:
+                job.terminate()
+
+
 def run_all(
     commands: Mapping[str, Sequence[str]], count: int, ray: str | None = None
 ) -> Iterator[Ended]:

@@ -30,6 +30,7 @@ from experiments.common.result import (
     Section,
     Table,
 )
+from experiments.common.settings import OutputSettings
 from experiments.common.terminal import printable
 
 # Columns for output that is not a terminal, so that no line of a table is folded there.
@@ -44,12 +45,17 @@ def _page_text(value: object) -> object:
     return value if isinstance(value, Markup) else printable(str(value))
 
 
+def _minus(text: object) -> str:
+    """Return a text whose negative numbers have a minus sign instead of a hyphen."""
+    return re.sub(r"(?<![\w-])-(?=\d|inf\b)", "−", str(text))
+
+
 def _themed(color: str) -> str:
     """Return a color of the style as CSS, for a light and a dark page."""
-    from lstm_keras.plots.style import PALETTE  # which loads Keras
+    from lstm_keras.plots.style import INK, PALETTE  # which loads Keras
 
     pairs = {light: f"light-dark({light}, {dark})" for light, dark in PALETTE.values()}
-    return ({"#000000": "currentColor"} | pairs).get(color, color)
+    return ({INK: "currentColor"} | pairs).get(color, color)
 
 
 def _svg(figure: Figure) -> Markup:
@@ -82,7 +88,7 @@ TEMPLATES = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-TEMPLATES.filters |= {"svg": _svg, "themed": _themed}
+TEMPLATES.filters |= {"minus": _minus, "svg": _svg, "themed": _themed}
 
 
 def save_figures(folder: Path, sections: Sequence[Section]) -> None:
@@ -135,6 +141,9 @@ def provenance(metrics: RunMetrics, config: dict, settings: type) -> list[Sectio
         ("processor", environment.machine.cpu),
         ("cores", environment.machine.cores),
     ]
+    # Where a run was written, and what it has no value of, says nothing of its numbers.
+    where = {field.name for field in dataclasses.fields(OutputSettings)}
+    config = {name: value for name, value in config.items() if name not in where}
     defaults = {field.name: field.default for field in dataclasses.fields(settings)}
     differing = [
         (name, config[name], default)
@@ -142,7 +151,11 @@ def provenance(metrics: RunMetrics, config: dict, settings: type) -> list[Sectio
         if name in config and config[name] != default
     ]
     names = [name for name, *_ in differing]
-    others = [(name, value) for name, value in config.items() if name not in names]
+    others = [
+        (name, value)
+        for name, value in config.items()
+        if name not in names and value is not None
+    ]
     return [
         Section(
             "Settings",

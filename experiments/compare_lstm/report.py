@@ -23,7 +23,7 @@ from experiments.compare_lstm.equality import (
 from experiments.compare_lstm.settings import Settings
 from experiments.compare_lstm.training import Difference, Training
 from experiments.speed import layers
-from experiments.speed.report import milliseconds
+from experiments.speed.report import milliseconds, spread
 from experiments.speed.shapes import KINDS
 from lstm_keras import plots
 
@@ -88,7 +88,7 @@ def finding(metrics, rows: Sequence[dict]) -> Finding:
 def sections(metrics, settings: Settings, rows: Sequence[dict]) -> list[Section]:
     """Return the sections of the report; `rows` are those of `equality.compare_all`."""
     equality, training = metrics.equality, metrics.training
-    found = [Section(None, [first_part(equality), *map(Paragraph, headlines(metrics))])]
+    found = [Section(None, first_parts(metrics))]
     method = []
     if equality:
         found += equality_sections(equality, rows)
@@ -107,12 +107,13 @@ def sections(metrics, settings: Settings, rows: Sequence[dict]) -> list[Section]
     return [*found, Section("Method", parts)]
 
 
-def first_part(equality: Equality | None) -> Part:
-    """Return whether the layers are equal."""
+def first_parts(metrics) -> list[Part]:
+    """Return a sentence on each part but for that of the finding."""
+    equality, others = metrics.equality, headlines(metrics)
     if equality is None:
-        return Paragraph("Equality was not examined (--parts).")
-    kind = Note if equality.failed else Paragraph
-    return kind(equality.verdict)
+        others[:1] = ["Equality was not examined (--parts)."]
+    failed = [Note(equality.verdict)] if equality and equality.failed else []
+    return [*failed, *map(Paragraph, others)]
 
 
 def equality_figure(rows: Sequence[dict]) -> Figure:
@@ -319,7 +320,7 @@ def speed_rows(speed: Speed) -> list[list[str]]:
             f"{found.shape}; {path}",
             kind,
             milliseconds(kinds[kind].median),
-            f"{milliseconds(kinds[kind].low)} to {milliseconds(kinds[kind].high)}",
+            spread(vars(kinds[kind])),
             f"{kinds[kind].ratio:.2f}",
             *memory_cells(speed, found.shape, path, kind),
             f"{kinds[kind].first:.2f}",

@@ -88,9 +88,10 @@ class PairCounts:
     """Number of pairs of sentences without and with a "not" whose adjective the model
     knows."""
     changed: int
-    """Number of pairs in which "not" changes the sign of the contribution."""
+    """Number of pairs in which "not" and the adjective together contribute with another
+    sign than the adjective alone."""
     as_read: int
-    """Number of those in which the sign without "not" is right."""
+    """Number of those in which the sign of the adjective alone is right."""
 
 
 @metrics

@@ -105,7 +105,7 @@ def measure_pairs(run: SentimentRun) -> list[MeasuredPair]:
 
 
 def pair_counts(measured: Sequence[MeasuredPair]) -> dict[str, PairCounts]:
-    """Count the pairs in which "not" changes the sign, by method."""
+    """Count the pairs whose two contributions differ in sign, by method."""
     counts = {}
     for method in measured[0].contributions if measured else ():
         both = [(one.pair.positive, *one.contributions[method]) for one in measured]

@@ -28,14 +28,14 @@ METHOD_NAMES = {
 
 PAIR_HEADER = (
     "Method",
-    "“not” changed the sign",
+    "“not good” counts the other way than “good”",
     "Share",
-    "and the adjective alone had the right sign",
+    "and “good” alone the right way",
 )
 
 GRADIENT_HEADER = (
     "Layer",
-    "",
+    "When",
     f"|dL/dh| at lag {flow.FAR} over lag {flow.NEAR}, median",
     "each seed",
     "Loss (MSE)",
@@ -81,9 +81,9 @@ def sentence_part(reading: Reading) -> tuple[Finding, list[Part]]:
     finding = sentence_finding(reading)
     return finding, [
         Paragraph(
-            "The model says positive with probability "
-            f"{reading.probabilities[-1]:.3f} (logit {logit:.3f}). Contributions are "
-            "to the logit."
+            f"The model says {reading.label}: the probability of “positive” is "
+            f"{probability(reading.probabilities[-1])} (logit {logit:.3f}). "
+            "Contributions are to the logit."
         ),
         sentence_view.part(reading.page_data()),
         *(
@@ -96,6 +96,13 @@ def sentence_part(reading: Reading) -> tuple[Finding, list[Part]]:
     ]
 
 
+def probability(value: float) -> str:
+    """Return a probability with three digits, which is never quite 0 or 1."""
+    if value < 0.001:
+        return "<0.001"
+    return ">0.999" if value > 0.999 else f"{value:.3f}"
+
+
 def sentence_finding(reading: Reading) -> Finding:
     """Return what one unit of the first layer does at the word where most turns."""
     place, words, after = reading.turn, reading.words, reading.probabilities
@@ -105,10 +112,11 @@ def sentence_finding(reading: Reading) -> Finding:
     text = (
         f"At “{words[place]}” unit {unit} forgets {1 - f:.0%} of its cell state and "
         f"adds {i * g:+.2f}; the probability of “positive” goes from "
-        f"{after[place - 1]:.3f} to {after[place]:.3f}"
+        f"{probability(after[place - 1])} to {probability(after[place])}"
     )
     if place + 1 < len(words):
-        text += f", and with “{words[place + 1]}” to {after[place + 1]:.3f}"
+        following = probability(after[place + 1])
+        text += f", and with “{words[place + 1]}” to {following}"
     near, near_words, marked = reading.around_turn(trace)
     figure = Figure(
         "turn",
@@ -162,20 +170,36 @@ def negation_part(
         return Finding(text), [left_out]
     changed = [one.changed for one in metrics.pairs.values()]
     least, most = min(changed), max(changed)
+    count = str(most) if least == most else f"{least} to {most}"
+    named = pairs[0].pair.adjective
     finding = Finding(
-        "A “not” changes the sign of what the adjective after it contributes in "
-        f"{most if least == most else f'{least} to {most}'} of {len(pairs)} sentences."
+        f"“Not” and an adjective count the other way than the adjective alone in {count} "
+        f"of {len(pairs)} pairs (“{named}” and “not {named}”).",
+        pair_figure(pairs),
     )
     return finding, [
+        finding.figure,
         pair_table(metrics.pairs),
         *([left_out] if unknown else []),
         Paragraph(
-            "Contribution of each adjective to the logit, alone and with the “not” "
-            "before it:",
+            "Contribution to the logit: of each adjective alone, and of “not” and the "
+            "adjective together:",
             page_only=True,
         ),
         contribution_table(pairs),
     ]
+
+
+def pair_figure(pairs: Sequence[MeasuredPair]) -> Figure:
+    """Return what each adjective contributes alone and after "not", by prefix."""
+    method = "prefix"
+    alone, negated = zip(*(one.contributions[method] for one in pairs), strict=True)
+    return Figure(
+        "negation",
+        plots.plot_negation([one.pair.adjective for one in pairs], alone, negated),
+        "Contribution to “positive” of each adjective alone (open), and of “not” and "
+        f"the adjective together (filled): {METHOD_NAMES[method]}.",
+    )
 
 
 def pair_table(counts: dict[str, PairCounts]) -> Table:
@@ -194,7 +218,7 @@ def pair_table(counts: dict[str, PairCounts]) -> Table:
 
 def contribution_table(pairs: Sequence[MeasuredPair]) -> Table:
     """Return the table of sentences."""
-    header = ("Sentence", *(f"{method}: alone, with not" for method in METHOD_NAMES))
+    header = ("Sentence", *(f"{method}: alone, together" for method in METHOD_NAMES))
     rows = [
         (
             one.pair.negated,

@@ -7,10 +7,11 @@ import numpy as np
 
 import lstm_keras
 from experiments.common.lifecycle import Context
-from experiments.common.result import Result
+from experiments.common.result import Note, Result, Section
 from experiments.gate_dynamics import flow, negation, report, sentence, unit
 from experiments.gate_dynamics.metrics import Metrics
 from experiments.gate_dynamics.settings import Settings, read_values
+from experiments.imdb_sentiment.settings import vocabulary_note
 
 
 def run(settings: Settings, context: Context) -> Result[Metrics]:
@@ -18,10 +19,11 @@ def run(settings: Settings, context: Context) -> Result[Metrics]:
     # Its warnings of retracing are wrong here: each function belongs to another model.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     parts, data = settings.parts.split(","), {}
-    reading, pairs, unknown, trace, flows = None, [], None, None, []
+    reading, pairs, unknown, trace, flows, note = None, [], None, None, [], ""
     if settings.run:
         trained = lstm_keras.load_run(settings.run)
         data["model"] = str(trained.path)
+        note = vocabulary_note(len(trained.vocabulary.words))
     if "negation" in parts:
         negation.check_pairs(trained)  # before the sentence, which takes time
         known = negation.known_pairs(trained)
@@ -51,7 +53,7 @@ def run(settings: Settings, context: Context) -> Result[Metrics]:
         title=f"Gate dynamics: {settings.name}",
         metrics=found,
         finding=finding,
-        sections=sections,
+        sections=[Section(None, [Note(note)] if note else []), *sections],
         tables={
             "steps.csv": [dataclasses.asdict(step) for step in found.one_unit or ()],
             "gradient_flow.csv": flow.csv_rows(flows),

@@ -15,7 +15,7 @@ from experiments.gate_dynamics.metrics import (
     SentenceMetrics,
 )
 from lstm_keras.interpret import METHODS, Attribution, LayerTrace
-from lstm_keras.runs import SentimentRun
+from lstm_keras.runs import START_NAME, SentimentRun
 
 GATES = ("i", "f", "o", "g", "c", "h")
 
@@ -28,13 +28,16 @@ class Reading:
     """Prediction, gates and attributions of a model at each word of a text.
 
     Attributes:
-        words: The words that the model reads.
+        words: The words that the model reads, behind the `START_NAME` of the text if it
+            reads its beginning.
+        label: What `SentimentRun.predict` says of the text.
         probabilities: The probability of positive after each word.
         attributions: The attribution by method, or why it is not possible.
         traces: Gates and states by layer.
     """
 
     words: Sequence[str]
+    label: str
     probabilities: list[float]
     attributions: dict[str, Attribution | str]
     traces: dict[str, LayerTrace]
@@ -124,6 +127,7 @@ class Reading:
         """Return the data of the interactive view, as plain values."""
         return {
             "words": list(self.words),
+            "first": 0 if self.words[0] == START_NAME else 1,
             "chosen": self.turn,
             "probabilities": [round(p, 4) for p in self.probabilities],
             "methods": {
@@ -160,11 +164,15 @@ def read_sentence(run: SentimentRun, text: str) -> Reading:
     """Return what the model does on a text.
 
     Raises:
-        ValueError: The text contains no word.
+        ValueError: The model knows no word of the text.
     """
     ids, words = run.read(text)
-    if len(words) < 2:  # a START alone
-        raise ValueError(f"expected a --text with at least one word; received {text!r}")
+    label = run.predict(text).label
+    if label is None:
+        raise ValueError(
+            "expected a --text with at least one word that the model reads and knows; "
+            f"received {text!r}"
+        )
     attributions: dict[str, Attribution | str] = {}
     for method in METHODS:
         with stage(f"Attribution: {method}"):
@@ -175,7 +183,7 @@ def read_sentence(run: SentimentRun, text: str) -> Reading:
     with stage("Gates"):
         traces = dict(lstm_keras.trace_gates(run.model, np.asarray(ids)[None]))
     after_each = _probability(attributions["prefix"].outputs)
-    return Reading(words, after_each.tolist(), attributions, traces)
+    return Reading(words, label, after_each.tolist(), attributions, traces)
 
 
 def _probability(logits: np.ndarray) -> np.ndarray:

@@ -42,7 +42,9 @@
   function values(name) {
     const { step, integers } = layer()[name];
     if (!unpacked.has(integers)) {
-      const bytes = Uint8Array.from(atob(integers), (one) => one.charCodeAt(0));
+      const text = atob(integers);
+      const bytes = new Uint8Array(text.length);
+      for (let at = 0; at < text.length; at += 1) bytes[at] = text.charCodeAt(at);
       unpacked.set(integers, new Int16Array(bytes.buffer));
     }
     const [array, units] = [unpacked.get(integers), layer().order.length];
@@ -109,11 +111,11 @@
       const gate = PANELS.gates.includes(name);
       const value = lines[name][chosen];
       return [title, plain(value), Math.abs(value) / (gate ? 1 : largest(lines[name]) || 1),
-        gate ? "gate" : sign(value)];
+        name];
     });
     byId("detail").replaceChildren(
-      element("h3", {}, `Word ${chosen + 1} of ${data.words.length}: ` +
-        `“${data.words[chosen]}”`),
+      element("h3", {}, `Word ${chosen + data.first} of ` +
+        `${data.words.length - 1 + data.first}: “${data.words[chosen]}”`),
       table("Prediction so far, and what the word adds", predictions),
       table(`${layer().name}, ${unitName()}`, gates));
     for (const [panel, names] of Object.entries(PANELS)) {
@@ -186,7 +188,7 @@
     return found;
   }
 
-  // A gate from nothing to full green; the others from full orange to full blue.
+  // A gate from nothing to full gray; the others from full orange to full blue.
   function drawHeat() {
     const name = menu.quantity.value;
     const gate = PANELS.gates.includes(name);
@@ -196,13 +198,17 @@
     const [heat, value, count] = [byId("heat"), values(name), data.words.length];
     [heat.width, heat.height] = [count, units.length];
     const picture = heat.getContext("2d").createImageData(count, units.length);
-    units.forEach((unit, row) => {
+    const pixels = picture.data;
+    let at = 0;
+    for (const unit of units) {
       for (let place = 0; place < count; place += 1) {
         const found = name === "c" ? Math.tanh(value(place, unit)) : value(place, unit);
-        picture.data.set([...(found < 0 ? low : high).slice(0, 3),
-          255 * Math.min(1, Math.abs(found))], 4 * (row * count + place));
+        const color = found < 0 ? low : high;
+        for (let part = 0; part < 3; part += 1) pixels[at + part] = color[part];
+        pixels[at + 3] = 255 * Math.min(1, Math.abs(found));
+        at += 4;
       }
-    });
+    }
     heat.getContext("2d").putImageData(picture, 0, 0);
     const height = units.length > FEW ? Math.max(2, Math.min(12, 480 / units.length)) : 12;
     heat.style.width = `${column * count}px`;

@@ -6,13 +6,12 @@ from pathlib import Path
 import jinja2
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
-from matplotlib.colors import to_hex
 
 from experiments.common import render
 from experiments.common.result import Html
 from experiments.common.terminal import printable
 from lstm_keras.plots.inside import HEAT_TITLES, QUANTITIES
-from lstm_keras.plots.style import SEQUENTIAL, line_style
+from lstm_keras.plots.style import GRAY, line_style
 
 # `plots.style.LINE_STYLES` as SVG has them.
 DASHES = {"-": "none", "--": "7 3", "-.": "7 3 2 3", ":": "2 3"}
@@ -37,6 +36,6 @@ def part(data: Mapping) -> Html:
         heats=HEAT_TITLES,
         lines=zip(QUANTITIES, map(line_style, range(6)), strict=True),
         dashes=DASHES,
-        gate=to_hex(SEQUENTIAL(1.0)),
+        gate=GRAY,
     )
     return Html(Markup(markup))

@@ -31,7 +31,7 @@ Look inside an LSTM, and write a report. The parts:
   sentence  with --run: a text as a trained sentiment model reads it, word by word:
             prediction, gates, cell state, and what each word contributed, on an
             interactive page
-  negation  with --run: how the contributions of 20 adjectives change after a "not"
+  negation  with --run: what 20 adjectives contribute alone, and together with "not"
   unit      one unit, step by step: the six equations as numbers
   gradient  the gradient by lag: the textbook's product, and measured in SimpleRNN, GRU
             and LSTM with forget bias 0 and 1, before and after training
@@ -94,6 +94,10 @@ class Settings(RepeatSettings):
             raise ValueError("--text needs --run, and sentence among the --parts")
         if "sentence" in parts and text is None:
             text = TEXT
+        if text is not None and not text.strip():
+            raise ValueError(
+                f"expected a --text with at least one word; received {text!r}"
+            )
         return dataclasses.replace(self, parts=",".join(parts), text=text)
 
     def usual_parts(self) -> str:

@@ -1,8 +1,10 @@
 """Classify texts with the model of a run."""
 
+import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
 
+from experiments.common.export import ExportedModel
 from experiments.common.options import Parser
 from experiments.common.terminal import printable
 from experiments.common.trained_run import open_run
@@ -27,8 +29,15 @@ def main(argv: Sequence[str]) -> None:
         help="a review, or - to read one per line from standard input, but for blank "
         "lines",
     )
+    parser.add_argument(
+        "--onnx",
+        action="store_true",
+        help="compute by onnxruntime, with the model that the command export wrote",
+    )
     arguments = parser.parse_args(argv)
     run = open_run(arguments.run, EXPERIMENT.name)
+    if arguments.onnx:
+        run = dataclasses.replace(run, model=ExportedModel(run.path))
     if note := vocabulary_note(len(run.vocabulary.words)):
         print(note, file=sys.stderr)
     for prediction in run.predict(read(arguments.texts)):

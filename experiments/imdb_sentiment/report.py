@@ -17,6 +17,7 @@ from lstm_keras import plots
 from lstm_keras.datasets import Split
 from lstm_keras.evaluation import Mistake, confident_mistakes
 
+BEGINNINGS = "language models"  # among the facts about the data
 HEADER = ("Model", "Test accuracy", "95% interval", "F1", "ROC AUC", "Log loss")
 
 
@@ -35,7 +36,7 @@ def finding(metrics) -> Finding:
     )
     if metrics.baselines:
         best = max(metrics.baselines, key=lambda one: one.accuracy)
-        text += f", the best baseline {best.accuracy:.1%}"
+        text += f", the best baseline {best.accuracy:.1%} ({best.name})"
     return Finding(
         f"{text}.",
         Figure(
@@ -64,6 +65,7 @@ def sections(
             [
                 *(Note(text) for text in warnings if text),
                 Paragraph(f"Data: {data['name']}."),
+                *(Paragraph(f"It begins with {run}.") for run in data[BEGINNINGS]),
             ],
         ),
         Section(

@@ -87,7 +87,7 @@ def run(settings: Settings, context: Context) -> Result[Metrics]:
     settings = with_language_models(settings)
     pretrained = opened(settings)
     reviews = load(settings, pretrained)
-    data = data_facts(reviews) | {"language models": [repr(run) for run in pretrained]}
+    data = data_facts(reviews) | {report.BEGINNINGS: [*map(repr, pretrained)]}
     context.begin(data, devices)
     vocabulary = reviews.vocabulary
     if not pretrained:

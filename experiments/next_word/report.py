@@ -33,13 +33,16 @@ HEADER = (
     "Top-1 of prefixes",
 )
 CONTINUED = 3  # sentences that the model is shown to go on with
+BEGINS = {False: "A sentence begins", True: "A sentence ends"}  # by backwards
 CONTINUATIONS = (
-    "A sentence begins",
     "The model, always with the most probable word",
     f"The model, at temperature {TEMPERATURE}",
     "The text",
 )
-EXPECTED = ("A sentence begins", "Next word in the text", "Most probable words")
+EXPECTED = {
+    False: ("Next word in the text", "Most probable words"),
+    True: ("Word before it in the text", "Most probable words"),
+}
 TEXTS = {"held_out": "held-out", "train": "training"}
 
 # Ranks of the words whose neighbours are shown, from frequent to rare.
@@ -78,10 +81,14 @@ def sections(
     metrics,
     corpus: Corpus,
     trained: Trained,
+    text: str,
     samples: Sequence[Sample],
     ending: str,
 ) -> list[Section]:
-    """Return the sections of the report; see `Result` for `ending`."""
+    """Return the sections of the report; see `Result` for `ending`.
+
+    `text` is what the model writes after nothing.
+    """
     warnings = [ending, corpus.note]
     if not metrics.results[0].held_out:
         warnings.append(
@@ -97,7 +104,13 @@ def sections(
             ],
         ),
         Section("Results", [Table(HEADER, result_rows(metrics))]),
-        Section("What it writes", sample_parts(samples)),
+        Section(
+            "What it writes",
+            [
+                Paragraph(f"By itself, at temperature {TEMPERATURE}: “{text}”"),
+                *sample_parts(samples, corpus.backwards),
+            ],
+        ),
         Section("Figures", figures(corpus, trained)),
         Section(
             "Words that the model finds similar", [neighbours_table(corpus, trained)]
@@ -106,11 +119,12 @@ def sections(
     ]
 
 
-def sample_parts(samples: Sequence[Sample]) -> list[Part]:
+def sample_parts(samples: Sequence[Sample], backwards: bool) -> list[Part]:
     """Return continuations of sentences of the text, and the words it expects."""
     if not samples:
         return [Paragraph("The text has no sentence that is long enough.")]
     first, *_ = samples
+    begins, goes_on = BEGINS[backwards], "follows" if backwards else "goes on"
     continued = [
         (sample.beginning, sample.greedy, sample.sampled, sample.rest)
         for sample in samples[:CONTINUED]
@@ -125,18 +139,18 @@ def sample_parts(samples: Sequence[Sample]) -> list[Part]:
     ]
     return [
         Paragraph(
-            f"“{first.beginning}” goes on, at temperature {TEMPERATURE}: "
+            f"“{first.beginning}” {goes_on}, at temperature {TEMPERATURE}: "
             f"“{first.sampled}”"
         ),
-        Table(CONTINUATIONS, continued, page_only=True),
-        Table(EXPECTED, expected, page_only=True),
+        Table((begins, *CONTINUATIONS), continued, page_only=True),
+        Table((begins, *EXPECTED[backwards]), expected, page_only=True),
     ]
 
 
 def shares(words: Sequence[tuple[str, float]]) -> str:
     """Return words with their probabilities."""
-    return " · ".join(
-        f"{word} {share:.1%}" if share >= 0.001 else f"{word} <0.1%"
+    return ", ".join(
+        f"“{word}” {share:.1%}" if share >= 0.001 else f"“{word}” <0.1%"
         for word, share in words
     )
 

@@ -9,7 +9,7 @@ from experiments.common.result import Result, RunMetrics, metrics, varying
 from experiments.common.signals import INTERRUPTED
 from experiments.common.terminal import stage
 from experiments.next_word import report
-from experiments.next_word.samples import Sample, samples
+from experiments.next_word.samples import Sample, alone, samples
 from experiments.next_word.settings import Settings
 from experiments.next_word.train import Trained, beginning, train
 from lstm_keras.datasets import Corpus, load_text
@@ -83,12 +83,12 @@ def run(settings: Settings, context: Context) -> Result[Metrics]:
         training_seconds=round(fitted.seconds, 1),
         results=evaluate(settings, corpus, trained),
     )
-    written = write_samples(settings, context, corpus, trained)
+    text, written = write_samples(settings, context, corpus, trained)
     return Result(
         title=f"Next word: {settings.name}",
         metrics=found,
         finding=report.finding(found, trained),
-        sections=report.sections(found, corpus, trained, written, ending),
+        sections=report.sections(found, corpus, trained, text, written, ending),
         status=INTERRUPTED if interrupted else 0,
         ending=ending,
         tables={"history.csv": fitted.rows()},
@@ -176,8 +176,11 @@ def model_results(
 
 def write_samples(
     settings: Settings, context: Context, corpus: Corpus, trained: Trained
-) -> list[Sample]:
-    """Return what the model makes of the held-out text, or else of its own."""
+) -> tuple[str, list[Sample]]:
+    """Return what the model writes after nothing, and what it makes of a text.
+
+    That is the held-out text, or else its own.
+    """
     model = trained.parts.model
     text = corpus.held_out if len(corpus.held_out) else corpus.train
     with stage("Writing samples"):
@@ -188,4 +191,7 @@ def write_samples(
             model,
             Stepper(model),
         )
-        return samples(opened, beginning(text), settings.seed)
+        return (
+            alone(opened, settings.seed),
+            samples(opened, beginning(text), settings.seed),
+        )

@@ -11,6 +11,7 @@ from lstm_keras.runs import NextWordRun
 COUNT = 5  # sentences to look at
 SHORTEST, LONGEST = 3, 12  # tokens of a beginning
 TOKENS = 20  # of a continuation
+ALONE = 60  # of a text that begins with nothing
 TEMPERATURE = 0.8
 
 
@@ -37,6 +38,11 @@ class Sample:
     expected: list[tuple[str, float]]
     greedy: str
     sampled: str
+
+
+def alone(run: NextWordRun, seed: int) -> str:
+    """Return what a model writes at `TEMPERATURE` after nothing."""
+    return run.generate("", ALONE, temperature=TEMPERATURE, seed=seed).text
 
 
 def samples(run: NextWordRun, ids: np.ndarray, seed: int) -> list[Sample]:

@@ -1,7 +1,7 @@
 """The settings of the next-word experiment, without Keras."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 from experiments.common.experiment import Experiment
 from experiments.common.options import check_source, option
@@ -10,6 +10,7 @@ from experiments.common.settings import (
     fraction_option,
     learning_rate_option,
     size_option,
+    warm_up_option,
 )
 
 NAMED_TEXTS = ("embedded", "imdb")
@@ -22,6 +23,7 @@ with n-grams on the same split, and write a report.
   python -m experiments.next_word --text book.txt          train on your own text
   python -m experiments.next_word --resume RUN             continue an interrupted run
   python -m experiments.next_word generate RUN "prompt"    generate text
+  python -m experiments.next_word export RUN               write the model as ONNX
 """
 
 EPILOG = """\
@@ -48,6 +50,25 @@ WIKITEXT = {
     "jit": True,
 }
 
+# A language model of reviews, for `imdb_sentiment --pretrained`.
+REVIEWS = {
+    "text": "imdb",
+    "split": "stream",
+    "held_out": 0.01,
+    "max_vocab": 30_000,
+    "embedding": 256,
+    "units": 256,
+    "tied": True,
+    "epochs": 3,
+    "batch_size": 64,
+    "steps": 128,
+    "learning_rate": 0.004,
+    "warm_up": 0.05,
+    "dropout": 0.0,
+    "recurrent_dropout": 0.0,
+    "sampled_softmax": 1024,
+}
+
 # How they were chosen: experiments/RESULTS.md.
 RECIPES = {
     "plain": {},
@@ -70,6 +91,7 @@ RECIPES = {
         "weight_decay": 0.25,
         "dropout": 0.4,
     },
+    "reviews": REVIEWS,
 }
 
 
@@ -77,10 +99,12 @@ RECIPES = {
 class Settings(TrainingSettings):
     """The options of a training run; `--help` explains them."""
 
+    of_text: ClassVar[bool] = True
+
     text: str = option(
         "embedded",
-        "embedded: the documentation that is part of every Python; imdb: the "
-        "unlabelled reviews of the archive under $LSTM_KERAS_DATA; or a PATH: a UTF-8 "
+        "embedded: the documentation that is part of every Python; imdb: the training "
+        "reviews under $LSTM_KERAS_DATA, with labels or without; or a PATH: a UTF-8 "
         "file (lines of at most 4 MiB), a .gz, .bz2 or .xz of one, or a folder of them",
         group="text",
     )
@@ -91,12 +115,18 @@ class Settings(TrainingSettings):
         group="text",
         choices=("lines", "paragraphs", "stream"),
     )
-    tokens: str = option(
-        "text",
-        "tokenizer; text: lower-case words, numbers, punctuation, URLs; text_cased: "
-        "the same without lower-casing; whitespace: splits at white space",
+    tokens: str | None = option(
+        None,
+        "tokenizer; text: lower-case words, numbers, punctuation, URLs; html: the same "
+        "for HTML; text_cased: without lower-casing; whitespace: splits at white space "
+        "(default: html for imdb, else text)",
         group="text",
-        choices=("text", "text_cased", "whitespace"),
+        choices=("text", "html", "text_cased", "whitespace"),
+    )
+    backwards: bool = option(
+        False,
+        "read the text from its end, and predict the word before",
+        group="text",
     )
     min_count: int = option(
         2,
@@ -132,7 +162,8 @@ class Settings(TrainingSettings):
         "plain",
         "defaults of other options; plain: as listed here; by_heart: memorise a small "
         "text; wikitext: a stream, with the sizes of PyTorch's word_language_model; "
-        "tuned: our best for WikiText-2",
+        "tuned: our best for WikiText-2; reviews: film reviews, for imdb_sentiment "
+        "--pretrained",
         group="training",
         choices=tuple(RECIPES),
     )
@@ -165,6 +196,7 @@ class Settings(TrainingSettings):
         group="training",
         choices=("constant", "cosine", "plateau"),
     )
+    warm_up: float = warm_up_option()
     clip: float = option(
         1.0, "largest global norm of the gradients", group="training", above=0
     )
@@ -193,7 +225,7 @@ class Settings(TrainingSettings):
                 "expected --examples passes for a stream, which has no prefixes; "
                 "received prefixes"
             )
-        return self
+        return super().checked()
 
 
 EXPERIMENT = Experiment(
@@ -201,7 +233,11 @@ EXPERIMENT = Experiment(
     settings=Settings,
     description=DESCRIPTION,
     epilog=EPILOG,
-    usage="%(prog)s [options]\n       %(prog)s generate RUN PROMPT [options]",
+    usage="%(prog)s [options]\n       %(prog)s generate RUN PROMPT [options]\n"
+    "       %(prog)s export RUN [FOLDER]",
     recipes=RECIPES,
-    commands={"generate": "experiments.next_word.generate:main"},
+    commands={
+        "generate": "experiments.next_word.generate:main",
+        "export": "experiments.next_word.export:main",
+    },
 )

@@ -124,13 +124,19 @@ def measure(shape: Shape, rounds: int, until: float = math.inf) -> Iterator[dict
 
 
 def step_times(seconds: Sequence[float], keras_seconds: Sequence[float]) -> dict:
-    """Return median, 10% and 90% quantiles, and the speed relative to Keras's layer.
+    """Return what `metrics.Step` has of the rounds.
 
-    That is the median of the ratios within each round.
+    The speed relative to Keras's layer is the median of the ratios within each round.
     """
     low, median, high = np.quantile(seconds, (0.1, 0.5, 0.9)).tolist()
     ratio = float(np.median(np.divide(keras_seconds, seconds)))
-    return {"low": low, "median": median, "high": high, "ratio": ratio}
+    return {
+        "low": low,
+        "median": median,
+        "high": high,
+        "ratio": ratio,
+        "rounds": len(seconds),
+    }
 
 
 def first_calls(step: Callable, models: dict) -> dict[str, float]:

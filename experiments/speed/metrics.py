@@ -24,6 +24,8 @@ class Step:
     """Quantile of 90%."""
     ratio: NonNegativeFloat
     """Speed relative to Keras's layer: the median of the ratios within each round."""
+    rounds: PositiveInt
+    """Number of rounds."""
 
 
 @metrics
@@ -94,7 +96,7 @@ class LayerMetrics(SpeedMetrics):
 class TableMetrics(SpeedMetrics):
     """The results of the other measures."""
 
-    measure: Literal["text", "prefixes", "generation"]
+    measure: Literal["text", "prefixes", "generation", "export"]
     """What was timed."""
     finding: str
     """What the times show, in a sentence; empty if too few were measured."""

@@ -67,7 +67,8 @@ def comparison(steps: Mapping[str, Mapping[str, Step]]) -> str:
     for backend, paths in steps.items():
         ours = set(paths) - {KERAS, TORCH}
         best = min(ours, key=lambda path: paths[path].median)
-        found.append(f"{paths[best].ratio:.1f} times on {backend} ({best})")
+        how = f"{best}; 1 round" if paths[best].rounds == 1 else best
+        found.append(f"{paths[best].ratio:.1f} times on {backend} ({how})")
     first, *others = found
     first = first.replace("times", "times as fast as Keras's", 1)
     return f"our LSTM trains {', '.join([first, *others])}"
@@ -221,7 +222,7 @@ def time_table(rows: Sequence[dict], kind: str) -> Table:
             row["backend"],
             row["path"],
             milliseconds(row["median"]),
-            f"{milliseconds(row['low'])} to {milliseconds(row['high'])}",
+            spread(row),
             f"{row['ratio']:.2f}",
             f"{row['times_limit']:,.1f}",
             f"{row['first']:.2f}",
@@ -236,6 +237,13 @@ def milliseconds(seconds: float) -> str:
     """Return seconds as milliseconds, with at least three digits."""
     value = 1000 * seconds
     return f"{value:,.{max(0, 2 - math.floor(math.log10(value)))}f}"
+
+
+def spread(step: Mapping) -> str:
+    """Return the quantiles of the fields of a `Step`, of which one round has none."""
+    if step["rounds"] == 1:
+        return "–"
+    return f"{milliseconds(step['low'])} to {milliseconds(step['high'])}"
 
 
 def memory_parts(memory: Memory) -> list[Paragraph | Table]:

@@ -19,7 +19,7 @@ from experiments.speed.shapes import (
 )
 
 BACKENDS = ("tensorflow", "jax", "torch")
-MEASURES = ("layers", "text", "prefixes", "generation")
+MEASURES = ("layers", "text", "prefixes", "generation", "export")
 SOURCES = ("auto", "embedded")
 
 QUICK_ROUNDS = 5
@@ -38,6 +38,7 @@ Time the parts of the package, and write a report:
   prefixes    memorising a small text to the same accuracy: one pass per sentence
               against the usual tutorial's expansion into prefixes
   generation  a new token after prompts of several lengths
+  export      a prediction by an exported ONNX file, beside Keras
 """
 
 EPILOG = """\

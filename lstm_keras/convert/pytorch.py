@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from lstm_keras.layer import LSTM
+from lstm_keras.layer import LSTM, RNN
 
 _KEY = re.compile(
     r"(?P<kind>weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)"
@@ -35,13 +35,14 @@ def from_torch(module: Any, prefix: str = "") -> keras.Sequential:
         `torch.nn.LSTMCell` one LSTM, which applies it to every step. It maps
         `(batch, time, features)` to `(batch, time, units)`, or to
         `(batch, time, 2 * units)` with two directions, as the torch module does in
-        evaluation with `batch_first=True`. (`batch_first=False` changes only the order
-        of the axes, `(time, batch, ...)`, not the weights.)
+        evaluation with `batch_first=True`. With `proj_size` the layers are
+        `lstm_keras.RNN` around a `ProjectedLSTMCell`, and `units` is that size here.
+        (`batch_first=False` changes only the order of the axes, `(time, batch, ...)`,
+        not the weights.)
 
     Raises:
         ValueError: It is not the state dict of a `torch.nn.LSTM` or `LSTMCell`: keys
-            are missing or unknown, or a shape is wrong, as a GRU's is; or the LSTM has
-            a projection (`proj_size`).
+            are missing or unknown, or a shape is wrong, as a GRU's is.
     """
     state_dict = _state_dict(module)
     suffixes, use_bias = _check_keys(state_dict, prefix)
@@ -50,12 +51,16 @@ def from_torch(module: Any, prefix: str = "") -> keras.Sequential:
         for key, value in state_dict.items()
         if key.startswith(prefix)
     }
-    units, features = _check_shapes(arrays, suffixes, prefix)
+    units, projection, features = _check_shapes(arrays, suffixes, prefix)
     model = keras.Sequential([keras.Input((None, features))])
     for number, directions in enumerate(suffixes):
-        layer = LSTM(
-            units, return_sequences=True, use_bias=use_bias, name=f"lstm_l{number}"
-        )
+        name = f"lstm_l{number}"
+        layer: RNN
+        if projection is None:
+            layer = LSTM(units, return_sequences=True, use_bias=use_bias, name=name)
+        else:
+            cell = _projected_cell()(units, projection, use_bias=use_bias)
+            layer = RNN(cell, return_sequences=True, name=name)
         if len(directions) == 2:
             layer = keras.layers.Bidirectional(layer, name=f"bidirectional_l{number}")
         model.add(layer)
@@ -75,7 +80,8 @@ def to_torch(layer: keras.Layer) -> dict:
     return every `c` (`return_cell_states`).
 
     Args:
-        layer: A built LSTM, ours or Keras's; a `keras.layers.Bidirectional` of one; or
+        layer: A built LSTM, ours or Keras's, or a recurrent layer around a
+            `ProjectedLSTMCell`; a `keras.layers.Bidirectional` of one; or
             a `keras.Sequential` of such layers, one for each layer of the torch module.
 
     Returns:
@@ -128,14 +134,10 @@ def _check_keys(state_dict, prefix):
     """Return each layer's suffixes, one per direction, and whether there is a bias."""
     keys = {key.removeprefix(prefix) for key in state_dict if key.startswith(prefix)}
     found = [match for match in map(_KEY.fullmatch, keys) if match]
-    projections = [match[0] for match in found if match["kind"] == "weight_hr"]
-    if projections:
-        raise ValueError(
-            "expected an LSTM without proj_size, which a Keras LSTM does not have; "
-            f"received {sorted(projections)}"
-        )
+    projected = any(match["kind"] == "weight_hr" for match in found)
     use_bias = any(match["kind"].startswith("bias") for match in found)
     kinds = ("weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if use_bias else ()))
+    kinds += ("weight_hr",) if projected else ()
     directions = _DIRECTIONS if any(m["reverse"] for m in found) else _DIRECTIONS[:1]
     count = len({match["number"] for match in found}) or 1
     suffixes = [[f"_l{number}{d}" for d in directions] for number in range(count)]
@@ -169,7 +171,7 @@ def _array(value):
 
 
 def _check_shapes(arrays, suffixes, prefix):
-    """Return the units, and the features of the first layer's inputs."""
+    """Return the units, the size of the projection or None, and the features."""
     names = [f"{kind}{suffixes[0][0]}" for kind in ("weight_ih", "weight_hh")]
     first = [arrays[name] for name in names]
     if any(array.ndim != 2 for array in first):
@@ -177,7 +179,11 @@ def _check_shapes(arrays, suffixes, prefix):
             f"expected {prefix}{names[0]} and {prefix}{names[1]} to have two "
             f"dimensions; received shapes {[array.shape for array in first]}"
         )
-    features, units = (array.shape[1] for array in first)
+    features, hidden = (array.shape[1] for array in first)
+    units = hidden
+    projected = arrays.get(f"weight_hr{suffixes[0][0]}")
+    if projected is not None:
+        units = first[1].shape[0] // 4
     for parts, name in _OTHERS.items():
         if all(array.shape[0] == parts * units for array in first):
             raise ValueError(
@@ -186,11 +192,17 @@ def _check_shapes(arrays, suffixes, prefix):
                 f"which is that of a torch.nn.{name}"
             )
     for number, directions in enumerate(suffixes):
-        inputs = features if number == 0 else len(directions) * units
-        columns = {"weight_ih": (inputs,), "weight_hh": (units,)}
+        inputs = features if number == 0 else len(directions) * hidden
+        columns = {"weight_ih": (inputs,), "weight_hh": (hidden,)}
         for suffix in directions:
             _check_shapes_of(arrays, suffix, units, columns, prefix)
-    return units, features
+            key = f"weight_hr{suffix}"
+            if key in arrays and arrays[key].shape != (hidden, units):
+                raise ValueError(
+                    f"expected {prefix}{key} to be of shape {(hidden, units)} = "
+                    f"(proj_size, units); received {arrays[key].shape}"
+                )
+    return units, None if projected is None else hidden, features
 
 
 def _check_shapes_of(arrays, suffix, units, columns, prefix):
@@ -207,7 +219,22 @@ def _keras_weights(arrays, suffix):
     weights = [arrays[f"weight_ih{suffix}"].T, arrays[f"weight_hh{suffix}"].T]
     if f"bias_ih{suffix}" in arrays:
         weights.append(arrays[f"bias_ih{suffix}"] + arrays[f"bias_hh{suffix}"])
+    if f"weight_hr{suffix}" in arrays:
+        weights.append(arrays[f"weight_hr{suffix}"].T)
     return weights
+
+
+def _projected_cell():
+    # Not at the top: only those who use variants load them.
+    from lstm_keras.variants import ProjectedLSTMCell
+
+    return ProjectedLSTMCell
+
+
+def _is_projected(layer):
+    return isinstance(layer, keras.layers.RNN) and (
+        type(layer.cell) is _projected_cell()
+    )
 
 
 def _directions(layer):
@@ -222,7 +249,7 @@ def _check_layer(layer):
     forward, *backward = _directions(layer)
     for lstm in (forward, *backward):
         # A subclass may compute anything.
-        if type(lstm) not in (LSTM, keras.layers.LSTM):
+        if type(lstm) not in (LSTM, keras.layers.LSTM) and not _is_projected(lstm):
             raise ValueError(
                 "expected an LSTM, a Bidirectional of one or a Sequential of these; "
                 f"received {lstm.name!r}, a {type(lstm).__name__}"
@@ -237,7 +264,7 @@ def _check_layer(layer):
                 "layer.initial_h and layer.initial_c as hx in each call of torch's "
                 "module"
             )
-        activations = [lstm.activation, lstm.recurrent_activation]
+        activations = [lstm.cell.activation, lstm.cell.recurrent_activation]
         if activations != [keras.activations.tanh, keras.activations.sigmoid]:
             raise ValueError(
                 "expected activation 'tanh' and recurrent_activation 'sigmoid', the "
@@ -261,8 +288,9 @@ def _check_equal_options(layers):
         (
             lstm.name,
             {
-                "units": lstm.units,
-                "use_bias": lstm.use_bias,
+                "units": lstm.cell.units,
+                "use_bias": lstm.cell.use_bias,
+                "proj_size": getattr(lstm.cell, "projection", 0),
                 "directions": len(_directions(layer)),
             },
         )
@@ -271,18 +299,21 @@ def _check_equal_options(layers):
     ]
     if any(option != options[0][1] for _, option in options):
         raise ValueError(
-            "expected equal units, use_bias and number of directions in all layers, as "
-            f"in a torch.nn.LSTM; received {options}"
+            "expected equal units, use_bias, projection and number of directions in "
+            f"all layers, as in a torch.nn.LSTM; received {options}"
         )
 
 
 def _torch_arrays(lstm):
-    kernel, recurrent_kernel, *bias = (
+    kernel, recurrent_kernel, *others = (
         # As float32, since torch can't read bfloat16 from NumPy.
         weight if weight.dtype == "float64" else weight.astype("float32")
         for weight in lstm.get_weights()
     )
     arrays = {"weight_ih": kernel.T, "weight_hh": recurrent_kernel.T}
-    if bias:
-        arrays |= {"bias_ih": bias[0], "bias_hh": np.zeros_like(bias[0])}
+    if lstm.cell.use_bias:
+        bias = others.pop(0)
+        arrays |= {"bias_ih": bias, "bias_hh": np.zeros_like(bias)}
+    if others:
+        arrays["weight_hr"] = others[0].T
     return arrays

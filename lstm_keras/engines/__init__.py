@@ -177,19 +177,58 @@ def choose(engine: str, call: Call) -> Choice:
                 f"received use_cudnn=True with {asked}"
             )
         engine, asked = "cudnn", "use_cudnn=True"
-    refusals = {name: _refusal(name, call) for name in BACKENDS}
+    return _chosen(engine, asked, {name: _refusal(name, call) for name in BACKENDS})
+
+
+def choose_for_cell(
+    engine: str, cell: Any, features: int | None, unroll: bool, training: bool
+) -> Choice:
+    """Choose how `lstm_keras.RNN` runs a cell: by the engine `"xla"`, or in the loop.
+
+    Args:
+        engine: See `choose`.
+        cell: The cell.
+        features: Size of the last axis of its inputs; None if it is not built.
+        unroll: Whether the layer asks for an unrolled loop.
+        training: Whether the call is in training.
+
+    Raises:
+        ValueError: The engine that was asked for by name does not support the cell.
+    """
+    asked, scope = f"engine={engine!r}", _SCOPE.get()
+    if scope not in (None, "auto"):
+        engine, asked = scope, f"engine_scope({scope!r})"
+    backend, why = keras.backend.backend(), None
+    if backend != "tensorflow":
+        why = f"it needs tensorflow; the backend is {backend}"
+    elif unroll:
+        why = "unroll=True asks for the unrolled loop"
+    else:
+        why = _module("cells").refusal(cell, features, training)
+    return _chosen(engine, asked, {"xla": why})
+
+
+def run_cell(*arguments: Any) -> tuple[Any, list]:
+    """Run a cell by the engine `"xla"`; see `lstm_keras.engines.cells.run`."""
+    return _module("cells").run(*arguments)
+
+
+def _chosen(engine, asked, refusals):
+    """Return the `Choice`, given why each engine does not support the call, or None."""
+    scope = _SCOPE.get()
     able = [name for name, why in refusals.items() if why is None]
     if engine == "auto":
         taken, others = next(iter(able), LOOP), "another engine is preferred"
     elif engine in (*able, LOOP):
         taken, others = engine, f"{asked} was asked for"
     else:
-        raise ValueError(f"{asked} cannot run this layer: {refusals[engine]}")
+        why = refusals.get(engine, "it runs lstm_keras.LSTM alone")
+        raise ValueError(f"{asked} cannot run this layer: {why}")
     if taken != LOOP and scope is None and _may_leave_the_process():
         taken, others = LOOP, "this graph may be exported: see lstm_keras.engine_scope"
     passed_over = {
         name: refusals.get(name) or others
-        for name in (*BACKENDS, LOOP)
+        for name in (*refusals, LOOP)
         if name != taken
     }
     return Choice(taken, passed_over)

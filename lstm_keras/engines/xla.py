@@ -16,36 +16,23 @@ many shapes need few compilations.
 """
 
 import functools
-import os
 from typing import Any, NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from lstm_keras import equations
 from lstm_keras.engines import Inputs
-
-# One share per core (measured on two), up to MOST_SHARES. A batch of LEAST_ROWS or
-# fewer is one share.
-MOST_SHARES = 4
-LEAST_ROWS = 8
-
-# Maximum number of steps in a block of the backward pass.
-BLOCK = 16
+from lstm_keras.engines.shares import (
+    flat,
+    in_blocks,
+    in_shares,
+    new_buffer,
+    times,
+    unmasked,
+)
 
 # Number of layer kinds that stay compiled; each takes a few MiB.
 MOST_COMPILED = 32
-
-# Row counts are rounded up to these, four for each power of 2: extra rows cost time.
-ROWS = np.array(
-    [1, 2, 3, 4, *(n << shift for shift in range(28) for n in range(5, 9))], np.int32
-)
-# Lengths are rounded up to these, except for the first one of a kind that is known in
-# the graph. Extra steps are not computed, but take memory.
-LENGTHS = (16, 64, *(1 << shift for shift in range(8, 31)))
-
-# What the gradients are taken with respect to.
-INPUTS = ("x", "h", "c", "kernel", "recurrent_kernel", "bias")
 
 
 class Kind(NamedTuple):
@@ -69,10 +56,10 @@ def run(inputs: Inputs) -> tuple[Any, Any, list]:
     dtype = sequences.dtype
     kind = Kind(features, units, dtype, masked, dropped, return_sequences, return_cells)
     # Eagerly, the shares would run one after the other.
-    in_shares = _as_graph if tf.executing_eagerly() else _in_shares
+    run_shares = _as_graph if tf.executing_eagerly() else _in_graph
     constants = [tensor for tensor in (mask, dropout) if tensor is not None]
     tensors = [sequences, *states, *weights]
-    *every, h, c = in_shares(kind, training)(constants, tensors)
+    *every, h, c = run_shares(kind, training)(constants, tensors)
     batch, time, _ = sequences.shape
     for state in (h, c):
         state.set_shape([batch, units])
@@ -83,172 +70,45 @@ def run(inputs: Inputs) -> tuple[Any, Any, list]:
     return hidden, cells, [h, c]
 
 
+def _in_graph(kind, training):
+    return functools.partial(in_shares, _Programs(kind), training)
+
+
 @functools.lru_cache(MOST_COMPILED)
 def _as_graph(kind, training):
-    """Return `_in_shares` for all batch sizes and lengths."""
+    """Return the same for all batch sizes and lengths."""
     (_, *constants), inputs = _signature(kind)
     return tf.function(
-        _in_shares(kind, training),
+        _in_graph(kind, training),
         input_signature=[constants, inputs],
         autograph=False,
     )
 
 
-def _in_shares(kind, training):
-    """Return a function that splits the batch, runs the shares and joins results."""
+class _Programs:
+    """The programs of a share: the forward pass, alone or storing, and its gradient."""
 
-    def run(constants, inputs):
-        x, h, c, *weights = inputs
-        batch, time = (_size(x, axis) for axis in (0, 1))
-        rows, shares = _split(batch)
-        more_rows = rows * shares - batch
-        more_steps = _whole_blocks(_program_length(kind, time)) - time
+    state_count = 2
 
-        def shared(tensor, more_steps=0):
-            return tf.split(_padded(tensor, more_rows, more_steps), shares)
+    def __init__(self, kind):
+        self.kind = kind
 
-        # Among the constants only the mask, which comes first, has a time axis.
-        steps_of_constants = [more_steps] * kind.masked + [0] * kind.dropped
-        constants = map(shared, constants, steps_of_constants)
-        parts = [shared(x, more_steps), shared(h), shared(c), *constants]
-        results = [
-            _share(
-                kind,
-                training,
-                # The last shares may be empty.
-                [tf.where(share * rows < batch, time, 0), *constants],
-                [x, h, c, *weights],
-            )
-            for share, (x, h, c, *constants) in enumerate(zip(*parts, strict=True))
-        ]
-        *every, h, c = (
-            tf.concat(parts, axis=0)[:batch] for parts in zip(*results, strict=True)
-        )
-        return [*(sequence[:, :time] for sequence in every), h, c]
+    def loop(self, constants, inputs):
+        return _forward(self.kind, constants, inputs)
 
-    return run
+    def results(self, *given):
+        return _program(_results, self.kind)(*given)
 
+    def forward(self, *given):
+        return _program(_forward, self.kind)(*given)
 
-def _split(batch):
-    """Return the number of rows per share and the number of shares."""
-    on_gpu = bool(tf.config.get_visible_devices("GPU"))
-    threads = tf.config.threading.get_inter_op_parallelism_threads()  # 0: one per core
-    shares = 1 if on_gpu else min(threads or os.cpu_count(), MOST_SHARES)
-    if isinstance(batch, int):
-        rows = max(-(-batch // shares), min(batch, LEAST_ROWS), 1)
-        return rows, max(-(-batch // rows), 1)
-    rows = tf.maximum(-(-batch // shares), tf.minimum(batch, LEAST_ROWS))
-    return _rounded_up(rows, ROWS), shares
-
-
-def _size(tensor, axis):
-    """Return the size of an axis, as a scalar tensor if it is unknown in the graph."""
-    known = tensor.shape[axis]
-    return tf.shape(tensor)[axis] if known is None else known
-
-
-def _program_length(kind, time):
-    """Return the number of steps, at least `time`, that a program is compiled for."""
-    if isinstance(time, int) and time > LENGTHS[0]:
-        _FIRST_LENGTH.setdefault(kind, time)
-    lengths = {*LENGTHS, _FIRST_LENGTH.get(kind, LENGTHS[0])}
-    return _rounded_up(time, np.array(sorted(lengths), np.int32))
-
-
-# The first length of each kind that was known in a graph.
-_FIRST_LENGTH: dict[Kind, int] = {}
-
-
-def _rounded_up(size, sizes):
-    """Return the first of the sizes that is not smaller; an int for an int."""
-    if isinstance(size, int):
-        return int(sizes[np.searchsorted(sizes, size)])
-    return tf.reduce_min(tf.where(size <= sizes, sizes, sizes[-1]))
-
-
-def _whole_blocks(time):
-    blocks, size = _blocks(time)
-    return blocks * size
-
-
-def _blocks(time):
-    """Return the number of blocks of the backward pass and the steps in each."""
-    blocks = -(-time // BLOCK)
-    return blocks, -(-time // blocks)
-
-
-def _padded(tensor, more_rows, more_steps):
-    """Append zeros along the first two axes."""
-    others = [[0, 0]] * (len(tensor.shape) - 2)
-    return tf.pad(tensor, [[0, more_rows], [0, more_steps], *others])
-
-
-# Three compiled programs compute a share: the forward pass, the same storing what its
-# gradient needs, and the gradient.
-
-
-def _share(kind, training, constants, inputs):
-    """Run one share; a compiled program computes its gradient, too.
-
-    Args:
-        kind: Its `Kind`.
-        training: Whether a gradient is expected; if not, computing one runs the forward
-            pass again.
-        constants: The number of steps to run; mask and dropout, if there are any.
-        inputs: x, h, c, kernel, recurrent_kernel and bias.
-
-    Returns:
-        Every h and every c if the kind returns them, the last h and the last c.
-    """
-
-    @tf.custom_gradient
-    def forward(*inputs):
-        given = _detached(constants, inputs)
-        if training:
-            results, stored = _program(_forward, kind)(*given)
-            (stored,) = _detached(stored)
-        else:
-            results, stored = _program(_results, kind)(*given), None
-
-        def gradient(*d_results):
-            # Copies, since a derivative's graph can read only from the one before it.
-            copies = [[tf.identity(t) for t in each] for each in (constants, inputs)]
-            return _gradient(kind, *copies, stored, d_results)
-
-        return results, gradient
-
-    return forward(*inputs)
-
-
-def _gradient(kind, constants, inputs, stored, d_results):
-    """Return the inputs' gradients; TensorFlow differentiates the loop for theirs."""
-
-    @tf.custom_gradient
-    def first(*inputs_and_d):
-        inputs, d_results = inputs_and_d[: len(INPUTS)], inputs_and_d[len(INPUTS) :]
-
-        def second(*upstream):
-            results, _ = _forward(kind, constants, inputs)
-            gradients = tf.gradients(results, inputs, d_results)
-            return tf.gradients(gradients, inputs_and_d, upstream)
-
-        *given, d = _detached(constants, inputs, d_results)
-        buffers = stored or _program(_forward, kind)(*given)[1]
-        dx, dh, dc, d_weights = _program(_backward, kind)(*given, buffers, d)
+    def backward(self, *given):
+        dx, dh, dc, d_weights = _program(_backward, self.kind)(*given)
         # Outside of the program, to have less to compile.
-        parts = tf.split(d_weights, [kind.features, kind.units, 1])
-        dx = tf.transpose(dx, [1, 0, 2])
-        return [dx, dh, dc, *parts[:2], parts[2][0]], second
-
-    return first(*inputs, *d_results)
-
-
-def _detached(*groups):
-    """Return groups of tensors with their gradients stopped.
-
-    TensorFlow would otherwise differentiate the compiled programs needlessly.
-    """
-    return [[tf.stop_gradient(tensor) for tensor in group] for group in groups]
+        kernel, recurrent_kernel, bias = tf.split(
+            d_weights, [self.kind.features, self.kind.units, 1]
+        )
+        return [tf.transpose(dx, [1, 0, 2]), dh, dc, kernel, recurrent_kernel, bias[0]]
 
 
 @functools.lru_cache(3 * MOST_COMPILED)
@@ -308,7 +168,7 @@ def _forward(kind, constants, inputs):
     weights = tf.concat([kernel, recurrent_kernel], axis=0)
 
     def step(t, h, c, hidden, cells, *buffers):
-        x_t = _unmasked(mask, x, t)
+        x_t = unmasked(mask, x, t)
         # One product, not two: XLA would run parts of a larger step in parallel, on the
         # core that the other share needs.
         z = _products(tf.concat([x_t, h], axis=-1), weights, dropout) + bias
@@ -334,22 +194,15 @@ def _forward(kind, constants, inputs):
             0,
             h,
             c,
-            _buffer(h, time + 1).write(0, h),
-            _buffer(h, time + 1).write(0, c),
-            *(_buffer(h, time) for _ in range(4)),
+            new_buffer(h, time + 1).write(0, h),
+            new_buffer(h, time + 1).write(0, c),
+            *(new_buffer(h, time) for _ in range(4)),
         ),
     )
     buffers = [buffer.stack() for buffer in buffers]
     hidden, cells = (tf.transpose(buffer[1:], [1, 0, 2]) for buffer in buffers[:2])
     every = [hidden] * kind.return_sequences + [cells] * kind.return_cells
     return [*every, last_h, last_c], buffers
-
-
-def _unmasked(mask, x, t):
-    """Return the inputs of step t, zero where masked, so that NaN does not spread."""
-    if mask is None:
-        return x[:, t]
-    return tf.where(mask[:, t, tf.newaxis], x[:, t], tf.zeros_like(x[:, t]))
 
 
 def _products(x_and_h, weights, dropout):
@@ -369,9 +222,9 @@ def _products_back(dz, transposed, dropout):
         dropout: See `_products`; with the same columns.
     """
     if dropout is None:
-        return _times(dz, transposed)
+        return times(dz, transposed)
     parts = tf.split(dz, 4, axis=-1), tf.split(transposed, 4), dropout
-    return sum(_times(d, w) * drop for d, w, drop in zip(*parts, strict=True))
+    return sum(times(d, w) * drop for d, w, drop in zip(*parts, strict=True))
 
 
 def _weights_back(inputs, dz, dropout):
@@ -386,8 +239,8 @@ def _weights_back(inputs, dz, dropout):
     def product(inputs, dz):
         # The bias is the weight of an input that is always 1.
         ones = tf.ones_like(inputs[..., :1])
-        inputs = _flat(tf.concat([inputs, ones], axis=-1))
-        return tf.matmul(inputs, _flat(dz), transpose_a=True)
+        inputs = flat(tf.concat([inputs, ones], axis=-1))
+        return tf.matmul(inputs, flat(dz), transpose_a=True)
 
     if dropout is None:
         return product(inputs, dz)
@@ -403,7 +256,7 @@ def _backward(kind, constants, inputs, buffers, d_results):
     *d_every, dh, dc = d_results
     rows, time = tf.unstack(tf.shape(x)[:2])
     features, units = kind.features, kind.units
-    blocks, size = _blocks(time)
+    blocks, size = in_blocks(time)
     x_dropout = h_dropout = None
     if dropout is not None:
         x_dropout = [drop[:, :features] for drop in dropout]
@@ -424,7 +277,7 @@ def _backward(kind, constants, inputs, buffers, d_results):
             number - 1,
             dh,
             dc,
-            dx.write(number, _flat(_products_back(dz, kernel_transposed, x_dropout))),
+            dx.write(number, flat(_products_back(dz, kernel_transposed, x_dropout))),
             d_weights + _weights_back(read, dz, dropout),
         )
 
@@ -436,7 +289,7 @@ def _backward(kind, constants, inputs, buffers, d_results):
             -(-steps // size) - 1,
             dh,
             dc,
-            _buffer(tf.zeros([size * rows, features], kind.dtype), blocks),
+            new_buffer(tf.zeros([size * rows, features], kind.dtype), blocks),
             tf.zeros_like(weights),
         ),
     )
@@ -475,24 +328,8 @@ def _steps_back(kind, mask, dropout, recurrent_kernel, cells, gates, d_every):
         _, dh, dc, dz_of_steps = tf.while_loop(
             lambda t, *_: t >= first,
             one,
-            (end - 1, dh, dc, _buffer(tf.concat([dh] * 4, axis=-1), size)),
+            (end - 1, dh, dc, new_buffer(tf.concat([dh] * 4, axis=-1), size)),
         )
         return dz_of_steps.stack(), dh, dc
 
     return back
-
-
-def _times(inputs, weights):
-    """Return `inputs @ weights` by one product over all leading axes."""
-    product = _flat(inputs) @ weights
-    return tf.reshape(product, [*tf.unstack(tf.shape(inputs)[:-1]), weights.shape[1]])
-
-
-def _flat(tensor):
-    return tf.reshape(tensor, [-1, tensor.shape[-1]])
-
-
-def _buffer(like, size):
-    """Return a TensorArray of `size` tensors of zeros."""
-    array = tf.TensorArray(like.dtype, size=size, element_shape=(None, like.shape[-1]))
-    return array.unstack(tf.zeros([size, *tf.unstack(tf.shape(like))], like.dtype))

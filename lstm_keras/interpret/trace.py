@@ -13,6 +13,7 @@ from keras import ops
 
 from lstm_keras import equations
 from lstm_keras.call_shapes import check_initial_state
+from lstm_keras.cell import LSTMCell
 from lstm_keras.interpret.hooks import (
     LSTM_CELLS,
     ByLayer,
@@ -23,6 +24,7 @@ from lstm_keras.interpret.hooks import (
     layers_within,
     recurrent_layers,
 )
+from lstm_keras.layer import JoinedStates
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,13 @@ def trace_gates(
 ) -> ByLayer[LayerTrace]:
     """Return gates and states of every LSTM in a model, at every step.
 
-    The LSTMs are `lstm_keras.LSTM`, `keras.layers.LSTM` and `keras.layers.RNN` around a
-    cell of either, alone, stacked, or inside `Bidirectional`, `TimeDistributed` and
-    other models. The model itself computes the hidden states, in inference; the gates
-    follow from them for all steps at once by the equations of `LSTMCell`. Inside
-    `TimeDistributed` the batch is `batch * frames`.
+    The LSTMs are `lstm_keras.LSTM`, `keras.layers.LSTM` and recurrent layers around a
+    cell of either, around one of `lstm_keras.variants`, or around your own subclass of
+    `LSTMCell` that says `pure = True`; a gate that a cell lacks is 1. They may be
+    alone, stacked, or inside `Bidirectional`, `TimeDistributed` and other models. The
+    model itself computes the hidden states, in inference; the gates follow from them
+    for all steps at once by the equations of the cell. Inside `TimeDistributed` the
+    batch is `batch * frames`.
 
     Args:
         model: A model or layer; one without weights is built for the inputs. The states
@@ -124,7 +128,7 @@ def _checked(model, inputs, initial_state, mask, batch_size) -> tuple[dict, dict
     """Return the LSTMs of the model by path, and the other arguments as arrays."""
     data = _as_data(inputs, initial_state, mask, batch_size)
     build(model, data["inputs"], batch_size)
-    lstms = recurrent_layers(model, LSTM_CELLS)
+    lstms = recurrent_layers(model, _cells(model))
     if initial_state is not None:
         if len(lstms) != 1:
             raise ValueError(
@@ -132,8 +136,21 @@ def _checked(model, inputs, initial_state, mask, batch_size) -> tuple[dict, dict
                 f"one with {list(lstms)}"
             )
         (layer,) = lstms.values()
-        check_initial_state(data["initial_state"], _rows(data), layer.cell.units)
+        if type(layer.cell) in LSTM_CELLS:  # another may have other states
+            check_initial_state(data["initial_state"], _rows(data), layer.cell.units)
     return lstms, data
+
+
+def _cells(model: keras.Layer) -> tuple:
+    """Return the classes of cells whose gates are known: two, and the model's own."""
+    every = [model, *(layer for _, layer in layers_within(model))]
+    cells = [one.cell for one in every if isinstance(one, keras.layers.RNN)]
+    own = [
+        type(cell)
+        for cell in cells
+        if isinstance(cell, LSTMCell) and vars(type(cell)).get("pure")
+    ]
+    return tuple(dict.fromkeys([*LSTM_CELLS, *own]))
 
 
 def gates(cell: keras.Layer, x: Any, h: Any) -> equations.Gates:
@@ -170,7 +187,7 @@ class _Tracer(keras.Model):
     def call(self, data):
         """Return the results of `_run` in the order of computation, and new states."""
         traced, found = self.traced(), []
-        lstms = recurrent_layers(traced, LSTM_CELLS)
+        lstms = recurrent_layers(traced, _cells(traced))
         numbers = {path: number for number, path in enumerate(lstms)}
 
         def on_call(call):
@@ -243,6 +260,8 @@ def _run(call: Pass) -> tuple[Any, dict[str, Any]]:
     The latter are in the order of processing.
     """
     layer, mask = call.layer, call.mask
+    if type(layer.cell) not in LSTM_CELLS:
+        return _run_variant(call)
     states = [ops.cast(state, call.sequences.dtype) for state in call.initial_state]
     result = call.loop(states, return_sequences=True, zero_output_for_mask=False)
     # With `return_cell_states` of our layer, c follows h.
@@ -260,6 +279,39 @@ def _run(call: Pass) -> tuple[Any, dict[str, Any]]:
     h_before = ops.concatenate([h0[:, None], h[:, :-1]], axis=1)
     found = gates(layer.cell, x, h_before)._asdict() | {"h": h, "h0": h0, "c0": c0}
     return result, found if mask is None else found | {"mask": mask}
+
+
+def _run_variant(call: Pass) -> tuple[Any, dict[str, Any]]:
+    """Return what `_run` does, and the cell states, of a cell with a `step`."""
+    layer, cell, mask = call.layer, call.layer.cell, call.mask
+    start = [ops.cast(state, call.sequences.dtype) for state in call.initial_state]
+    joined = JoinedStates(cell, training=False)
+    x, first = call.sequences, ops.concatenate(start, axis=-1)
+    if layer.go_backwards:
+        x = ops.flip(x, axis=1)
+        mask = None if mask is None else ops.flip(mask, axis=1)
+    if mask is not None:
+        x = ops.where(mask[..., None], x, 0)
+    loop = keras.layers.RNN(joined, return_sequences=True, unroll=layer.unroll)
+    _, every, _ = loop.inner_loop(x, [first], mask)
+    if mask is not None:
+        # Before the first unmasked step, most backends output zeros.
+        begun = ops.cumsum(ops.cast(mask, "int32"), axis=1) > 0
+        every = ops.where(begun[..., None], every, first[:, None])
+    before = ops.concatenate([first[:, None], every[:, :-1]], axis=1)
+    rows = ops.shape(x)[:2]
+    # All steps as one batch: a pure cell computes each row by itself.
+    flat_x, before = (ops.reshape(one, (-1, one.shape[-1])) for one in (x, before))
+    states = joined.split(before)
+    found, _ = cell.step(cell.pre_activations(flat_x, states[0]), states)
+    arrays = {
+        name: ops.reshape(value, (*rows, cell.units))
+        for name, value in found._asdict().items()
+    }
+    h, c, *_ = joined.split(every)
+    arrays |= {"h": h, "c": c, "h0": start[0], "c0": start[1]}
+    arrays = {name: _at_least_float32(value) for name, value in arrays.items()}
+    return call.loop(start), arrays if mask is None else arrays | {"mask": mask}
 
 
 def _at_least_float32(tensor):
@@ -292,17 +344,10 @@ def _batches(
 
 def _layer_trace(layer, found: dict) -> LayerTrace:
     """Return the trace, given the results of `_run`: adds c, restores the order."""
-    forget, added = found["f"], found["i"] * found["g"]
     mask = found.get("mask")
+    c = _cell_states(found, mask) if "c" not in found else found["c"]
     if mask is None:
-        mask = np.ones(forget.shape[:2], bool)
-    else:
-        forget = np.where(mask[..., None], forget, 1)
-        added = np.where(mask[..., None], added, 0)
-    c = np.empty_like(forget)
-    last = found["c0"]
-    for t in range(c.shape[1]):
-        last = c[:, t] = forget[:, t] * last + added[:, t]
+        mask = np.ones(c.shape[:2], bool)
     sequences = {"c": c, "mask": mask, **{name: found[name] for name in "ifgoh"}}
     if layer.go_backwards:
         sequences = {name: array[:, ::-1] for name, array in sequences.items()}
@@ -312,6 +357,19 @@ def _layer_trace(layer, found: dict) -> LayerTrace:
         c0=found["c0"],
         backwards=layer.go_backwards,
     )
+
+
+def _cell_states(found: dict, mask: np.ndarray | None) -> np.ndarray:
+    """Return every c, from the gates of an LSTM."""
+    forget, added = found["f"], found["i"] * found["g"]
+    if mask is not None:
+        forget = np.where(mask[..., None], forget, 1)
+        added = np.where(mask[..., None], added, 0)
+    c = np.empty_like(forget)
+    last = found["c0"]
+    for t in range(c.shape[1]):
+        last = c[:, t] = forget[:, t] * last + added[:, t]
+    return c
 
 
 def _concatenated(stream: Iterator, batch_size: int, rows: int) -> ByLayer[LayerTrace]:

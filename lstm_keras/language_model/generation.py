@@ -22,6 +22,10 @@ class Stepper:
         model: A Keras model from ids `(batch, time)` to logits `(batch, time,
             vocabulary)`, with the layers of `build_language_model`.
 
+    Attributes:
+        model: A Keras model from ids and states to the logits of the next token,
+            `(batch, vocabulary)`, and the new states.
+
     Raises:
         ValueError: The model has other layers.
     """
@@ -31,7 +35,7 @@ class Stepper:
         carry = carry_states(chain)
         last = carry.outputs[0][:, -1]
         logits = head(last, reverse=True) if head is chain[0] else head(last)
-        self._model = keras.Model(carry.inputs, [logits, *carry.outputs[1:]])
+        self.model = keras.Model(carry.inputs, [logits, *carry.outputs[1:]])
         self._carry = carry
 
     def start(self, batch_size: int = 1) -> list[np.ndarray]:
@@ -51,7 +55,7 @@ class Stepper:
         pieces = [ids[:, i : i + _PIECE] for i in range(0, end, _PIECE)]
         pieces += [ids[:, i : i + 1] for i in range(end, ids.shape[1])]
         for piece in pieces:
-            logits, *states = self._model.predict_on_batch([piece, *states])
+            logits, *states = self.model.predict_on_batch([piece, *states])
         logits = np.asarray(logits, np.float64)
         logits -= logits.max(axis=1, keepdims=True)
         logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))

@@ -21,6 +21,7 @@ from lstm_keras.plots.inside import (
     plot_attribution,
     plot_gates,
     plot_gradient_flow,
+    plot_negation,
     plot_prefix_predictions,
     plot_steps,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "plot_learning_curves",
     "plot_length_accuracy",
     "plot_longest_lag",
+    "plot_negation",
     "plot_paired_curves",
     "plot_paired_differences",
     "plot_perplexity",

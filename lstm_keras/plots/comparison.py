@@ -183,7 +183,8 @@ def _equal(curves: Iterable[np.ndarray]) -> str:
     largest = max((np.abs(other - first).max() for other in others), default=np.inf)
     if not largest < 0.005 * np.ptp(first):
         return ""
-    return f"\n(the curves differ by at most {largest:.0e})" if largest else "\n(equal)"
+    how = f"differ by at most {largest:.0e}" if largest else "are equal in float32"
+    return f"\n(the curves {how})"
 
 
 def _stacked(histories: Histories, key: str) -> np.ndarray:

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import ArrayLike
@@ -14,9 +13,9 @@ from lstm_keras.plots.style import (
     DIVERGING,
     GRAY,
     NEGATIVE,
+    OPENNESS,
     POSITIVE,
     REFERENCE_LINE,
-    SEQUENTIAL,
     UNIT,
     WIDE,
     WIDTH,
@@ -95,7 +94,7 @@ def plot_gates(
 
     Gates are drawn from 0 to 1, candidate and states from -1 to 1. Of the cell state
     its tanh is drawn, which the output gate passes on: a few units with a large state
-    would leave all others pale. Masked steps are gray.
+    would leave all others pale. Masked steps are hatched.
 
     Args:
         trace: A `trace.LayerTrace`.
@@ -116,17 +115,17 @@ def plot_gates(
     for axes, name in zip(panels.T.flat, QUANTITIES, strict=True):
         values = getattr(trace, name)[example, shown][:, units].T
         values = np.tanh(values) if name == "c" else values
-        colors = SEQUENTIAL if name in GATES else DIVERGING
         picture = axes.imshow(
             np.ma.array(values, mask=np.broadcast_to(masked, values.shape)),
             aspect="auto",
-            cmap=colors.with_extremes(bad=to_rgba(GRAY, 0.5)),
+            cmap=OPENNESS if name in GATES else DIVERGING,
             vmin=0 if name in GATES else -1,
             vmax=1,
             interpolation="nearest",
         )
         label_axes(axes, HEAT_TITLES[name], "", "")
         axes.grid(False)
+        _hatch(axes, masked)
         figure.colorbar(picture, ax=axes, pad=0.01).ax.tick_params(labelsize=9)
     _label_units(panels[:, 0], units)
     for axes in panels[-1]:
@@ -203,6 +202,42 @@ def plot_attribution(attribution: Any) -> Figure:
     return figure
 
 
+def plot_negation(words: Sequence[str], alone: ArrayLike, negated: ArrayLike) -> Figure:
+    """Draw what words contribute alone, and what each contributes together with "not".
+
+    Args:
+        words: The words, from top to bottom.
+        alone: The contribution of each, `(words,)`.
+        negated: That of "not" and the word, `(words,)`.
+
+    Raises:
+        ValueError: There are no words, or their number is not that of contributions.
+    """
+    pairs = np.array([alone, negated])
+    if pairs.shape != (2, len(words)) or not len(words):
+        raise ValueError(
+            f"expected contributions of shape ({len(words)},), one per word, at least "
+            f"one; received shapes {np.shape(alone)} and {np.shape(negated)}"
+        )
+    title = "Contributions alone, and together with “not”"
+    figure, axes = new_panel(WIDTH, 1.6 + 0.2 * len(words), title, "Contribution", "")
+    places = np.arange(len(words))
+    axes.hlines(places, *pairs, color=GRAY, linewidth=0.9, zorder=1)
+    for values, filled, label in zip(
+        pairs, (False, True), ("the word alone", "“not” and the word"), strict=True
+    ):
+        colors = np.where(values >= 0, POSITIVE, NEGATIVE)
+        faces = colors if filled else "none"
+        axes.scatter(
+            values, places, facecolors=faces, edgecolors=colors, s=26, label=label
+        )
+    axes.set_yticks(places, map(_short, words))
+    axes.set_ylim(len(words) - 0.4, -0.6)
+    axes.axvline(0, **REFERENCE_LINE)
+    legend_below(figure, [axes])
+    return figure
+
+
 def plot_prefix_predictions(words: Sequence[str], probabilities: ArrayLike) -> Figure:
     """Draw a classifier's prediction if the text ended after each word.
 
@@ -240,6 +275,13 @@ def _shown(trace: Any, words: Sequence[str] | None) -> slice:
 
 def _width(words: Sequence[str] | None) -> float:
     return WIDTH if words is None or len(words) <= NARROW_WORDS else WIDE
+
+
+def _hatch(axes: Axes, masked: np.ndarray) -> None:
+    """Hatch the columns of masked steps."""
+    edges = np.flatnonzero(np.diff([False, *masked, False])) - 0.5
+    for left, right in edges.reshape(-1, 2):
+        axes.axvspan(left, right, fill=False, hatch="///", color=GRAY, linewidth=0)
 
 
 def _label_units(panels: Sequence[Axes], units: np.ndarray) -> None:

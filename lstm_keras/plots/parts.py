@@ -1,6 +1,7 @@
 """Parts shared by the figures of classifiers and of language models."""
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,7 +22,9 @@ from lstm_keras.plots.style import (
     whole_ticks,
 )
 
-Bins = Sequence[Mapping[str, float | int | None]]
+Bins = Sequence[Mapping[str, Any]]
+
+LEAST_IN_BIN = 10
 
 
 def draw_epochs(
@@ -105,18 +108,22 @@ def _wilson_interval(
 
 
 def calibration_figure(title: str, y_label: str, curves: Mapping[str, Bins]) -> Figure:
-    """Return a reliability diagram of each model's bins, with their sizes below."""
+    """Return a reliability diagram of each model's bins, with their sizes below.
+
+    The shares of fewer than `LEAST_IN_BIN` examples are left out, since chance decides
+    them.
+    """
     figure = new_figure(WIDTH, 4.8)
     upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
     label_axes(upper, title, "", y_label)
     label_axes(
         lower,
         "",
-        "Predicted probability (above: mean of each bin)",
+        f"Predicted probability (above: mean of each bin of {LEAST_IN_BIN} or more)",
         "Share of\nexamples",
     )
     for index, (name, bins) in enumerate(curves.items()):
-        filled = [b for b in bins if b["count"]]
+        filled = [b for b in bins if b["count"] >= LEAST_IN_BIN]
         style = line_style(index)
         upper.plot(
             [b["predicted"] for b in filled],

@@ -35,13 +35,14 @@ PALETTE = {
 BLUE, VERMILLION, GREEN, PURPLE, OCHRE, INDIGO, SKY, BROWN, GRAY = (
     on_white for on_white, _ in PALETTE.values()
 )
+INK = "#000000"  # the color of the page's text
 
 # One color means one thing in a whole report; `COLORS` are for what has no name here.
 POSITIVE, NEGATIVE = BLUE, VERMILLION  # above and below zero; for and against
 OURS, KERAS = GREEN, PURPLE
 TRAINING, VALIDATION = OCHRE, INDIGO
 BASELINE = GRAY
-COLORS = (GREEN, PURPLE, OCHRE, INDIGO, SKY, BROWN)
+COLORS = (GREEN, PURPLE, OCHRE, INDIGO, INK, BROWN)
 
 # The widths of figures in inches. A report shows one of `WIDTH` in a column, and one of
 # `WIDE` across two, so that all have one size of font.
@@ -54,7 +55,7 @@ REFERENCE_LINE = {"color": GRAY, "linewidth": 0.9, "zorder": 1.5}
 UNIT = (-0.02, 1.02)  # the range from 0 to 1, with room for markers at its ends
 
 # Color maps that are transparent at 0, so that they fit a light page and a dark one:
-# of values around 0, and of those from 0 to 1.
+# of values around 0, of shares, and of gates, in no color that has another meaning.
 DIVERGING = LinearSegmentedColormap.from_list(
     "diverging",
     [
@@ -64,8 +65,9 @@ DIVERGING = LinearSegmentedColormap.from_list(
         (1, POSITIVE),
     ],
 )
-SEQUENTIAL = LinearSegmentedColormap.from_list(
-    "sequential", [to_rgba(GREEN, 0), to_rgba(GREEN)]
+SEQUENTIAL, OPENNESS = (
+    LinearSegmentedColormap.from_list(name, [to_rgba(color, 0), color])
+    for name, color in (("sequential", GREEN), ("openness", GRAY))
 )
 
 # A range wider than this factor is drawn on a logarithmic axis.

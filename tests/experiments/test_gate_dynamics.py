@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import csv
+import dataclasses
 import io
 import json
 
@@ -242,20 +243,50 @@ def test_without_a_not_the_finding_is_where_the_prediction_changes_most(reading)
     words = ["[START]", *"the film was good".split()]
     scores = np.array([9.0, 0.1, -0.2, 0.3, 0.1])
     attributions = {"prefix": type("Attribution", (), {"scores": scores})}
-    other = sentence.Reading(words, [], attributions, {})
+    other = sentence.Reading(words, "positive", [], attributions, {})
     assert words[other.turn] == "was"
+
+
+@pytest.mark.parametrize(
+    ("label", "probabilities", "said"),
+    [
+        (
+            "negative",
+            [0.5, 1e-9],
+            "says negative: the probability of “positive” is <0.001",
+        ),
+        (
+            "undecided",
+            [0.5, 0.497],
+            "says undecided: the probability of “positive” is 0.4",
+        ),
+        (
+            "positive",
+            [0.5, 0.9999],
+            "says positive: the probability of “positive” is >0.999",
+        ),
+    ],
+)
+def test_the_report_has_the_label_of_the_prediction(
+    label, probabilities, said, reading
+):
+    several = [0.5] * len(reading.words[2:]) + probabilities
+    other = dataclasses.replace(reading, label=label, probabilities=several)
+    assert said in report.sentence_part(other)[1][0].text
 
 
 def test_the_page_has_the_numbers_of_the_trace_and_of_predict(run, reading):
     data = reading.page_data()
     assert data["words"] == list(reading.words)
+    assert data["words"][data["first"]] == "[START]"
     (trace,) = lstm_keras.trace_gates(run.model, run.read(TEXT)[0][None]).values()
     (layer,) = data["layers"]
     packed = np.frombuffer(base64.b64decode(layer["f"]["integers"]), "<i2")
     values = packed.reshape(len(data["words"]), 5) * layer["f"]["step"]
     np.testing.assert_allclose(values, trace.f[0, -len(values) :], atol=2e-5)
-    probability = run.predict([TEXT])[0].probability
-    assert data["probabilities"][-1] == pytest.approx(probability, abs=1e-4)
+    predicted = run.predict(TEXT)
+    assert data["probabilities"][-1] == pytest.approx(predicted.probability, abs=1e-4)
+    assert reading.label == predicted.label
 
 
 def rows_of(path):
@@ -285,6 +316,10 @@ def test_a_run_writes_every_file(finished):
     page = (folder / "report.html").read_text()
     assert "<b>zebra" not in page and "zebra [UNK]" in page
     assert "1 known" in said and "left out: stupid." in said
+    assert (folder / "figures/negation.png").exists()
+    for shown in (page, said):
+        assert "of 1 pairs (“good” and “not good”)." in shown
+        assert "This model knows only " in shown
     assert f"Report: {folder / 'report.html'}" in said
 
 
@@ -340,9 +375,13 @@ def test_a_model_that_cannot_be_decomposed_is_shown_without_decomposition(tmp_pa
         (["--values", "x"], "expected --values as numbers"),
         (["--run", "nowhere"], "nowhere"),
         (["--name", "a/b"], "expected a plain folder name"),
+        (["--run", None, "--text", " "], "at least one word; received ' '"),
     ],
 )
-def test_bad_input_is_refused_before_anything_is_written(options, message, tmp_path):
+def test_bad_input_is_refused_before_anything_is_written(
+    options, message, trained, tmp_path
+):
+    options = [trained if one is None else one for one in options]
     with pytest.raises(SystemExit) as ended:
         runs.main("gate_dynamics", "--output", tmp_path / "runs", *options)
     assert message in str(ended.value)
@@ -352,7 +391,7 @@ def test_bad_input_is_refused_before_anything_is_written(options, message, tmp_p
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--text", " "], "at least one word"),
+        (["--text", "😀"], "at least one word that the model reads and knows"),
         (["--parts", "negation"], "expected a run that reads"),
     ],
 )

@@ -4,6 +4,7 @@ import csv
 import html
 import re
 import signal
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -25,6 +26,7 @@ from lstm_keras.preprocessing import (
     sentences,
     shift,
 )
+from lstm_keras.runs import NextWordRun
 from tests.helpers import runs
 from tests.helpers.browser import assert_page_is_sound, in_a_browser
 from tests.helpers.runs import metrics_of
@@ -164,14 +166,16 @@ def test_samples_are_what_the_model_makes_of_sentences(folder, text):
             assert written == again.continuation.strip()
     assert samples(run, corpus.train, seed=0) == found != samples(run, corpus.train, 1)
     page = html.unescape((folder / "report.html").read_text("utf-8"))
+    assert run.generate("", 60, temperature=0.8, seed=0).text in page
     for one in samples(run, corpus.held_out, seed=0):
         assert one.beginning in page and one.sampled in page
 
 
 def test_sentences_to_go_on_with_begin_with_enough_words_that_are_known():
     vocabulary = Vocabulary(["a", "b", "c", "d"], "whitespace")
+    run = NextWordRun(Path(), {"split": "lines"}, vocabulary, None, None)
     texts = [[4, 5, 6, 7, END], [4, OOV, 5, 6, END], [4, 5, END], [4, 5, 6, OOV]]
-    found = list(cuts(vocabulary, np.concatenate(texts), seed=0))
+    found = list(cuts(run, np.concatenate(texts), seed=0))
     assert [(text.tolist(), cut in (3, 4)) for text, cut in found] == [(texts[0], True)]
 
 

@@ -27,6 +27,7 @@ def sentence(words, layers=2, units=3):
 
     return {
         "words": list(words),
+        "first": 0,
         "chosen": 0,
         "probabilities": [place / len(words) for place in range(len(words))],
         "methods": {
@@ -94,11 +95,11 @@ def test_arrow_keys_and_the_pointer_choose_a_word_and_show_its_numbers(tmp_path)
       byId("word-2").dispatchEvent(new PointerEvent("pointerover", { bubbles: true }));
       state();
     """
-    words = ["the", "film", "is", "good"]
+    words = ["[START]", "film", "is", "good"]
     states = browse_sentence(tmp_path, sentence(words), actions)
     places = [0, 1, 0, 3, 2]
     for place, (title, selected, active, _) in zip(places, states, strict=True):
-        assert title == f"Word {place + 1} of 4: “{words[place]}”"
+        assert title == f"Word {place} of 3: “{words[place]}”"
         assert selected == 1 and active == f"word-{place}"
     # The probability so far, both contributions, and gates of unit 2.
     for number in ("0.250", "+1.500", "−1.250", "unit 2", "0.012", "0.112", "0.512"):
@@ -135,7 +136,7 @@ def test_layer_unit_method_and_quantity_can_be_chosen(tmp_path):
     assert "forget gate f 1.115" in gates
     assert "forget gate f" in heat
     assert (few, all_) == (24, 31)
-    assert clicked == ["0", "Word 2 of 2: “film”"]  # the order is 30 to 0
+    assert clicked == ["0", "Word 1 of 1: “film”"]  # the order is 30 to 0
 
 
 @in_a_browser

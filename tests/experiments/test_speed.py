@@ -12,7 +12,16 @@ import numpy as np
 import pytest
 
 from experiments.common.processes import Ended
-from experiments.speed import agenda, backends, language, layers, report, shapes, text
+from experiments.speed import (
+    agenda,
+    backends,
+    export,
+    language,
+    layers,
+    report,
+    shapes,
+    text,
+)
 from experiments.speed.settings import QUICK_ROUNDS, Settings, read_backends
 from experiments.speed.shapes import Shape
 from lstm_keras.preprocessing import END, TOKENIZERS
@@ -85,7 +94,8 @@ class Workers:
         for shape in shapes:
             yield {"shape": shape}
             for number in range(rounds + 1):
-                paths = {"keras": kinds(4.0, 1.0), self.ours: kinds(2.0, 2.0)}
+                both = {"keras": (4.0, 1.0), self.ours: (2.0, 2.0)}
+                paths = {path: kinds(*times, number) for path, times in both.items()}
                 done = {"operations": WORK, "paths": paths} if number else {}
                 yield {"shape": shape, "round": number} | done
 
@@ -93,9 +103,10 @@ class Workers:
 WORK = {"training": 3e6, "prediction": 1e6}
 
 
-def kinds(median, ratio):
+def kinds(median, ratio, rounds):
     spread = {"low": median / 2, "median": median, "high": 2 * median}
-    return {kind: spread | {"first": 1.0, "ratio": ratio} for kind in WORK}
+    others = {"first": 1.0, "ratio": ratio, "rounds": rounds}
+    return dict.fromkeys(WORK, spread | others)
 
 
 @pytest.fixture
@@ -165,7 +176,7 @@ def test_masked_steps_are_not_counted_as_work():
 def test_ratios_to_keras_are_those_of_the_same_round():
     numbers = layers.step_times([1.0, 20.0, 3.0], [2.0, 40.0, 3.0])
     assert numbers["ratio"] == 2  # the median of 2, 2 and 1
-    assert numbers["median"] == 3
+    assert (numbers["median"], numbers["rounds"]) == (3, 3)
 
 
 def test_paths_that_disagree_are_not_timed():
@@ -305,24 +316,29 @@ PARTS = ["memory of jax", "memory of torch", "growth at 3 shapes"]
 
 
 @pytest.mark.parametrize(
-    ("said", "missing"),
+    ("said", "missing", "quantiles"),
     [
         (
-            {"shape": SMALL, "round": 3},
-            [f"jax {SMALL} (3 of 20 rounds)", f"jax {OTHER}", *TORCH, *PARTS],
+            {"shape": SMALL, "round": 1},
+            [f"jax {SMALL} (1 of 20 rounds)", f"jax {OTHER}", *TORCH, *PARTS],
+            "–",
         ),
-        ({"task": "memory"}, PARTS),
-        ({"shape": "64,50,32,64", "round": 7}, ["growth at 1 shapes"]),
+        ({"task": "memory"}, PARTS, "1,000 to 4,000"),
+        ({"shape": "64,50,32,64", "round": 7}, ["growth at 1 shapes"], "1,000 to"),
     ],
 )
-def test_ctrl_c_leaves_a_report_of_what_was_measured(measure, workers, said, missing):
+def test_ctrl_c_leaves_a_report_of_what_was_measured(
+    measure, workers, said, missing, quantiles
+):
     workers.ctrl_c = said
     page, metrics, shown = measure(*TWO, status="130")
     assert metrics["interrupted"]
     ending = f"The benchmark was interrupted. Not measured: {'; '.join(missing)}."
     assert metrics["ending"] == ending
     assert ending in page and ending in shown
-    assert "2.0 times as fast as Keras's on jax (xla)" in page
+    how = "xla; 1 round" if quantiles == "–" else "xla"
+    assert f"2.0 times as fast as Keras's on jax ({how})" in page
+    assert quantiles in shown and ("1,000 to" in shown) == (quantiles != "–")
 
 
 def test_what_the_time_does_not_suffice_for_is_named(measure, workers):
@@ -428,6 +444,18 @@ def test_a_new_token_is_timed_after_each_prompt(measure, monkeypatch):
     assert [row["prompt"] for row in rows] == [1, 10]
     assert all(row["milliseconds a new token"] > 0 for row in rows)
     assert "after prompts of 1, 10 words" in page
+
+
+def test_an_exported_model_is_timed_beside_keras(measure, monkeypatch):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(export, "SHAPES", {"2 x 5 steps, masked": (2, 5, True)})
+    monkeypatch.setattr(export, "ROUNDS", 1)
+    page, metrics, _ = measure("--measure", "export")
+    ((row,),) = metrics["results"].values()
+    assert row["batch"] == "2 x 5 steps, masked"
+    assert all(row[path] > 0 for path in ("Keras", "lstm_keras", "onnxruntime"))
+    assert metrics["finding"] in page
 
 
 def test_ctrl_c_leaves_the_rows_that_were_measured(measure, monkeypatch):

@@ -11,6 +11,7 @@ import pytest
 
 import lstm_keras
 from lstm_keras.language_model.model import build_language_model
+from lstm_keras.preprocessing.tokenizers import tokenize
 from lstm_keras.preprocessing.vocabulary import END, Vocabulary, pad
 from tests.helpers.models import write_untrained_run
 
@@ -29,7 +30,7 @@ def sentiment(untrained):
     return lstm_keras.load_run(untrained)
 
 
-def next_word_run(folder, split):
+def next_word_run(folder, split, **config):
     """A run whose model knows one way on, by weights made by hand: a b c, the end."""
     vocabulary = Vocabulary("a b c .".split(), tokenizer="text")
     size = len(vocabulary)
@@ -45,7 +46,7 @@ def next_word_run(folder, split):
     model.set_weights([one_hot, kernel, 0 * kernel, bias, logits, np.zeros(size)])
     model.save(folder / "model.keras")
     vocabulary.save(folder / "vocabulary.json")
-    config = {"experiment": "next_word", "split": split}
+    config |= {"experiment": "next_word", "split": split}
     (folder / "config.json").write_text(json.dumps(config))
     return lstm_keras.load_run(folder)
 
@@ -190,6 +191,19 @@ def test_a_prompt_is_read_as_ids_with_a_name_for_each(next_word):
     assert next_word.read("")[1] == ["[START]"]
     every = [next_word.name_of(np.int64(i)) for i in range(8)]
     assert every == ["[PAD]", "[START]", "[UNK]", "[END]", "a", "b", "c", "."]
+
+
+@pytest.mark.parametrize("split", ["lines", "stream"])
+def test_backwards_what_comes_before_a_prompt_is_written(tmp_path, split):
+    run = next_word_run(tmp_path, split, backwards=True)
+    written = run.generate("b a", 2)
+    assert tokenize(written.text, "text") == [".", "c", "b", "a"]
+    assert tokenize(written.continuation, "text") == [".", "c"]
+    ids, names = run.read("b a")
+    assert names[1:] == ["a", "b"]
+    logits = keras.ops.convert_to_numpy(run.model(ids[None]))[0, -1]
+    ((word, _),) = run.next_words("b a", 1)
+    assert word == run.name_of(np.argmax(logits)) == "c"
 
 
 def test_a_stream_goes_on_after_the_end_of_a_line(tmp_path):

@@ -658,7 +658,7 @@ def command(name):
     return enter
 
 
-WHOLE = "expected a whole number at least"
+WHOLE = "expected a whole number of at least"
 HALF = archive(spoil=CUTS["in half"])
 COMMANDS = [
     pytest.param(
@@ -678,8 +678,8 @@ COMMANDS = [
                 (f"--units {HUGE}", f"--units: {WHOLE} 1 and at most 65536; rec"),
                 ("--epochs 0", f"--epochs: {WHOLE} 1; received '0'"),
                 ("--limit -10", f"--limit: {WHOLE} 10; received '-10'"),
-                ("--learning-rate nan", "expected a number at most 10 and above 0"),
-                ("--dropout 1", "--dropout: expected a number at least 0 and below 1"),
+                ("--learning-rate nan", "expected a number of at most 10 and above 0"),
+                ("--dropout 1", "--dropout: expected a number of at least 0 and below 1"),
                 ("--validation-split nan", "expected a number above 0 and below 1"),
                 (f"--seed {HUGE}", f"--seed: {WHOLE} 0 and at most"),
                 ("--layer lstm", "--layer: expected one of custom, .* received 'lstm'"),

@@ -95,20 +95,37 @@ def test_divergence_is_an_error_that_says_where_it_was(monitor, callbacks, messa
 
 
 class Clock(keras.callbacks.Callback):
-    """Epochs that take 40, 20 and 5 seconds."""
+    """Epochs that take some seconds each."""
 
-    now = 0
+    def __init__(self, seconds):
+        super().__init__()
+        self.now, self.seconds = 0, seconds
 
     def on_epoch_end(self, epoch, logs=None):
-        self.now += (40, 20, 5, 0)[epoch]
+        self.now += self.seconds[epoch]
 
 
-def test_the_time_left_is_that_of_the_last_epoch_for_each_other(monkeypatch, capsys):
-    clock = Clock()
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        # 5 s are not worth a line.
+        ((40, 20, 5, 0), ["At most 2 min left", "About 40 s left"]),
+        # After 50 s, 40 are no news.
+        (
+            (14, *[10] * 6),
+            ["At most 84 s left", *(f"About {n}0 s left" for n in (5, 3, 2, 1))],
+        ),
+    ],
+)
+def test_the_time_left_is_that_of_the_last_epoch_for_each_other(
+    seconds, expected, monkeypatch, capsys
+):
+    clock = Clock(seconds)
     monkeypatch.setattr(fit.time, "perf_counter", lambda: clock.now)
-    fit.fit(line_model(), line(), line(), epochs=4, patience=None, callbacks=[clock])
+    epochs = {"epochs": len(seconds), "patience": None}
+    fit.fit(line_model(), line(), line(), callbacks=[clock], **epochs)
     said = [line for line in capsys.readouterr().out.splitlines() if "left" in line]
-    assert said == ["About 2 min left", "About 40 s left"]  # 5 s are not worth a line
+    assert said == expected
 
 
 def test_a_history_row_names_its_epoch_and_every_value():

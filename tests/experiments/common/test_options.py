@@ -44,13 +44,13 @@ def test_a_recipe_changes_defaults_and_an_option_wins_over_it():
 @pytest.mark.parametrize(
     ("option", "value", "expected"),
     [
-        ("--units", "0", "a whole number at least 1"),
-        ("--units", "2.5", "a whole number at least 1"),
-        ("--units", "many", "a whole number at least 1"),
+        ("--units", "0", "a whole number of at least 1"),
+        ("--units", "2.5", "a whole number of at least 1"),
+        ("--units", "many", "a whole number of at least 1"),
         ("--rate", "nan", "a number above 0 and below 1"),
         ("--rate", "inf", "a number above 0 and below 1"),
         ("--rate", "1", "a number above 0 and below 1"),
-        ("--limit", "-10", "a whole number at least 10"),
+        ("--limit", "-10", "a whole number of at least 10"),
     ],
 )
 def test_a_bad_number_is_refused_with_what_was_expected(

@@ -242,3 +242,23 @@ def test_a_job_that_always_dies_on_a_cluster_is_reported(cluster, monkeypatch):
 def test_ctrl_c_asks_jobs_on_a_cluster_to_end(cluster, tmp_path):
     assert interrupted(tmp_path, cluster) == [("one", signals.INTERRUPTED)]
     assert (tmp_path / "asked").exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [("print('seen')", 0), ("import os; os._exit(3)", 3)]
+)
+def test_a_command_here_shows_its_output_and_gives_its_status(capfd, code, status):
+    assert processes.run_here(python(code)) == status
+    assert ("seen" in capfd.readouterr().out) == (status == 0)
+
+
+def test_ctrl_c_is_handed_on_to_a_command_here(tmp_path):
+    begun = tmp_path / "begun"
+    code = f"open({str(begun)!r}, 'w'); import time; time.sleep(60)"
+
+    def interrupt():
+        wait_for(begun)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    assert processes.run_here(python(code)) == -signal.SIGTERM

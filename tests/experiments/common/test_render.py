@@ -109,6 +109,12 @@ def test_figures_of_a_page_share_no_names_and_refer_to_their_own():
     assert {clip or marker for clip, marker in used} <= set(names)
 
 
+def test_every_table_of_a_section_has_a_name_of_its_own():
+    tables = [Table((first, "b", "c"), [(1, 2, 3)]) for first in ("Method", "Sentence")]
+    names = [tag.get("aria-label") for _, tag in read(*tables, heading="Found").tags]
+    assert [*filter(None, names)] == ["Found, by Method", "Found, by Sentence"]
+
+
 def test_figures_are_saved_as_png_that_of_the_finding_as_well(tmp_path):
     parts = [Finding("text", drawn()), drawn(name="other")]
     render.save_figures(tmp_path / "figures", [Section(None, parts)])
@@ -132,6 +138,7 @@ def test_settings_that_differ_from_the_defaults_come_first_and_are_folded():
     )
     metrics = RunMetrics(command="python -m x", environment=environment)
     config = {"experiment": "x", "units": 64, "recipe": "embedded", "epochs": 6}
+    config |= {"name": "demo", "output": "runs", "overwrite": True, "limit": None}
     settings, facts, last = render.provenance(metrics, config, Settings)
     differing, others = settings.parts
     assert differing.rows == [("recipe", "embedded", "none"), ("epochs", 6, 8)]
@@ -143,6 +150,14 @@ def test_settings_that_differ_from_the_defaults_come_first_and_are_folded():
 
 def test_markup_of_an_experiment_is_left_as_it_is():
     assert ("b", {"id": "own"}) in read(Html(Markup('<b id="own">x</b>'))).tags
+
+
+def test_negative_numbers_have_a_minus_sign_on_the_page():
+    text, shown = "-1.5 to -inf, 1e-05, 1-2 grams", "−1.5 to −inf, 1e-05, 1-2 grams"
+    table = Table(("a", "b"), [("--x -1", "-1.5, -2")])
+    texts = read(Finding(text), Paragraph(text), table, Code(text)).texts
+    assert texts.count(shown) == 2 and texts.count(text) == 1
+    assert {"--x -1", "−1.5, −2"} <= {*texts}
 
 
 MIXED = Table(("a", "b", "c"), [("1", "2.5", "x"), ("y", "–", "3")])
@@ -375,3 +390,17 @@ def test_the_command_can_be_copied_and_figures_have_the_colors_of_the_page(tmp_p
         "rgb({}, {}, {})".format(*bytes.fromhex(color[1:]))
         for color in style.PALETTE["green"]
     ]
+
+
+@in_a_browser
+@pytest.mark.parametrize("width", [style.WIDTH, style.WIDE])
+def test_on_a_phone_the_ticks_of_a_figure_are_as_large_as_small_print(tmp_path, width):
+    path = tmp_path / "page.html"
+    figure, _ = style.new_panel(width, 3, "title", "x", "y")
+    parts = [Figure("drawn", figure, "caption")]
+    path.write_text(render.page("title", [Section(None, parts)]))
+    tick = "document.querySelector('figure text')"
+    with opened(path, width=390) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        scale = page.evaluate(f"{tick}.getScreenCTM().a")
+    assert 9 * scale >= 11  # pixels

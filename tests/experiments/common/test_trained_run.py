@@ -82,8 +82,8 @@ def test_generate_refuses_a_run_of_sentiment(folder):
         ("--seed 1", "expected --seed with --temperature, --top-k or --top-p"),
         ("--temperature 0 --seed 1", "expected a --temperature above 0 with"),
         ("--temperature 0 --top-p 1", "expected a --temperature above 0 with"),
-        ("--temperature inf", "expected a number at least 0; received 'inf'"),
-        ("--tokens 0", "expected a whole number at least 1; received '0'"),
+        ("--temperature inf", "expected a number of at least 0; received 'inf'"),
+        ("--tokens 0", "expected a whole number of at least 1; received '0'"),
         ("--temp 0.8", "unrecognized .* --temp 0.8 .did you mean --temperature"),
     ],
 )

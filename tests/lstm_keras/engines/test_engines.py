@@ -644,24 +644,24 @@ def test_many_shapes_need_few_compilations(program, most, tmp_path):
 def test_sizes_are_rounded_up_to_few_and_row_counts_by_little():
     import tensorflow as tf
 
-    from lstm_keras.engines import xla
+    from lstm_keras.engines import shares
 
     sizes = range(1, 1001)
-    rows = [int(xla._rounded_up(tf.constant(size), xla.ROWS)) for size in sizes]
+    rows = [int(shares.rounded_up(tf.constant(size), shares.ROWS)) for size in sizes]
     assert len(set(rows)) <= 4 * 9
     for size, up in zip(sizes, rows, strict=True):
         assert size <= up <= size * 1.25 + 1
-    lengths = [int(xla._rounded_up(size, np.array(xla.LENGTHS))) for size in sizes]
+    lengths = [int(shares.rounded_up(size, np.array(shares.LENGTHS))) for size in sizes]
     assert sorted(set(lengths)) == [16, 64, 256, 512, 1024]
     assert all(size <= up for size, up in zip(sizes, lengths, strict=True))
 
 
 @only_tensorflow
 def test_the_first_length_that_a_graph_knows_is_not_rounded_up():
-    from lstm_keras.engines import xla
+    from lstm_keras.engines import shares, xla
 
     kind = xla.Kind(7, 7, np.float32, False, False, False, False)
-    lengths = [xla._program_length(kind, one) for one in (12, 200, 200, 190, 210)]
+    lengths = [shares.program_length(kind, one) for one in (12, 200, 200, 190, 210)]
     assert lengths == [16, 200, 200, 200, 256]
 
 

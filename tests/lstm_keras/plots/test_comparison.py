@@ -72,7 +72,11 @@ def test_every_seed_and_the_mean_of_each_layer_are_drawn():
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [(0, "\n(equal)"), (1e-4, "\n(the curves differ by at most 1e-04)"), (0.1, "")],
+    [
+        (0, "\n(the curves are equal in float32)"),
+        (1e-4, "\n(the curves differ by at most 1e-04)"),
+        (0.1, ""),
+    ],
 )
 def test_curves_that_cover_each_other_are_said_to_be_equal(change, said):
     keras = HISTORIES["keras.layers.LSTM"]

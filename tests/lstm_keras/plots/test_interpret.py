@@ -11,6 +11,7 @@ from lstm_keras.plots import (
     plot_attribution,
     plot_gates,
     plot_gradient_flow,
+    plot_negation,
     plot_prefix_predictions,
     plot_steps,
 )
@@ -62,6 +63,8 @@ FIGURES = {
     "attribution of nothing": lambda: plot_attribution(attribution(WORDS, [0] * 10)),
     "attribution of 200 words": lambda: plot_attribution(attribution(MANY)),
     "attribution of hostile words": lambda: plot_attribution(attribution(HOSTILE)),
+    "negation": lambda: plot_negation(WORDS, np.ones(10), -np.arange(10)),
+    "negation of a hostile word": lambda: plot_negation(HOSTILE[:1], [1], [2]),
     "prefix": lambda: plot_prefix_predictions(WORDS, np.linspace(0, 1, 10)),
     "prefix of 200 words": lambda: plot_prefix_predictions(MANY, np.full(200, 0.5)),
 }
@@ -111,6 +114,31 @@ def test_heat_maps_show_the_last_steps_of_the_chosen_units_and_leave_out_masked_
         expected = values[1, -10:][:, [4, 0]].T
         assert shown.mask[:, :2].all() and not shown.mask[:, 2:].any()
         np.testing.assert_array_equal(shown[:, 2:], expected[:, 2:])
+
+
+def test_masked_steps_are_hatched():
+    made = trace(time=20, masked=12)
+    made.mask[1, 15] = False
+    for axes in plot_gates(made, WORDS, example=1).axes[:6]:
+        spans = [(span.get_x(), span.get_width()) for span in axes.patches]
+        assert spans == [(-0.5, 2), (4.5, 1)]
+        assert all(span.get_hatch() for span in axes.patches)
+
+
+def test_words_alone_are_rings_and_with_not_filled_in_the_color_of_their_sign():
+    (axes,) = plot_negation(["good", "bad"], [1.0, -2.0], [-3.0, 4.0]).axes
+    _, alone, negated = axes.collections
+    assert alone.get_offsets().tolist() == [[1, 0], [-2, 1]]
+    assert negated.get_offsets().tolist() == [[-3, 0], [4, 1]]
+    assert not len(alone.get_facecolor()) and len(negated.get_facecolor())
+    for points, colors in (
+        (alone, (POSITIVE, NEGATIVE)),
+        (negated, (NEGATIVE, POSITIVE)),
+    ):
+        drawn = [tuple(color[:3]) for color in points.get_edgecolor()]
+        assert drawn == [*map(to_rgb, colors)]
+    with pytest.raises(ValueError, match=r"expected contributions of shape \(1,\)"):
+        plot_negation(["good"], [1.0], [1.0, 2.0])
 
 
 def test_lags_count_back_from_the_last_step_and_zeros_leave_gaps():

@@ -446,22 +446,20 @@ def test_roc_of_one_class_has_no_curve_and_says_so():
     assert len(points(figure.axes[0], label)) == 0
 
 
-def test_calibration_draws_filled_bins_and_all_shares():
-    labels = [0, 1, 0, 1, 1]
-    figure = plot_calibration({"model": (labels, [0.02, 0.06, 0.35, 0.9125, 0.9375])})
-    upper, lower = figure.axes
-    np.testing.assert_allclose(
-        points(upper, "model"), [[0.04, 0.5], [0.35, 0], [0.925, 1]]
-    )
+def test_calibration_draws_bins_of_at_least_ten_and_all_shares():
+    labels = [0, 1] * 5 + [0] * 9 + [1] * 11
+    probabilities = [0.02, 0.06] * 5 + [0.35] * 9 + [0.9125] * 11
+    upper, lower = plot_calibration({"model": (labels, probabilities)}).axes
+    np.testing.assert_allclose(points(upper, "model"), [[0.04, 0.5], [0.9125, 1]])
     (stairs,) = lower.patches
     np.testing.assert_allclose(
-        stairs.get_data().values, [0.4, 0, 0, 0.2, 0, 0, 0, 0, 0, 0.4]
+        stairs.get_data().values, np.divide([10, 0, 0, 9, 0, 0, 0, 0, 0, 11], 30)
     )
 
 
 def test_top_calibration_draws_the_share_of_right_words_in_each_bin():
     upper, lower = plot_top_calibration(
-        token_scores([0, 3, 0, 0], [0.125, 0.125, 0.75, 0.75])
+        token_scores([0, 3, 0, 0] * 5, [0.125, 0.125, 0.75, 0.75] * 5)
     ).axes
     np.testing.assert_allclose(
         points(upper, "most probable word"), [[0.125, 0.5], [0.75, 1]]
