@@ -54,3 +54,12 @@ def test_equations_are_typeset_and_every_public_name_is_there(site):
     page = (site / "api/lstm_keras.html").read_text("utf-8")
     assert all(f'id="lstm_keras.{name}"' in page for name in lstm_keras.__all__)
     assert "<msub><mi>h</mi><mi>t</mi></msub><mo>&#x0003D;</mo><mi>o</mi>" in page
+
+
+@browser.in_a_browser
+def test_subscripts_are_set_lower_than_their_letters(site):
+    with browser.opened(site / "api/lstm_keras.html", within=site) as page:
+        letter, subscript = page.locator("msub").first.evaluate(
+            "one => [...one.children].map(part => part.getBoundingClientRect().bottom)"
+        )
+        assert subscript > letter + 1

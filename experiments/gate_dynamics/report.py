@@ -173,8 +173,8 @@ def negation_part(
     count = str(most) if least == most else f"{least} to {most}"
     named = pairs[0].pair.adjective
     finding = Finding(
-        f"“Not” and an adjective count the other way than the adjective alone in {count} "
-        f"of {len(pairs)} pairs (“{named}” and “not {named}”).",
+        "“Not” and an adjective count the other way than the adjective alone in "
+        f"{count} of {len(pairs)} pairs (“{named}” and “not {named}”).",
         pair_figure(pairs),
     )
     return finding, [

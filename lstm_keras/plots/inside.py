@@ -213,8 +213,8 @@ def plot_negation(words: Sequence[str], alone: ArrayLike, negated: ArrayLike) ->
     Raises:
         ValueError: There are no words, or their number is not that of contributions.
     """
-    pairs = np.array([alone, negated])
-    if pairs.shape != (2, len(words)) or not len(words):
+    pairs = [np.asarray(alone, float), np.asarray(negated, float)]
+    if {one.shape for one in pairs} != {(len(words),)} or not len(words):
         raise ValueError(
             f"expected contributions of shape ({len(words)},), one per word, at least "
             f"one; received shapes {np.shape(alone)} and {np.shape(negated)}"

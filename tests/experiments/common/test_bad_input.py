@@ -679,7 +679,7 @@ COMMANDS = [
                 ("--epochs 0", f"--epochs: {WHOLE} 1; received '0'"),
                 ("--limit -10", f"--limit: {WHOLE} 10; received '-10'"),
                 ("--learning-rate nan", "expected a number of at most 10 and above 0"),
-                ("--dropout 1", "--dropout: expected a number of at least 0 and below 1"),
+                ("--dropout 1", "--dropout: expected a number of at least 0 and bel"),
                 ("--validation-split nan", "expected a number above 0 and below 1"),
                 (f"--seed {HUGE}", f"--seed: {WHOLE} 0 and at most"),
                 ("--layer lstm", "--layer: expected one of custom, .* received 'lstm'"),
