@@ -155,12 +155,13 @@ class LayerwiseAdam(keras.optimizers.Adam):
     def apply(self, grads, trainable_variables=None):
         """Update each variable, by a part of Adam's step where it has a factor."""
         slower = [
-            (variable, ops.copy(variable), self._factors[variable.path])
+            (variable, ops.copy(ops.convert_to_tensor(variable)))
             for variable in trainable_variables or ()
             if variable.path in self._factors
         ]
         super().apply(grads, trainable_variables)
-        for variable, before, factor in slower:
+        for variable, before in slower:
+            factor = self._factors[variable.path]
             variable.assign(before + factor * (variable - before))
 
 

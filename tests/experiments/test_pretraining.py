@@ -118,7 +118,7 @@ def test_each_layer_has_its_own_learning_rate(paths):
     assert isinstance(adam, LayerwiseAdam)
     before = [ops.convert_to_numpy(v) for v in model.trainable_variables]
     variables = model.trainable_variables
-    adam.apply([ops.ones_like(v) for v in variables], variables)
+    adam.apply([ops.ones(v.shape) for v in variables], variables)
     # The first step of Adam is as long as its learning rate.
     rates = {"embedding": 0.0125, "first": 0.025, "second": 0.05, "dense": 0.1}
     seen = {"lstm": 0}
