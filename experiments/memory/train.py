@@ -173,6 +173,7 @@ class Trainer:
             for purpose in (VALIDATION, TEST)
         )
         batches = Sequences(self._settings, job)
+        each = len(batches)  # of an epoch that is resumed within there are fewer
         model = self._new_model(job)
         initial = model.get_weights()
         if interrupt.asked:
@@ -181,7 +182,7 @@ class Trainer:
             model,
             batches,
             None,
-            epochs=math.ceil(self._settings.steps / len(batches)),
+            epochs=math.ceil(self._settings.steps / each),
             patience=None,
             monitor="error",
             callbacks=[Check(job, validation)],
@@ -197,7 +198,7 @@ class Trainer:
             validation=error_of(model, job, validation),
             test=error_of(model, job, test),
             goal=goal_of(job),
-            steps=len(fitted.history["loss"]) * len(batches),
+            steps=len(fitted.history["loss"]) * each,
             seconds=fitted.seconds,
             diverged=not math.isfinite(fitted.history["loss"][-1]),
         )

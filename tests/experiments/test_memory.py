@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from experiments.common import checkpoint
 from experiments.common.environment import environment
 from experiments.common.fit import Checkpoint
 from experiments.common.run_folder import RunFolder, begin
@@ -172,6 +173,23 @@ def test_it_ends_after_two_good_checks_in_a_row_with_its_best_weights(
 @pytest.mark.parametrize("steps", [1, 4])
 def test_a_training_run_ends_at_its_last_step(steps, trained):
     assert trained(RNN, steps=steps).steps == steps
+
+
+def test_resumed_within_its_last_epoch_it_has_as_many_steps(monkeypatch, tmp_path):
+    settings = dataclasses.replace(SETTINGS, steps=4, check_every=4)
+    to, written = Checkpoint(tmp_path / "one.npz", seconds=0), itertools.count(1)
+    write = checkpoint.write
+
+    def write_and_end(path, state):
+        write(path, state)
+        if next(written) == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "write", write_and_end)
+        with pytest.raises(KeyboardInterrupt):
+            Trainer(settings).train(RNN, to)
+    assert Trainer(settings).train(RNN, to).steps == 4
 
 
 @pytest.mark.parametrize("first", [0, 3])
