@@ -6,11 +6,16 @@ from dataclasses import dataclass
 
 from experiments.common.options import names, numbers
 from experiments.common.settings import LAYERS
+from experiments.common.terminal import significant
 
 TASK_NAMES = ("adding", "copying", "order")
 
 # The shortest sequence of the temporal order: start, two signals, end.
 LEAST_LAG = 4
+
+# The costs of a job that do not depend on its lag (compiling, the other parts of the
+# model, test sequences), as the lag that would cost the same.
+OVERHEAD = 50
 
 
 @dataclass(frozen=True)
@@ -32,15 +37,6 @@ class Job:
     def file_name(self) -> str:
         """What its files are called, without a suffix."""
         return "-".join(map(str, dataclasses.astuple(self)))
-
-    def __str__(self) -> str:
-        return label([self])
-
-
-def label(group: Sequence[Job]) -> str:
-    """Return the name of jobs that differ in their seeds alone."""
-    one, seeds = group[0], ", ".join(str(job.seed) for job in group)
-    return f"{one.task}, lag {one.lag}, {one.layer}, rate {one.rate:g}, seed {seeds}"
 
 
 @dataclass(frozen=True)
@@ -133,15 +129,9 @@ class Grid:
     def ready(
         self, outcomes: Outcomes, besides: Collection[Job] = ()
     ) -> list[list[Job]]:
-        """Return the jobs that are needed, whatever the others' outcomes are.
+        """Return the jobs that are needed, in groups that differ in their seeds alone.
 
-        Args:
-            outcomes: The outcomes so far.
-            besides: Jobs to leave out, as they run or have failed. What depends on
-                their outcomes is left out, too.
-
-        Returns:
-            Groups of jobs that differ in their seeds alone.
+        See `experiments.common.trainings.Plan`.
         """
         remaining, settings = self.remaining(outcomes), {}
         for job in remaining:
@@ -151,6 +141,27 @@ class Grid:
             for one in settings.values()
         )
         return [group for group in groups if group]
+
+    def label(self, group: Sequence[Job]) -> str:
+        """Return the name of jobs that differ in their seeds alone."""
+        one, seeds = group[0], ", ".join(str(job.seed) for job in group)
+        return (
+            f"{one.task}, lag {one.lag}, {one.layer}, rate {one.rate:g}, seed {seeds}"
+        )
+
+    def described(self, job: Job, outcome: Outcome) -> str:
+        """Return an outcome in one line."""
+        solved = "solved" if outcome.solved else "not solved"
+        if outcome.diverged:
+            solved += f", diverged by step {outcome.steps} (try a lower rate)"
+        return (
+            f"{self.label([job])}: error {significant(outcome.test)}, {solved}, "
+            f"{outcome.steps:,} steps, {outcome.seconds:.1f} s"
+        )
+
+    def cost(self, job: Job) -> float:
+        """Return how long a job may take relative to others."""
+        return job.lag + OVERHEAD
 
     def chosen(
         self, outcomes: Outcomes, task: str, lag: int, layer: str

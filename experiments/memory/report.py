@@ -8,7 +8,7 @@ from experiments.common.result import (
     Section,
     Table,
 )
-from experiments.memory.progress import duration, significant
+from experiments.common.terminal import duration, significant
 from experiments.memory.results import Cell, Metrics, Spread
 from experiments.memory.settings import Settings
 from experiments.memory.tasks import TASKS

@@ -4,14 +4,12 @@ from experiments.common.environment import fingerprint
 from experiments.common.layers import described, engine_facts
 from experiments.common.lifecycle import Context
 from experiments.common.result import Result
-from experiments.common.signals import INTERRUPTED
 from experiments.memory import report
-from experiments.memory.grid import Grid, Outcomes
-from experiments.memory.progress import Progress, run_here, run_in_processes
+from experiments.memory.grid import Grid
 from experiments.memory.results import Metrics, cells, csv_rows, longest, sizes
 from experiments.memory.settings import Settings
 from experiments.memory.train import engine_of, first_test_sequences
-from experiments.memory.worker import trainer
+from experiments.memory.worker import TRAININGS
 
 
 def run(settings: Settings, context: Context) -> Result[Metrics]:
@@ -21,9 +19,9 @@ def run(settings: Settings, context: Context) -> Result[Metrics]:
     print(*engines.values(), sep="\n")
     data = data_facts(settings, grid)
     context.begin(data)
-    progress = Progress(context.checkpoints)
+    progress = TRAININGS.progress(context.checkpoints)
     outcomes = progress.outcomes()
-    status, ending = train_all(settings, grid, progress, outcomes)
+    status, ending = TRAININGS.run(settings, grid, progress, outcomes)
     found = cells(grid, outcomes)
     metrics = Metrics(
         data=data,
@@ -53,49 +51,6 @@ def engine(settings: Settings, layer: str) -> str:
     facts = engine_facts(layer, engine_of(settings, layer))
     # As earlier versions wrote it: their runs can be repeated.
     return described(facts).removeprefix("Layer: ").replace(" engine:", " path:")
-
-
-def train_all(
-    settings: Settings, grid: Grid, progress: Progress, outcomes: Outcomes
-) -> tuple[int, str]:
-    """Run all jobs that are missing.
-
-    Args:
-        settings: The settings.
-        grid: The grid.
-        progress: Where outcomes and checkpoints are written.
-        outcomes: The outcomes so far; the others are added.
-
-    Returns:
-        The exit status, and a sentence on how it ended early; empty if it did not.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C came before any job was done.
-        ValueError: All processes failed.
-    """
-    if outcomes:
-        print(f"Resuming: {len(outcomes)} training runs are done already.")
-    try:
-        if settings.jobs == 1 and settings.ray is None:
-            run_here(grid, trainer(settings, progress), progress, outcomes)
-            return 0, ""
-        failures = run_in_processes(
-            grid, progress, outcomes, settings.jobs, settings.ray
-        )
-    except KeyboardInterrupt:
-        if not outcomes:
-            raise
-        left = len(grid.remaining(outcomes))
-        ending = f"Interrupted: up to {left} of the training runs are missing."
-        return INTERRUPTED, ending
-    if failures and not outcomes:
-        raise ValueError(f"all training runs failed: {'; '.join(failures)}")
-    if failures and (left := len(grid.remaining(outcomes))):
-        return 1, (
-            f"Failed processes: {len(failures)} ({'; '.join(failures)}). Up to {left} "
-            "of the training runs are missing; --resume tries them again."
-        )
-    return 0, ""
 
 
 def data_facts(settings: Settings, grid: Grid) -> dict:

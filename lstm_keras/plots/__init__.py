@@ -13,6 +13,8 @@ from lstm_keras.plots.classification import (
     plot_roc,
 )
 from lstm_keras.plots.comparison import (
+    plot_by_setting,
+    plot_differences,
     plot_equality,
     plot_paired_curves,
     plot_paired_differences,
@@ -37,8 +39,10 @@ from lstm_keras.plots.speed import plot_growth, plot_step_times
 __all__ = [
     "plot_accuracies",
     "plot_attribution",
+    "plot_by_setting",
     "plot_calibration",
     "plot_confusion_matrix",
+    "plot_differences",
     "plot_equality",
     "plot_error_by_lag",
     "plot_frequency_loss",

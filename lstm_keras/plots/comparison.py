@@ -7,17 +7,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
+from lstm_keras.plots.parts import Bands, draw_bands
 from lstm_keras.plots.style import (
     GRAY,
+    LINEAR_RANGE,
     MARKERS,
+    NEGATIVE,
     OURS,
+    POSITIVE,
     REFERENCE_LINE,
+    WIDE,
     WIDTH,
     label_axes,
     layer_styles,
     legend_below,
+    line_style,
     new_figure,
     new_panel,
+    ticks_at,
     whole_ticks,
 )
 
@@ -158,6 +165,49 @@ def plot_paired_differences(panels: Mapping[str, Mapping[str, Mapping]]) -> Figu
     return figure
 
 
+def plot_differences(panels: Mapping[str, Mapping[str, Mapping | None]]) -> Figure:
+    """Draw differences from a reference: a row for each row name, a column each panel.
+
+    Args:
+        panels: by a panel's title, its axis after a line break, the same rows; each has
+            the "mean", its "interval" or None, and whether it is "significant". None
+            leaves the row empty.
+
+    Raises:
+        ValueError: if there is no row, or the panels have different rows.
+    """
+    rows = [list(panel) for panel in panels.values()]
+    if not rows or not rows[0] or any(one != rows[0] for one in rows):
+        raise ValueError(f"expected panels with equal rows; received {rows}")
+    names = rows[0]
+    width = WIDE if len(panels) > 1 else WIDTH
+    figure = new_figure(width, 1.1 + 0.27 * len(names))
+    columns = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (title, panel) in zip(columns, panels.items(), strict=True):
+        title, _, label = title.partition("\n")
+        label_axes(axes, title, label, "")
+        axes.axvline(0, **REFERENCE_LINE)
+        for place, one in enumerate(panel.values()):
+            if one is None:
+                continue
+            low, high = one["interval"] or (one["mean"], one["mean"])
+            color = NEGATIVE if one["mean"] > 0 else POSITIVE
+            axes.errorbar(
+                one["mean"],
+                place,
+                xerr=[[one["mean"] - low], [high - one["mean"]]],
+                fmt="o",
+                color=color if one["significant"] else GRAY,
+                markerfacecolor=None if one["significant"] else "none",
+                markersize=5,
+                capsize=3,
+            )
+        axes.locator_params(axis="x", nbins=6)
+    columns[0].set_yticks(range(len(names)), names)
+    columns[0].set_ylim(len(names) - 0.5, -0.5)
+    return figure
+
+
 def _draw_seeds(
     axes: Axes, values: np.ndarray, index: int, label: str, style: Mapping[str, str]
 ) -> None:
@@ -200,3 +250,30 @@ def _stacked(histories: Histories, key: str) -> np.ndarray:
             f"length; received {[len(values) for values in found]} epochs"
         )
     return np.stack(found)
+
+
+def plot_by_setting(setting: str, measure: str, curves: Bands) -> Figure:
+    """Draw a measure over the values of a setting, with its deviation over the seeds.
+
+    The setting's axis is logarithmic if it spans more than `LINEAR_RANGE` without 0.
+
+    Args:
+        setting: name of the setting.
+        measure: name of the measure.
+        curves: by label values of the setting, means and deviations, each `(n,)`.
+
+    Raises:
+        ValueError: if there is no curve.
+    """
+    if not curves:
+        raise ValueError("expected at least one curve; received none")
+    title = f"{measure[:1].upper()}{measure[1:]} by {setting}"
+    figure, axes = new_panel(WIDTH, 3.8, title, setting, measure)
+    styles = {label: line_style(index) for index, label in enumerate(curves)}
+    draw_bands(axes, curves, styles)
+    values = np.unique(np.concatenate([x for x, _, _ in curves.values()]))
+    if values.max() > LINEAR_RANGE * values.min() > 0:
+        axes.set_xscale("log")
+    ticks_at(axes, values, most=8)
+    legend_below(figure, [axes])
+    return figure

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
-from numpy.typing import ArrayLike
 
+from lstm_keras.plots.parts import Bands, draw_bands
 from lstm_keras.plots.style import (
     LINEAR_RANGE,
-    MARKERS,
     REFERENCE_LINE,
     WIDTH,
     layer_styles,
@@ -18,8 +17,6 @@ from lstm_keras.plots.style import (
     new_panel,
     ticks_at,
 )
-
-Curves = Mapping[str, tuple[ArrayLike, ArrayLike, ArrayLike]]
 
 
 def plot_longest_lag(
@@ -71,7 +68,7 @@ def plot_longest_lag(
 def plot_error_by_lag(
     task: str,
     measure: str,
-    curves: Curves,
+    curves: Bands,
     baseline: Mapping[int, float],
     goal: Mapping[int, float],
 ) -> Figure:
@@ -99,26 +96,7 @@ def plot_error_by_lag(
     # The lowest value that can be drawn.
     floor = errors.min() / 1.5 if logarithmic else 0.0
     styles = layer_styles(curves)
-    for index, (layer, (lags, mean, deviation)) in enumerate(curves.items()):
-        mean, deviation = np.asarray(mean, float), np.asarray(deviation, float)
-        style = styles[layer]
-        axes.plot(
-            lags,
-            mean,
-            label=layer,
-            marker=MARKERS[index % len(MARKERS)],
-            # Decreasing, so that equal curves are all visible.
-            markersize=max(9 - 1.5 * index, 3),
-            **style,
-        )
-        axes.fill_between(
-            lags,
-            np.maximum(mean - deviation, floor),
-            mean + deviation,
-            color=style["color"],
-            alpha=0.15,
-            linewidth=0,
-        )
+    draw_bands(axes, curves, styles, floor)
     for values, name, dashes in (
         (baseline, "best guess without memory", "--"),
         (goal, "counts as solved below", ":"),
@@ -155,7 +133,7 @@ def _check_longest(
                 raise ValueError(f"expected one of the lags {lags}; received {lag}")
 
 
-def _check_curves(curves: Curves) -> None:
+def _check_curves(curves: Bands) -> None:
     if not curves:
         raise ValueError("expected at least one curve; received none")
     for layer, values in curves.items():

@@ -1,4 +1,4 @@
-"""Parts shared by the figures of classifiers and of language models."""
+"""Parts that several figures share."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from lstm_keras.plots.style import (
+    MARKERS,
     OURS,
     REFERENCE_LINE,
     TRAINING,
@@ -23,6 +24,8 @@ from lstm_keras.plots.style import (
 )
 
 Bins = Sequence[Mapping[str, Any]]
+# By label positions, means and standard deviations.
+Bands = Mapping[str, tuple[ArrayLike, ArrayLike, ArrayLike]]
 
 LEAST_IN_BIN = 10
 
@@ -66,6 +69,31 @@ def draw_epochs(
             label=f"best epoch ({best_epoch})",
             linestyle=":",
             **REFERENCE_LINE,
+        )
+
+
+def draw_bands(
+    axes: Axes, curves: Bands, styles: Mapping[str, Mapping], floor: float = -np.inf
+) -> None:
+    """Draw means as lines, and their deviations as bands that end at `floor`."""
+    for index, (label, (x, mean, deviation)) in enumerate(curves.items()):
+        mean, deviation = np.asarray(mean, float), np.asarray(deviation, float)
+        axes.plot(
+            x,
+            mean,
+            label=label,
+            marker=MARKERS[index % len(MARKERS)],
+            # Decreasing, so that equal curves are all visible.
+            markersize=max(9 - 1.5 * index, 3),
+            **styles[label],
+        )
+        axes.fill_between(
+            x,
+            np.maximum(mean - deviation, floor),
+            mean + deviation,
+            color=styles[label]["color"],
+            alpha=0.15,
+            linewidth=0,
         )
 
 

@@ -10,16 +10,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from experiments.common import checkpoint
+from experiments.common import checkpoint, terminal, trainings
 from experiments.common.environment import environment
 from experiments.common.fit import Checkpoint
 from experiments.common.run_folder import RunFolder, begin
-from experiments.memory import progress, results, settings, train, worker
+from experiments.memory import results, settings, train
 from experiments.memory.grid import Grid, Job, Outcome
-from experiments.memory.progress import Progress
 from experiments.memory.settings import Settings
 from experiments.memory.tasks import TASKS
 from experiments.memory.train import Trainer
+from experiments.memory.worker import TRAININGS
 from tests.helpers import runs
 from tests.helpers.browser import assert_page_is_sound, in_a_browser
 from tests.helpers.runs import metrics_of
@@ -345,7 +345,7 @@ def workers(monkeypatch):
     """Let workers write made-up outcomes, and then do what `after` says of a layer."""
     after = {}
 
-    def command(progress, group):
+    def command(worker, progress, group):
         lines = ["from pathlib import Path"]
         for job in group if after.get(group[0].layer) != "dies at once" else ():
             content = {"job": dataclasses.asdict(job), **dataclasses.asdict(outcome())}
@@ -355,7 +355,7 @@ def workers(monkeypatch):
             lines.append("import os; os.kill(os.getpid(), 9)")
         return ("timeit", "-n1", "-r1", "-s", "\n".join(lines), "pass")
 
-    monkeypatch.setattr(progress, "worker_command", command)
+    monkeypatch.setattr(trainings, "worker_command", command)
     return after
 
 
@@ -402,7 +402,7 @@ def test_processes_that_all_die_are_an_error(start, workers):
 )
 def test_seeds_share_a_process_unless_there_are_too_few_jobs(count, seeds):
     groups = grid(seeds=range(5)).ready({})
-    parts = progress.split(groups, count)
+    parts = trainings.split(groups, count)
     assert sorted([job.seed for job in part] for part in parts) == seeds
 
 
@@ -416,9 +416,10 @@ def test_a_worker_leaves_what_another_one_has_done(tmp_path):
     done, missing = (job(4, layer="simple_rnn", seed=seed) for seed in (0, 1))
     with RunFolder(tmp_path / "memory" / "run") as folder:
         config = {"experiment": "memory", **dataclasses.asdict(SETTINGS)}
-        of_run = Progress(begin(folder, config, "", environment(), {}))
+        of_run = TRAININGS.progress(begin(folder, config, "", environment(), {}))
         of_run.write(done, outcome(steps=12345))
-        worker.main(progress.worker_command(of_run, [done, missing])[1:])
+        _, *argv = trainings.worker_command("", of_run, [done, missing])
+        TRAININGS.work(argv)
         found = of_run.outcomes()
     assert found[done] == outcome(steps=12345)
     assert found[missing].steps <= SETTINGS.steps
@@ -489,10 +490,10 @@ def test_quick_asks_for_less_but_for_what_was_chosen():
 def test_a_terminal_gets_a_bar_that_moves(monkeypatch, capsys):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     outcomes = {job(10): outcome()}
-    progress.show(job(10), outcomes, [job(20), job(20, seed=1)])
-    progress.show(job(10), outcomes, [])
+    trainings.show(grid(), job(10), outcomes, [job(20), job(20, seed=1)])
+    trainings.show(grid(), job(10), outcomes, [])
     first, second, last, _ = capsys.readouterr().out.split("\n")
-    said = f"{job(10)}: error 0.00200, solved, 100 steps, 1.0 s"
+    said = f"{grid().label([job(10)])}: error 0.00200, solved, 100 steps, 1.0 s"
     assert first == f"\r\x1b[K{said}"
     bar, _, end = second.partition("\r\x1b[K")
     assert (bar.count("█"), bar.count("░"), end) == (10, 20, said)
@@ -504,18 +505,18 @@ def test_the_time_left_grows_with_the_lags_that_are_left():
     outcomes = {job(10): outcome(seconds=6), job(10, seed=1): outcome(seconds=6)}
     left = [job(10, rate=0.001), job(70)]
     # A lag of 10 costs as much as 60, one of 70 as much as 120.
-    assert progress.seconds_left(outcomes, left) == pytest.approx(6 + 12)
+    assert trainings.seconds_left(grid(), outcomes, left) == pytest.approx(6 + 12)
 
 
 @pytest.mark.parametrize(
     ("shown", "value", "text"),
     [
-        *((progress.duration, 0, "0 s"), (progress.duration, 89, "89 s")),
-        *((progress.duration, 90, "2 min"), (progress.duration, 9000, "2.5 h")),
-        *((progress.significant, 0, "0"), (progress.significant, 1 / 6, "0.167")),
+        *((terminal.duration, 0, "0 s"), (terminal.duration, 89, "89 s")),
+        *((terminal.duration, 90, "2 min"), (terminal.duration, 9000, "2.5 h")),
+        *((terminal.significant, 0, "0"), (terminal.significant, 1 / 6, "0.167")),
         *(
-            (progress.significant, 12.345, "12.3"),
-            (progress.significant, 3e-9, "0.00000"),
+            (terminal.significant, 12.345, "12.3"),
+            (terminal.significant, 3e-9, "0.00000"),
         ),
     ],
 )

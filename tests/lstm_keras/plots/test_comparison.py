@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from lstm_keras.plots import (
+    plot_differences,
     plot_equality,
     plot_paired_curves,
     plot_paired_differences,
+    style,
 )
 from tests.helpers.figures import assert_every_text_is_readable
 
@@ -39,7 +41,18 @@ EQUALITY = {
     "float64": {"lstm_keras.LSTM, loop": 0.0},
     "mixed_bfloat16": {"lstm_keras.LSTM, xla": 30.0},
 }
+ABLATION = {
+    "Sentiment\nwrong (%)": {
+        "no forget gate": {"mean": 2.0, "interval": [1.0, 3.0], "significant": True},
+        "GRU": {"mean": -0.5, "interval": [-2.0, 1.0], "significant": False},
+    },
+    "Adding problem\nlog10": {
+        "no forget gate": None,
+        "GRU": {"mean": -1.5, "interval": None, "significant": True},
+    },
+}
 FIGURES = {
+    "ablation": lambda: plot_differences(ABLATION),
     "equality": lambda: plot_equality(EQUALITY),
     "curves": lambda: plot_paired_curves(HISTORIES),
     "curves of one epoch and one seed": lambda: plot_paired_curves(
@@ -146,3 +159,34 @@ def test_histories_that_cannot_be_drawn_are_refused(histories):
 def test_differences_without_a_value_are_refused(panels):
     with pytest.raises(ValueError, match="expected differences in every panel"):
         plot_paired_differences(panels)
+
+
+def test_a_row_of_each_panel_has_its_mean_its_interval_and_a_color_of_its_sign():
+    figure = plot_differences(ABLATION)
+    first, second = figure.axes
+    points = [line for line in first.lines if line.get_marker() == "o"]
+    assert [line.get_xydata().tolist() for line in points] == [[[2, 0]], [[-0.5, 1]]]
+    ends = [bar.get_segments()[0][:, 0].tolist() for bar in first.collections]
+    assert ends == [[1, 3], [-2, 1]]
+    (alone,) = (line for line in second.lines if line.get_marker() == "o")
+    colors = [line.get_color() for line in (*points, alone)]
+    assert colors == [style.NEGATIVE, style.GRAY, style.POSITIVE]
+    assert first.get_xlabel() == "wrong (%)"
+    assert [tick.get_text() for tick in first.get_yticklabels()] == [
+        "no forget gate",
+        "GRU",
+    ]
+
+
+@pytest.mark.parametrize(
+    "panels", [{}, {"a": {}}, {"a": {"GRU": None}, "b": {"LSTM": None}}]
+)
+def test_panels_of_differences_have_the_same_rows(panels):
+    with pytest.raises(ValueError, match="expected panels with equal rows"):
+        plot_differences(panels)
+
+
+def test_a_single_panel_of_differences_fits_a_column():
+    one = dict([*ABLATION.items()][:1])
+    widths = [plot_differences(panels).get_figwidth() for panels in (one, ABLATION)]
+    assert widths == [style.WIDTH, style.WIDE]

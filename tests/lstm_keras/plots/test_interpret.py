@@ -171,6 +171,24 @@ def test_of_many_words_the_strongest_is_named():
     assert "word77" in texts and len(texts) <= 12
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_the_start_of_a_text_does_not_count_as_a_word(first):
+    words = (["[START]"] if first == 0 else []) + MANY[:100]
+    scores = np.zeros(len(words))
+    scores[words.index("word77")] = 5.0
+    attributed = plot_attribution(attribution(words, scores)).axes[0]
+    (named,) = [t for t in attributed.texts if t.get_text() == "word77"]
+    assert named.xy[0] == 78
+    highest = max(attributed.patches, key=lambda bar: bar.get_height())
+    assert highest.get_x() + highest.get_width() / 2 == 78
+    for axes in (
+        plot_gates(trace(time=len(words)), words).axes[4],  # below the others
+        plot_prefix_predictions(words, np.full(len(words), 0.5)).axes[0],
+    ):
+        labels = axes.get_xticklabels()
+        assert (labels[0].get_text(), labels[-1].get_text()) == (str(first), "100")
+
+
 @pytest.mark.parametrize(
     "draw",
     [
