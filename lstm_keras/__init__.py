@@ -3,6 +3,7 @@
 import importlib
 from types import ModuleType
 
+from lstm_keras import variants as variants  # registers its cells with Keras
 from lstm_keras.cell import LSTMCell
 from lstm_keras.convert import (
     export_onnx,
@@ -51,7 +52,6 @@ _ON_DEMAND = (
     "plots",
     "preprocessing",
     "testing",
-    "variants",
 )
 
 

@@ -167,7 +167,7 @@ class LSTMCell(keras.layers.Layer):
             constraint=self.kernel_constraint,
         )
         self.recurrent_kernel = self.add_weight(
-            shape=(self.state_size[0], width),
+            shape=(self.recurrent_rows, width),
             name="recurrent_kernel",
             initializer=self.recurrent_initializer,
             regularizer=self.recurrent_regularizer,
@@ -187,6 +187,11 @@ class LSTMCell(keras.layers.Layer):
                 constraint=self.bias_constraint,
             )
         self.input_spec = keras.InputSpec(ndim=2, axes={-1: features})
+
+    @property
+    def recurrent_rows(self) -> int:
+        """The number of rows of `U`: the size of `h`."""
+        return self.state_size[0]
 
     def call(self, inputs: Any, states: list, training: bool = False) -> tuple:
         """Apply the equations of the class's docstring once."""
@@ -258,7 +263,7 @@ class LSTMCell(keras.layers.Layer):
     def next_dropout_masks(self) -> None:
         """Draw new dropout masks, for a new sequence."""
         self._masks_were_drawn = True
-        for _ in range(sum(self._mask_counts())):
+        for _ in range(self._seed_count()):
             self.seed_generator.next()
 
     @contextlib.contextmanager
@@ -297,8 +302,7 @@ class LSTMCell(keras.layers.Layer):
         if [shape[1:] for shape in shapes] != [(size,) for size in self.state_size]:
             expected = ", ".join(f"(batch, {size})" for size in self.state_size)
             raise ValueError(
-                "expected states to be [h, c], each of shape (batch, units), that is "
-                f"{expected}; received shapes {shapes}"
+                f"expected states of shapes {expected}; received shapes {shapes}"
             )
 
     def _bias_with_unit_forget_gate(self, _, **kwargs):
@@ -323,6 +327,10 @@ class LSTMCell(keras.layers.Layer):
         h_count = 0 if self.recurrent_dropout in (0, 1) else four
         return x_count, h_count
 
+    def _seed_count(self):
+        """Return the number of seeds that a sequence draws."""
+        return sum(self._mask_counts())
+
     def dropout_masks(self, inputs: Any, h: Any) -> tuple[list | None, list | None]:
         """Return this sequence's masks for inputs and `h`: a list or `None` for each.
 
@@ -333,11 +341,11 @@ class LSTMCell(keras.layers.Layer):
         if self._held_dropout_masks is not None:
             return self._held_dropout_masks
         x_count, h_count = self._mask_counts()
-        if x_count + h_count and not self._masks_were_drawn:
+        if self._seed_count() and not self._masks_were_drawn:
             warnings.warn(
-                "LSTMCell uses the same dropout masks in every batch, since nothing "
-                "requested an initial state: use lstm_keras.LSTM, or call "
-                "cell.next_dropout_masks() before each sequence",
+                f"{type(self).__name__} uses the same dropout masks in every batch, "
+                "since nothing requested an initial state: use lstm_keras.LSTM or RNN, "
+                "or call cell.next_dropout_masks() before each sequence",
                 stacklevel=2,
             )
         x_ones, h_ones = ops.ones_like(inputs), ops.ones_like(h)

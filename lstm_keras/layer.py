@@ -1,7 +1,6 @@
 """The LSTM over a whole sequence: the cell in a loop over time, or an engine."""
 
 import contextlib
-import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -270,17 +269,6 @@ class RNN(keras.layers.RNN):
         """Return the constructor's arguments; the engine only if it is not "auto"."""
         config = super().get_config()
         return config if self.engine == "auto" else {**config, "engine": self.engine}
-
-    @classmethod
-    def from_config(cls, config: dict, custom_objects: Any = None) -> "RNN":
-        """Create a layer from the result of `get_config`."""
-        if config["cell"].get("module") == VARIANTS:
-            importlib.import_module(VARIANTS)  # registers its cells
-        return super().from_config(dict(config), custom_objects)
-
-
-# Loaded by those who use it.
-VARIANTS = "lstm_keras.variants"
 
 
 @keras.saving.register_keras_serializable(package="lstm_keras")

@@ -30,7 +30,7 @@ class MaskedMaxPooling1D(layers.Layer):
     """The maximum over the unmasked steps, which Keras's layer takes over all steps.
 
     Input: `(batch, time, features)`. Output: `(batch, features)`; 0 for a row without
-    an unmasked step, as is the mean of `keras.layers.GlobalAveragePooling1D` there.
+    an unmasked step, of which `keras.layers.GlobalAveragePooling1D` gives NaN.
     """
 
     def __init__(self, **about: Any):

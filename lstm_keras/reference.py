@@ -23,8 +23,10 @@ these together to a call of a Keras layer. All is float64.
 Sources:
     Hochreiter, Schmidhuber (1997). Long Short-Term Memory. Neural Computation 9(8).
         The cell state with its input and output gates.
+
     Gers, Schmidhuber, Cummins (2000). Learning to Forget: Continual Prediction with
         LSTM. Neural Computation 12(10). The forget gate.
+
     Greff, Srivastava, Koutník, Steunebrink, Schmidhuber (2017). LSTM: A Search Space
         Odyssey. IEEE Transactions on Neural Networks and Learning Systems 28(10).
         The backward equations; here without their peephole connections.
@@ -40,7 +42,16 @@ Array = NDArray[np.float64]
 
 
 class Step(NamedTuple):
-    """The gates and the new states of one step, each (batch, units)."""
+    """The gates and the new states of one step, each (batch, units).
+
+    Attributes:
+        i: Input gate.
+        f: Forget gate.
+        g: Candidate.
+        o: Output gate.
+        c: Cell state after the step.
+        h: Hidden state after the step.
+    """
 
     i: Array
     f: Array
@@ -121,7 +132,16 @@ class Forward(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Gradients of a loss, each in the shape of the array it is named after."""
+    """Gradients of a loss, each in the shape of the array it is named after.
+
+    Attributes:
+        x: By the inputs.
+        h0: By the hidden state before the first step.
+        c0: By the cell state before the first step.
+        kernel: By W.
+        recurrent_kernel: By U.
+        bias: By b; None without one.
+    """
 
     x: Array
     h0: Array

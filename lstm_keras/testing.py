@@ -1,6 +1,8 @@
 """Check a cell of your own against a step that you write in NumPy."""
 
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -31,7 +33,11 @@ def check_cell(
     A copy of the cell with random weights runs in `lstm_keras.RNN`, in inference. It
     must compute what `step` computes, without a mask and with one (where the inputs of
     masked steps are NaN), in the loop and by `engine`. Its gradients by inputs, initial
-    states and weights must be the finite differences of `step`.
+    states and weights must be the finite differences of `step`. A saved model with it
+    must open again, without `custom_objects`, and compute the same.
+
+    A cell whose class does not say `pure = True` (see `LSTMCell`) is never compiled: by
+    default only the loop is checked then.
 
         def step(x, states, weights):  # c_t = c_{t-1} + x_t W, h_t = tanh(c_t)
             h, c = states
@@ -85,20 +91,38 @@ def check_cell(
         arrays = [x, *states, *weights]
         expected = _differences(step, arrays, len(states), MASK, by)
         _compare(f"gradients (engine={one!r})", found, expected, tolerance)
+    reopened = _reopened(_layer(copied, "loop"), features)
+    expected = _run(step, x, states, weights, None)
+    found = reopened(x, initial_state=states)
+    _compare("values (saved and opened again)", found, expected, tolerance)
 
 
 def _copy(cell):
-    """Return the cell as it comes back from its serialized form."""
-    config = keras.saving.serialize_keras_object(cell)
-    copied = keras.saving.deserialize_keras_object(
-        config, custom_objects={type(cell).__name__: type(cell)}
-    )
+    """Return a cell of the same configuration."""
+    copied = type(cell).from_config(cell.get_config())
     if copied.get_config() != cell.get_config():
         raise AssertionError(
-            "expected get_config() to survive serialization; received "
+            "expected from_config() to restore the result of get_config(); received "
             f"{copied.get_config()} for {cell.get_config()}"
         )
     return copied
+
+
+def _reopened(layer, features):
+    """Return a layer as it comes back from a file, in a model."""
+    inputs = keras.Input((None, features), dtype=layer.compute_dtype)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.keras")
+        keras.Model(inputs, layer(inputs)).save(path)
+        try:
+            return keras.saving.load_model(path).layers[-1]
+        except (TypeError, ValueError) as error:
+            raise AssertionError(
+                "expected a saved model with the cell to open again; decorate "
+                f"{type(layer.cell).__name__} with "
+                "keras.saving.register_keras_serializable, and save in its variables "
+                f"what it needs: {error}"
+            ) from error
 
 
 def _layer(cell, engine):

@@ -1,4 +1,4 @@
-"""Cells that differ from `LSTMCell` by a line or two.
+"""Cells that differ from `LSTMCell` by a few lines.
 
 Each takes every argument of `LSTMCell`, and its docstring states what differs from the
 equations there; `a` and `s` are `activation` and `recurrent_activation`, tanh and
@@ -276,20 +276,18 @@ class ZoneoutLSTMCell(_Variant):
             ]
         return new[0], [*new, _next(count)]
 
-    def next_dropout_masks(self) -> None:
-        """Draw new masks, for a new sequence."""
-        self.seed_generator.next()
-        super().next_dropout_masks()
-
     def dropout_masks(self, inputs: Any, h: Any) -> tuple:
         """Return the masks of `LSTMCell`, and integers that zoneout draws from."""
         masks = super().dropout_masks(inputs, h)
         if len(masks) == 3:  # they are held
             return masks
-        with self.seed_generator.replay(1 + sum(self._mask_counts())) as seed:
+        with self.seed_generator.replay(self._seed_count()) as seed:
             shape = (*ops.shape(h)[:-1], 2 * self.units)
             noise = keras.random.randint(shape, 0, 2**31 - 1, "int32", seed=seed)
         return *masks, noise
+
+    def _seed_count(self):
+        return 1 + super()._seed_count()
 
 
 # Numbers that half precision holds: the count has two digits.
@@ -318,6 +316,145 @@ def _drawn(noise, count, rates):
         part < int(rate * 2**31) if rate < 1 else part >= 0
         for part, rate in zip(ops.split(bits, 2, axis=-1), rates, strict=True)
     ]
+
+
+@_registered
+class FullGateRecurrenceLSTMCell(_Variant):
+    """An LSTM whose gates look at the gates of the step before (FGR).
+
+        (z_i, z_f, z_o) = (z_i, z_f, z_o) + (i_{t-1}, f_{t-1}, o_{t-1}) R
+
+    `R` is `gate_kernel` `(3 * units, 3 * units)`, made as `U` is. The gates
+    `(i, f, o)` are a third state `(batch, 3 * units)`, which begins at zero.
+
+    Source: Greff et al. 2017, see the module; after Hochreiter & Schmidhuber 1997.
+    """
+
+    pure = True
+
+    def __init__(self, units: int, *args: Any, **kwargs: Any):
+        super().__init__(units, *args, **kwargs)
+        self.state_size = [self.units, self.units, 3 * self.units]
+
+    def build(self, input_shape: tuple) -> None:
+        """Create the weights."""
+        super().build(input_shape)
+        self.gate_kernel = self.add_weight(
+            (3 * self.units, 3 * self.units),
+            name="gate_kernel",
+            initializer=self.recurrent_initializer,
+            regularizer=self.recurrent_regularizer,
+            constraint=self.recurrent_constraint,
+        )
+
+    def step(self, z: Any, states: list) -> tuple[Gates, list]:
+        """Return the gates of a step, and the states after it."""
+        from_gates = self.affine((states[2], self.gate_kernel))
+        r_i, r_f, r_o = ops.split(from_gates, 3, axis=-1)
+        z_i, z_f, z_g, z_o = ops.split(z, 4, axis=-1)
+        z = ops.concatenate([z_i + r_i, z_f + r_f, z_g, z_o + r_o], axis=-1)
+        gates, new = super().step(z, states)
+        return gates, [*new, ops.concatenate([gates.i, gates.f, gates.o], axis=-1)]
+
+
+@_registered
+class SLSTMCell(_Variant):
+    """An LSTM with exponential gates, a normaliser and memory of several heads (sLSTM).
+
+        m_t = max(log f + m_{t-1}, z_i)
+        i' = exp(z_i - m_t)   f' = exp(log f + m_{t-1} - m_t)
+        c_t = f' * c_{t-1} + i' * a(z_g)
+        n_t = f' * n_{t-1} + i'
+        h_t = s(z_o) * c_t / n_t
+
+    where `f` is `sigmoid(z_f)` or `exp(z_f)`. The normaliser `n` makes `c / n` a mean
+    of the candidates; the stabiliser `m` only keeps the exponentials finite. Where `n`
+    is 0, at the beginning, `log f + m_{t-1}` is taken to be `z_i`, which changes no
+    `h`, and makes `n_t` at least 1 from then on.
+
+    A head is a part of the units that reads `h` of itself alone: `h U` is
+    block-diagonal, `U` is `(units / heads, 4 * units)`, and in each of the parts of `z`
+    the columns of a head multiply its own part of `h`. The initializer makes `U` as a
+    whole, so by default a head starts with weights smaller by `sqrt(heads)` than those
+    of a cell of its size.
+
+    The states are `[h, c, n, m]`, each `(batch, units)`. The gates that `trace_gates`
+    shows are `i'` and `f'`.
+
+    In half precision the exponentials become rough where `m` is large: from 1024 on in
+    float16, and from 128 on in bfloat16, neighbouring numbers differ by 1 or more.
+    Exponential forget gates can make `m` grow with every step; use float32 there.
+
+    Source: Beck et al., "xLSTM: Extended Long Short-Term Memory", NeurIPS 2024,
+    equations 8 to 17, without the blocks around it.
+
+    Args:
+        units: See `LSTMCell` for this and all arguments but the last two.
+        *args: Likewise. `recurrent_activation` is that of the output gate.
+        heads: Number of heads, which divides `units`.
+        forget_gate: "sigmoid" or "exponential".
+        **kwargs: See `LSTMCell`.
+    """
+
+    pure = True
+    extra_arguments = ("heads", "forget_gate")
+
+    def __init__(
+        self,
+        units: int,
+        *args: Any,
+        heads: int = 1,
+        forget_gate: str = "sigmoid",
+        **kwargs: Any,
+    ):
+        super().__init__(units, *args, **kwargs)
+        if not isinstance(heads, int) or heads < 1 or self.units % heads:
+            raise ValueError(
+                f"expected heads to divide units={self.units}; received heads={heads!r}"
+            )
+        if forget_gate not in ("sigmoid", "exponential"):
+            raise ValueError(
+                "expected forget_gate to be 'sigmoid' or 'exponential'; received "
+                f"{forget_gate!r}"
+            )
+        self.heads = heads
+        self.forget_gate = forget_gate
+        self.state_size = [self.units] * 4
+
+    @property
+    def recurrent_rows(self) -> int:
+        """The number of rows of `U`: the size of a head."""
+        return self.units // self.heads
+
+    def pre_activations(
+        self, inputs: Any, h: Any, x_masks: Any = None, h_masks: Any = None
+    ) -> Any:
+        """Return `z`, `(batch, 4 * units)`."""
+        if self.heads == 1:
+            return super().pre_activations(inputs, h, x_masks, h_masks)
+        from_x = self.affine((inputs, self.kernel, x_masks), bias=self.bias)
+        rows = self.recurrent_rows
+        kernel = ops.reshape(self.recurrent_kernel, (rows, 4, self.heads, rows))
+        if h_masks:
+            read = ops.stack([h * mask for mask in h_masks], axis=1)
+            read = ops.reshape(read, (-1, 4, self.heads, rows))
+            from_h = ops.einsum("bphr,rphs->bphs", read, kernel)
+        else:
+            read = ops.reshape(h, (-1, self.heads, rows))
+            from_h = ops.einsum("bhr,rphs->bphs", read, kernel)
+        return from_x + ops.reshape(from_h, (-1, 4 * self.units))
+
+    def step(self, z: Any, states: list) -> tuple[Gates, list]:
+        """Return the gates of a step, and the states after it."""
+        _, c, n, m = states
+        z_i, z_f, z_g, z_o = ops.split(z, 4, axis=-1)
+        log_f = z_f if self.forget_gate == "exponential" else ops.log_sigmoid(z_f)
+        kept = ops.where(n == 0, z_i, log_f + m)
+        m = ops.maximum(kept, z_i)
+        i, f = ops.exp(z_i - m), ops.exp(kept - m)
+        g, o = self.activation(z_g), self.recurrent_activation(z_o)
+        c, n = f * c + i * g, f * n + i
+        return Gates(i, f, g, o), [o * c / n, c, n, m]
 
 
 @_registered

@@ -48,6 +48,12 @@ ONNX = (
 )
 _VARIANTS = "tests/lstm_keras/test_variants.py"
 VARIANTS = (_VARIANTS, "-k", "a_cell_computes_its_step")
+ABLATIONS = (
+    _VARIANTS,
+    "-k",
+    "a_cell_computes_its_step and (No or Full or SLSTM) or exponential_forget",
+)
+SLSTM = (_VARIANTS, "-k", "begins_with_its_candidate")
 ZONEOUT = (_VARIANTS, "-k", "zoneout_keeps")
 COMPILED = (_VARIANTS, "-k", "equal_the_reference and xla and holes and Peephole")
 SECOND = ("tests/lstm_keras/engines/test_engines.py", "-k", "masked and in_a_graph")
@@ -134,6 +140,10 @@ D_WEIGHTS = "product(INPUTS * DROP, D)"
 ONE_GATE = ("DROP", "dropout[0]")
 PRODUCTS = "[(INPUTS * DROP) @ W for DROP, W in PARTS]"
 KEPT = "rate * OLD + (1 - rate) * NEW"
+ONES = "ops.ones_like(X)"
+LINEAR = "keras.activations.linear"
+TANH_FOR_NONE = ("linear", "tanh")
+BEGINNING = "ops.where(n == 0, z_i, LOG_F + M)"
 SECOND_BY = "tf.gradients(GRADIENTS, BY, upstream)"
 BY_INPUTS = (
     "[*tf.gradients(GRADIENTS, inputs, upstream), *map(tf.zeros_like, d_results)]"
@@ -146,6 +156,7 @@ OF_RESULTS = "tf.gradients(RESULTS, inputs, D_RESULTS, unconnected_gradients=NON
 _BIAS, _RUN = "_bias_with_unit_forget_gate", "LSTM._run_engine"
 _START, _Z = "get_initial_state", "pre_activations"
 _NORMAL_Z = "LayerNormLSTMCell.pre_activations"
+_FGR, _SLSTM = "FullGateRecurrenceLSTMCell.step", "SLSTMCell.step"
 _STEPS_BACK, _SECOND = "_steps_back.step", "_gradient.second"
 TENSORFLOW = [
     *_changes(
@@ -292,6 +303,79 @@ TENSORFLOW = [
         ("c not normalised", "LayerNormLSTMCell.step", "self.normalized(C)", "C"),
         ("c projected", "ProjectedLSTMCell.step", "self.affine((h, P))", "(h", "(c"),
         ("kept and new swapped", "ZoneoutLSTMCell.call", KEPT, "OLD", "NEW"),
+    ),
+    *_changes(
+        "variants.py",
+        ABLATIONS,
+        (
+            "f for no input gate",
+            "NoInputGateLSTMCell.gates",
+            f"Gates({ONES}, F, G, O)",
+            ONES,
+            "F",
+        ),
+        (
+            "no memory for no forget gate",
+            "NoForgetGateLSTMCell.gates",
+            ONES,
+            "ones",
+            "zeros",
+        ),
+        (
+            "i for no output gate",
+            "NoOutputGateLSTMCell.gates",
+            f"Gates(I, F, G, {ONES})",
+            ONES,
+            "I",
+        ),
+        (
+            "an input activation",
+            "NoInputActivationLSTMCell.gates",
+            LINEAR,
+            *TANH_FOR_NONE,
+        ),
+        (
+            "an output activation",
+            "NoOutputActivationLSTMCell.step",
+            LINEAR,
+            *TANH_FOR_NONE,
+        ),
+        ("f reads what i should", _FGR, "z_f + r_f", "r_f", "r_i"),
+        (
+            "the gates kept in another order",
+            _FGR,
+            "[I.i, F.f, O.o]",
+            "[I.i, F.f",
+            "[F.f, I.i",
+        ),
+        ("n not normalised by i", _SLSTM, "f * n + i", "+ i", "+ 1"),
+        (
+            "m from the input alone",
+            _SLSTM,
+            "ops.maximum(kept, z_i)",
+            "ops.maximum(kept, z_i)",
+            "z_i",
+        ),
+        ("log f for f", _SLSTM, "ops.log_sigmoid(Z)", "log_sigmoid", "sigmoid"),
+        (
+            "never exponential",
+            _SLSTM,
+            "self.forget_gate == 'exponential'",
+            "exponential",
+            "none",
+        ),
+        (
+            "a head reads others",
+            "SLSTMCell.pre_activations",
+            "ops.reshape(h, S)",
+            "(h,",
+            "(h[:, ::-1],",
+        ),
+    ),
+    *_changes(
+        "variants.py",
+        SLSTM,
+        ("the beginning as any step", _SLSTM, BEGINNING, BEGINNING, "LOG_F + M"),
     ),
     *_changes(
         "variants.py",

@@ -206,13 +206,18 @@ def build(path: str, shape: Shape):
         from experiments.speed.plain_torch import PlainModel
 
         return PlainModel(WORDS, shape)
+    if path == KERAS:
+        return around(keras.layers.LSTM(shape.units), shape)
+    return around(LSTM(shape.units, engine=path), shape)
+
+
+def around(layer: keras.Layer, shape: Shape) -> keras.Model:
+    """Return Embedding -> layer -> Dense."""
     model = keras.Sequential(
         [
             keras.Input((shape.steps,), dtype="int32"),
             keras.layers.Embedding(WORDS, shape.features, mask_zero=shape.masked),
-            keras.layers.LSTM(shape.units)
-            if path == KERAS
-            else LSTM(shape.units, engine=path),
+            layer,
             keras.layers.Dense(1, activation="sigmoid"),
         ]
     )

@@ -19,7 +19,7 @@ from experiments.speed.shapes import (
 )
 
 BACKENDS = ("tensorflow", "jax", "torch")
-MEASURES = ("layers", "text", "prefixes", "generation", "export")
+MEASURES = ("layers", "variants", "text", "prefixes", "generation", "export")
 SOURCES = ("auto", "embedded")
 
 QUICK_ROUNDS = 5
@@ -32,6 +32,8 @@ Time the parts of the package, and write a report:
   layers      training and prediction of a small model with every engine of each
               installed backend, one process per backend, beside Keras's layer and, on
               torch, plain torch.nn.LSTM
+  variants    every cell of lstm_keras.variants in lstm_keras.RNN, beside
+              keras.layers.RNN around the same cell, at two shapes
   text        review texts to padded word ids, with each tokenizer and with those of
               scikit-learn and Keras, in wall-clock and processor time; start-up time of
               a script and of import lstm_keras

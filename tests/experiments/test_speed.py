@@ -22,8 +22,10 @@ from experiments.speed import (
     shapes,
     text,
 )
+from experiments.speed import variants as speed_of_variants
 from experiments.speed.settings import QUICK_ROUNDS, Settings, read_backends
 from experiments.speed.shapes import Shape
+from lstm_keras import variants as cells
 from lstm_keras.preprocessing import END, TOKENIZERS
 from tests.helpers import runs
 from tests.helpers.browser import assert_page_is_sound, in_a_browser
@@ -444,6 +446,21 @@ def test_a_new_token_is_timed_after_each_prompt(measure, monkeypatch):
     assert [row["prompt"] for row in rows] == [1, 10]
     assert all(row["milliseconds a new token"] > 0 for row in rows)
     assert "after prompts of 1, 10 words" in page
+
+
+@pytest.mark.thorough
+def test_every_variant_is_timed_beside_keras(measure, monkeypatch):
+    monkeypatch.setattr(speed_of_variants, "SHAPES", [Shape(2, 3, 4, 4)])
+    monkeypatch.setattr(speed_of_variants, "ROUNDS", 1)
+    one = {name: speed_of_variants.makers()[name] for name in ("SLSTMCell",)}
+    every = {name for name in dir(cells) if name.endswith("LSTMCell")} - {"LSTMCell"}
+    assert set(speed_of_variants.makers()) == every and len(every) == 12
+    monkeypatch.setattr(speed_of_variants, "makers", lambda: one)
+    page, metrics, _ = measure("--measure", "variants")
+    ((row,),) = metrics["results"].values()
+    assert (row["cell"], row["shape"]) == ("SLSTMCell", "2,3,4,4")
+    assert all(value > 0 for value in row.values() if isinstance(value, float))
+    assert metrics["finding"] in page
 
 
 def test_an_exported_model_is_timed_beside_keras(measure, monkeypatch):

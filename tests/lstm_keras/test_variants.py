@@ -6,6 +6,7 @@ tests/helpers/variant_reference.py is the oracle, which finite differences check
 import inspect
 import json
 import re
+import warnings
 
 import keras
 import numpy as np
@@ -34,12 +35,13 @@ from tests.helpers.equality import (
 )
 from tests.helpers.fresh_process import run_python
 from tests.helpers.pairwise import first_of
-from tests.helpers.variant_reference import VARIANTS, run
+from tests.helpers.variant_reference import SLSTM, VARIANTS, run
 
 BOTH = [False, True]
 OWN_ARGUMENTS = {
     "ProjectedLSTMCell": {"projection": 3},
     "ZoneoutLSTMCell": {"zoneout_h": 0.3, "zoneout_c": 0.2},
+    "SLSTMCell": {"heads": 2},
 }
 QUICK = ("PeepholeLSTMCell", "LayerNormLSTMCell")
 every_variant = pytest.mark.parametrize("name", VARIANTS)
@@ -49,16 +51,20 @@ only_tensorflow = pytest.mark.skipif(
 ENGINES = ["loop", "xla"] if BACKEND == "tensorflow" else ["loop"]
 
 
-def make(name, units=UNITS, **arguments):
-    cell = getattr(variants, name, LSTMCell)
-    return cell(units, **OWN_ARGUMENTS.get(name, {}), **arguments)
+def make(name, **arguments):
+    own = OWN_ARGUMENTS.get(name, {})
+    units = UNITS // own.get("heads", 1) * own.get("heads", 1)
+    return getattr(variants, name, LSTMCell)(units, **own, **arguments)
 
 
 def initial_states(cell):
-    """Random numbers, but zeros where zoneout counts its steps."""
-    h, c, *count = cell.state_size
-    states = [normal(BATCH, h, seed=2), normal(BATCH, c, seed=3)]
-    return states + [np.zeros((BATCH, size)) for size in count]
+    """Random numbers; zeros where zoneout counts, none below 0 in a normaliser."""
+    states = [normal(BATCH, size, seed=n + 2) for n, size in enumerate(cell.state_size)]
+    if isinstance(cell, variants.ZoneoutLSTMCell):
+        states[2] = np.zeros((BATCH, 2))
+    if isinstance(cell, variants.SLSTMCell):
+        states[2] = 0.5 + np.abs(states[2])
+    return states
 
 
 # The oracle.
@@ -116,6 +122,48 @@ def test_a_cell_computes_its_step(name):
     dtype = "float64" if BACKEND == "tensorflow" else "float32"
     cell = make(name, dtype=dtype)
     check_cell(cell, VARIANTS[name].step, states=initial_states(cell), engine=engine)
+
+
+def test_an_slstm_with_an_exponential_forget_gate_computes_its_step():
+    dtype = "float64" if BACKEND == "tensorflow" else "float32"
+    cell = variants.SLSTMCell(2, forget_gate="exponential", dtype=dtype)
+    step = SLSTM(heads=1, exponential=True).step
+    check_cell(cell, step, states=initial_states(cell), features=2, engine="loop")
+
+
+def test_an_slstm_begins_with_its_candidate_however_little_it_writes():
+    cell = variants.SLSTMCell(2)
+    cell.build((BATCH, FEATURES))
+    cell.bias.assign([-200.0, -200, 1, 1, 0.5, -0.5, 0, 0])
+    x, zeros = normal(BATCH, FEATURES), [np.zeros((BATCH, 2))] * 4
+    _, found = cell(x, cell.get_initial_state(BATCH))
+    assert_all_close(found, SLSTM(heads=1).step(x, zeros, cell.get_weights()))
+    np.testing.assert_array_equal(ops.convert_to_numpy(found[2]), 1)
+
+
+def test_large_numbers_leave_an_slstm_finite():
+    cell = variants.SLSTMCell(3, forget_gate="exponential")
+    outputs = built(RNN(cell, return_sequences=True, engine="loop"))(
+        1e4 * normal(BATCH, TIME, FEATURES)
+    )
+    assert np.isfinite(ops.convert_to_numpy(outputs)).all()
+
+
+def test_an_slstm_tells_the_shapes_of_its_states():
+    with pytest.raises(ValueError, match=r"shapes (\(batch, 2\), ){3}\(batch, 2\);"):
+        variants.SLSTMCell(2)(normal(BATCH, FEATURES), [normal(BATCH, 2)] * 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"heads": 2}, "expected heads to divide units=5; received heads=2"),
+        ({"forget_gate": "none"}, "expected forget_gate .*; received 'none'"),
+    ],
+)
+def test_an_slstm_refuses_what_it_cannot_have(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        variants.SLSTMCell(5, **arguments)
 
 
 def cases():
@@ -213,23 +261,28 @@ def test_a_saved_model_computes_the_same(name, tmp_path):
 
 @pytest.mark.thorough
 def test_a_model_with_a_variant_opens_in_a_fresh_process(tmp_path):
-    x = keras.Input((TIME, FEATURES))
-    model = keras.Model(x, layers.Bidirectional(RNN(make("PeepholeLSTMCell")))(x))
+    model = keras.Sequential(
+        [
+            keras.Input((TIME, FEATURES)),
+            layers.RNN(make("PeepholeLSTMCell"), return_sequences=True),
+            RNN([make("CoupledLSTMCell"), make("SLSTMCell")], return_sequences=True),
+            layers.Bidirectional(RNN(make("LayerNormLSTMCell"))),
+        ]
+    )
     model.save(tmp_path / "model.keras")
     program = (
-        "import sys, lstm_keras, keras\n"
-        "assert 'lstm_keras.variants' not in sys.modules\n"
-        "model = keras.saving.load_model('model.keras')\n"
-        "print(type(model.layers[1].forward_layer.cell).__name__)\n"
+        "import lstm_keras, keras\n"
+        "print(keras.saving.load_model('model.keras').count_params())\n"
     )
-    run_python(program, cwd=tmp_path, KERAS_BACKEND=BACKEND)
+    found = run_python(program, cwd=tmp_path, KERAS_BACKEND=BACKEND)
+    assert int(found.split()[-1]) == model.count_params()
 
 
 @every_variant
 def test_new_biases_of_the_forget_gate_are_one(name):
     cell = make(name)
     cell.build((BATCH, FEATURES))
-    expected = [float(part == "f") for part in cell.parts for _ in range(UNITS)]
+    expected = [float(part == "f") for part in cell.parts for _ in range(cell.units)]
     np.testing.assert_array_equal(cell.get_weights()[2], expected)
 
 
@@ -313,6 +366,18 @@ def test_zoneout_is_new_in_every_call_and_repeats_with_its_seed():
     first, again, other = (kept("loop", (0.3, 0.3), seed=s) for s in (5, 5, 6))
     np.testing.assert_array_equal(first, again)
     assert (first != other).mean() > 0.1
+
+
+def test_zoneout_warns_where_a_keras_rnn_would_never_change_its_masks():
+    layer = layers.RNN(make("ZoneoutLSTMCell", seed=1))
+    x, states = normal(BATCH, TIME, FEATURES), initial_states(layer.cell)
+    with pytest.warns(UserWarning, match="ZoneoutLSTMCell uses the same dropout masks"):
+        first = layer(x, initial_state=states, training=True)
+    layer.cell.next_dropout_masks()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        second = layer(x, initial_state=states, training=True)
+    assert np.any(ops.convert_to_numpy(first != second))
 
 
 def test_the_count_of_steps_goes_on_in_half_precision():
