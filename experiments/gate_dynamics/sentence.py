@@ -15,7 +15,8 @@ from experiments.gate_dynamics.metrics import (
     SentenceMetrics,
 )
 from lstm_keras.interpret import METHODS, Attribution, LayerTrace
-from lstm_keras.runs import START_NAME, SentimentRun
+from lstm_keras.preprocessing.vocabulary import START_NAME
+from lstm_keras.runs import SentimentRun
 
 GATES = ("i", "f", "o", "g", "c", "h")
 

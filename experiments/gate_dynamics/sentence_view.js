@@ -170,13 +170,10 @@
     }));
   }
 
-  function drawInside() {
+  function fitColumns() {
     const room = inside.clientWidth - gatesAxis.clientWidth;
     column = Math.max(LEAST_COLUMN, room / data.words.length);
-    drawPanel("gates", gatesAxis);
-    drawPanel("states", statesAxis);
     drawNames();
-    drawHeat();
   }
 
   // Red, green and blue of a color of the page.
@@ -247,10 +244,16 @@
     }
   }
 
+  function draw() {
+    drawPanel("gates", gatesAxis);
+    drawPanel("states", statesAxis);
+    drawHeat();
+    choose(chosen);
+  }
+
   function show() {
     takeUnit();
-    drawInside();
-    choose(chosen);
+    draw();
   }
 
   const keys = { ArrowRight: () => chosen + 1, ArrowDown: () => chosen + 1,
@@ -285,9 +288,10 @@
   menu.quantity.addEventListener("change", drawHeat);
   menu.rows.addEventListener("change", drawHeat);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawHeat);
-  window.addEventListener("resize", () => { drawInside(); choose(chosen); });
+  window.addEventListener("resize", () => { fitColumns(); draw(); });
 
   fillUnits();
   colorWords();
+  fitColumns();
   show();
 })();

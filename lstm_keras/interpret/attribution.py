@@ -39,8 +39,8 @@ class Attribution:
         scores: The contribution of each, `(words,)`, in the output's unit.
         output: The logit of a sentiment; the log-probability of a next word, in nats.
         baseline: The output without any word, as the method defines it (with "prefix"
-            and a next-word model: after its first token, START), so that
-            `output` = `baseline` + the sum of `scores` + `rest`.
+            and a next-word model, or one that takes a mean over words: after its first
+            token), so that `output` = `baseline` + the sum of `scores` + `rest`.
         rest: The part that the scores leave unexplained. With "decomposition" the
             interactions of words, which belong to no single one.
         outputs: With "prefix" the output after each word, `(words,)`.
@@ -330,6 +330,8 @@ def _prefix(subject: _Subject) -> Attribution:
             np.stack([_beginning(subject, n) for n in range(count + 1)])
         )
         baseline, outputs = outputs[0], outputs[1:]
+        if np.isnan(baseline):  # the mean over no words
+            baseline = outputs[0]
     else:
         # Each step depends only on the words up to it, the first of which is START.
         outputs = ops.log_softmax(subject.logits())[:, subject.target]

@@ -6,6 +6,7 @@ from lstm_keras.language_model.generation import (
     Stepper,
     beam_search,
     sample,
+    stream,
 )
 from lstm_keras.language_model.losses import (
     linear_cross_entropy,
@@ -47,5 +48,6 @@ __all__ = [
     "score_tokens",
     "scoring_model",
     "start_at_unigrams",
+    "stream",
     "zero_states",
 ]

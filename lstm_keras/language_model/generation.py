@@ -1,7 +1,8 @@
 """Generate text token by token with a next-word model, carrying its states along."""
 
 import math
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -172,6 +173,23 @@ def sample(
         stop_at_end: Whether `END` ends the text, or is a token like any other.
         seed: Seed of the sampling.
     """
+    texts = stream(
+        stepper, prompt, tokens, sampling, stop_at_end=stop_at_end, seed=seed
+    )
+    last = deque(texts, maxlen=1)
+    return last[0] if last else Continuation([], 0.0, ended=False)
+
+
+def stream(
+    stepper: Stepper,
+    prompt: np.ndarray,
+    tokens: int,
+    sampling: Sampling,
+    *,
+    stop_at_end: bool,
+    seed: int | None = None,
+) -> Iterator[Continuation]:
+    """Yield what `sample` returns after each token, to show a text that grows."""
     rng = np.random.default_rng(seed)
     log_probabilities, states = stepper.feed(prompt[None], stepper.start())
     ids: list[int] = []
@@ -181,11 +199,12 @@ def sample(
         chosen = int(rng.choice(len(allowed), p=sampling.probabilities(allowed)))
         total += float(log_probabilities[0, chosen])
         if chosen == END and stop_at_end:
-            return Continuation(ids, total, ended=True)
-        ids.append(chosen)
+            yield Continuation(ids, total, ended=True)
+            return
+        ids = [*ids, chosen]
+        yield Continuation(ids, total, ended=False)
         if len(ids) < tokens:
             log_probabilities, states = stepper.feed(np.array([[chosen]]), states)
-    return Continuation(ids, total, ended=False)
 
 
 def beam_search(
@@ -208,6 +227,19 @@ def beam_search(
         width: Number of continuations in the beam.
         stop_at_end: Whether `END` ends a continuation.
     """
+    texts = beam_stream(stepper, prompt, tokens, width, stop_at_end=stop_at_end)
+    return deque(texts, maxlen=1)[0]
+
+
+def beam_stream(
+    stepper: Stepper,
+    prompt: np.ndarray,
+    tokens: int,
+    width: int,
+    *,
+    stop_at_end: bool,
+) -> Iterator[Continuation]:
+    """Yield the best continuation so far after each step of `beam_search`."""
     log_probabilities, states = stepper.feed(prompt[None], stepper.start())
     beams, finished = [Continuation([], 0.0, ended=False)], []
     for step in range(tokens):
@@ -227,14 +259,14 @@ def beam_search(
                 extended.append(Continuation([*ids, int(token)], total, ended=False))
                 parents.append(parent)
         beams = extended
+        yield max(
+            finished + beams,
+            key=lambda beam: beam.log_probability / (len(beam.ids) + beam.ended),
+        )
         if step + 1 < tokens and beams:
             states = [state[parents] for state in states]
             last = np.array([[beam.ids[-1]] for beam in beams])
             log_probabilities, states = stepper.feed(last, states)
-    return max(
-        finished + beams,
-        key=lambda beam: beam.log_probability / (len(beam.ids) + beam.ended),
-    )
 
 
 def only_writable(log_probabilities: np.ndarray) -> np.ndarray:

@@ -97,11 +97,10 @@ def build_language_model(
     Raises:
         ValueError: `tied`, and the last layer's units are not `embedding`.
     """
-    units = [layer.units for layer in recurrent_layers]
-    if tied and units[-1] != embedding:
+    if tied and (units := recurrent_layers[-1].units) != embedding:
         raise ValueError(
             "expected tied weights with the embedding's size as units of the last "
-            f"layer, {embedding}; received {units[-1]}"
+            f"layer, {embedding}; received {units}"
         )
     embedding_class = TiedEmbedding if tied else layers.Embedding
     chain = [

@@ -190,6 +190,13 @@ def test_words_of_a_linear_model_have_their_terms_of_the_sum():
     assert found.baseline == pytest.approx(logits_of(model, [[0] * 6])[0], rel=1e-4)
 
 
+def test_a_mean_over_words_has_no_value_without_any():
+    model = sentiment_model(layers.GlobalAveragePooling1D(), mask_zero=True)
+    found = attribute(model, IDS, "prefix")
+    assert found.baseline == pytest.approx(logits_of(model, [IDS[:1]])[0], rel=1e-4)
+    assert_sums_up(found)
+
+
 def test_points_are_added_until_the_scores_sum_up(monkeypatch):
     model = sentiment_model()
     monkeypatch.setattr(attribution, "POINTS", (1,))

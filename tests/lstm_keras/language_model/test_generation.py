@@ -11,6 +11,7 @@ from lstm_keras.language_model.generation import (
     beam_search,
     most_probable,
     sample,
+    stream,
 )
 from lstm_keras.language_model.model import build_language_model
 from lstm_keras.preprocessing.vocabulary import END, OOV, PADDING, START
@@ -110,6 +111,14 @@ def test_the_log_probability_is_that_of_the_new_tokens(model, stepper):
         for n, token in enumerate(written.ids)
     )
     assert written.log_probability == pytest.approx(total, abs=1e-4)
+
+
+def test_a_stream_is_the_sample_token_by_token(stepper):
+    how = (stepper, PROMPT, 5, Sampling(1.0))
+    written = sample(*how, stop_at_end=False, seed=1)
+    texts = [*stream(*how, stop_at_end=False, seed=1)]
+    assert [text.ids for text in texts] == [written.ids[:n] for n in range(1, 6)]
+    assert texts[-1] == written
 
 
 def test_a_sentence_ends_at_the_end_token(stepper):
