@@ -70,6 +70,7 @@ class ExportedModel:
     Raises:
         FileNotFoundError: It has not been exported.
         ModuleNotFoundError: `onnxruntime` is not installed.
+        ValueError: The file is damaged.
     """
 
     def __init__(self, run: Path):
@@ -80,7 +81,13 @@ class ExportedModel:
             )
         import onnxruntime
 
-        self._session = onnxruntime.InferenceSession(file)
+        try:
+            self._session = onnxruntime.InferenceSession(file)
+        except Exception as error:  # onnxruntime's errors have no class in common
+            raise ValueError(
+                f"expected an ONNX model in {file}; run the command export again "
+                f"({error})"
+            ) from error
 
     def predict(self, inputs: Any, batch_size: int, verbose: int = 0) -> Any:
         """Return the only output for the only input, as `keras.Model.predict` does."""

@@ -11,7 +11,7 @@ from keras import layers
 import lstm_keras
 from lstm_keras.interpret.hooks import layers_within
 from lstm_keras.preprocessing import Vocabulary
-from tests.helpers.equality import UNITS
+from tests.helpers.equality import UNITS, randomize_weights
 
 # All steps; the end padded; the beginning; holes; nothing at all.
 MASK = np.array(
@@ -109,3 +109,22 @@ def in_threads(*functions):
 
     with ThreadPoolExecutor(len(functions)) as pool:
         return [*pool.map(run, functions, timeout=120)]
+
+
+def write_language_run(folder, split="lines", backwards=False):
+    """Write what `load_run` reads of a next-word run; nothing is trained."""
+    vocabulary = Vocabulary("the cat sat on a mat .".split(), "text")
+    recurrent = [
+        lstm_keras.LSTM(8, return_sequences=True, return_state=True, name=name)
+        for name in ("first", "second")
+    ]
+    model = lstm_keras.language_model.build_language_model(
+        len(vocabulary), 8, recurrent, tied=True
+    ).model
+    randomize_weights(model)
+    folder.mkdir()
+    model.save(folder / "model.keras")
+    vocabulary.save(folder / "vocabulary.json")
+    config = {"experiment": "next_word", "split": split, "backwards": backwards}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder

@@ -12,6 +12,7 @@ from lstm_keras.convert.onnx import keras_graph
 from lstm_keras.convert.onnx.verification import (
     TOLERANCE,
     can_run,
+    checked_examples,
     largest_difference,
     random_examples,
 )
@@ -41,7 +42,7 @@ class Exported:
 
 @dataclass(frozen=True)
 class _Source:
-    """What is exported."""
+    """What is exported, and the names that its inputs and outputs shall have."""
 
     model: keras.Model
     inputs: list[str]
@@ -85,7 +86,8 @@ def export_onnx(
             returns.
         path: The file; an existing one is replaced.
         examples: Inputs as the model takes them, to compare outputs on; random ones by
-            default. For a step model they are a list of the ids and the states.
+            default, of up to 8 steps. For a step model they are a list of the ids and
+            the states.
         quantize: Whether to let onnxruntime quantize the weights to 8 bits, a quarter
             of the size; the file then only has to run, and `largest_error` says what
             that costs.
@@ -93,9 +95,10 @@ def export_onnx(
     Raises:
         ModuleNotFoundError: `onnx`, or to quantize `onnxruntime`, is not installed.
         ValueError: The model cannot be exported: it is stateful, computes in another
-            dtype than float32, or has a layer, an activation or another argument
-            without a translation; the message names the layer. Or the outputs of the
-            file differ. No file is written.
+            dtype than float32, has a layer called with `training=True`, or a layer, an
+            activation or another argument without a translation; the message names the
+            layer. Or `examples` do not fit the model, or the outputs of the file
+            differ. No file is written.
         OSError: It cannot be written.
     """
     try:
@@ -105,15 +108,19 @@ def export_onnx(
     except ModuleNotFoundError as error:
         raise _missing("export_onnx", error) from error
     path, source = Path(path), _source(model_or_run)
+    if path.is_dir():
+        raise IsADirectoryError(f"expected a file to write; received the folder {path}")
     functional = keras_graph.functional(source.model)
-    inputs = dict(zip(source.inputs, functional.inputs, strict=True))
+    # In a graph an input and an output cannot have the same name.
+    names = keras_graph.distinct([*source.inputs, *source.outputs])
+    count = len(source.inputs)
+    inputs = dict(zip(names[:count], functional.inputs, strict=True))
+    given = None if examples is None else checked_examples(examples, inputs)
     graph, values = translated(source.model, inputs)
-    outputs = dict(zip(source.outputs, values, strict=True))
+    outputs = dict(zip(names[count:], values, strict=True))
     proto = graph.model(inputs, outputs, source.metadata)
     onnx.checker.check_model(proto, full_check=True)
-    batches = [keras.tree.flatten(examples)]
-    if examples is None:
-        batches = random_examples(inputs, graph.id_limits)
+    batches = [given] if given else random_examples(inputs, graph.id_limits)
     # Ends as the file will, since onnxruntime looks at the ending.
     partial = path.with_name(f".{path.stem}.partial.onnx")
     error = None
@@ -166,8 +173,8 @@ def _step_model(run):
     ]
     return _Source(
         run.stepper.model,
-        keras_graph.distinct(["ids", *states]),
-        keras_graph.distinct(["logits", *(f"{name}_next" for name in states)]),
+        ["ids", *states],
+        ["logits", *(f"{name}_next" for name in states)],
         {
             "experiment": "next_word",
             "split": run.config["split"],

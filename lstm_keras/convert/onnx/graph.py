@@ -80,8 +80,13 @@ class Graph:
 
     def float32(self, x: Value | Any) -> Any:
         """Return a tensor as float32, in which all exported layers compute."""
-        of_other_dtype = isinstance(x, Value) and x.spec.dtype != "float32"
-        return self.Cast(x, to=FLOAT) if of_other_dtype else x
+        return self.cast(x, "float32") if isinstance(x, Value) else x
+
+    def cast(self, x: Value | Any, dtype: str) -> Any:
+        """Return a tensor or a number as one of this dtype."""
+        if not isinstance(x, Value):
+            return np.asarray(x, dtype)
+        return x if x.spec.dtype == dtype else self.Cast(x, to=_onnx_dtype(dtype))
 
     def _name(self, value):
         if value is None:
@@ -129,16 +134,23 @@ class Graph:
         return model
 
 
+def _onnx_dtype(dtype: str) -> int:
+    return helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+
+
 def _described(name: str, spec: keras.KerasTensor) -> onnx.ValueInfoProto:
     """Return name, dtype and shape of an input or output, as ONNX states them."""
-    dtype = helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype))
-    return helper.make_tensor_value_info(name, dtype, _named_sizes(spec.shape))
+    sizes = _named_sizes(name, spec.shape)
+    return helper.make_tensor_value_info(name, _onnx_dtype(spec.dtype), sizes)
 
 
-def _named_sizes(shape: Sequence[int | None]) -> list[int | str]:
-    """Return a shape in which sizes that Keras does not know have a name."""
-    names = ["batch", "time"]
+def _named_sizes(tensor: str, shape: Sequence[int | None]) -> list[int | str]:
+    """Return a shape in which sizes that Keras does not know have a name.
+
+    But for the batch each has its own, since onnxruntime lets tensors whose sizes have
+    equal names share memory.
+    """
     return [
-        (names[axis] if axis < 2 else f"size_{axis}") if size is None else size
+        (f"{tensor}_{axis}" if axis else "batch") if size is None else size
         for axis, size in enumerate(shape)
     ]

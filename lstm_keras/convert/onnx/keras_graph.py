@@ -50,15 +50,15 @@ def input_names(graph: keras.Model) -> list[str]:
         for layer in graph.layers
         if isinstance(layer, keras.layers.InputLayer)
     }
-    return distinct(names[id(one)] for one in graph.inputs)
+    return [names[id(one)] for one in graph.inputs]
 
 
 def output_names(model: keras.Model) -> list[str]:
     """Return a name for each of a model's outputs: its key, or that of its layer."""
     outputs = getattr(model, "output", None)  # a Sequential model may have none
     if isinstance(outputs, dict):
-        return distinct(sorted(outputs))
-    return distinct(functional(model).output_names)
+        return sorted(outputs)
+    return list(functional(model).output_names)
 
 
 def distinct(names: Iterable[str]) -> list[str]:

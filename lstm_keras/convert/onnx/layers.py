@@ -179,8 +179,8 @@ def merge(operator: str) -> Any:
     """Return the function of a layer that combines tensors element by element."""
 
     def merged(graph: Graph, layer: Any, values: list) -> str:
-        if len({len(value.spec.shape) for value in values}) > 1:
-            refuse(graph, layer, "which combines tensors of different ranks")
+        if len({(len(one.spec.shape), one.spec.dtype) for one in values}) > 1:
+            refuse(graph, layer, "which combines tensors of different ranks or dtypes")
         if operator in ("Max", "Min", "Mul") and any(value.mask for value in values):
             refuse(graph, layer, "which has masks")
         return functools.reduce(lambda a, b: graph.add(operator, [a, b]), values)

@@ -6,21 +6,24 @@ see `layers`.
 
 from typing import Any
 
+import keras
 import numpy as np
 
-from lstm_keras.convert.onnx.graph import BOOL, INT32, Graph, Value
+from lstm_keras.convert.onnx.graph import BOOL, INT32, Graph
 from lstm_keras.convert.onnx.refusal import refuse
 
 
-def _binary(operator):
-    """Return the function of an operation on tensors or numbers."""
+def _binary(operator, *also):
+    """Return the function of an operation on tensors or numbers.
+
+    It computes in the dtype that Keras makes of theirs and those in `also`.
+    """
 
     def combined(graph, operation, *pair):
-        dtype = next(one.spec.dtype for one in pair if isinstance(one, Value))
-        return graph.add(
-            operator,
-            [one if isinstance(one, Value) else np.asarray(one, dtype) for one in pair],
-        )
+        specs = [getattr(one, "spec", one) for one in pair]
+        kinds = [getattr(one, "dtype", type(one)) for one in specs]
+        dtype = keras.backend.result_type(*kinds, *also)
+        return graph.add(operator, [graph.cast(one, dtype) for one in pair])
 
     return combined
 
@@ -82,7 +85,7 @@ OPERATIONS: dict[str, Any] = {
     "Add": _binary("Add"),
     "Any": _any,
     "Concatenate": _concatenate,
-    "Divide": _binary("Div"),
+    "Divide": _binary("Div", float),
     "Equal": _binary("Equal"),
     "ExpandDims": _expand_dims,
     "GetItem": _get_item,

@@ -50,7 +50,8 @@ class _Translator:
         self._path.append(operation.name)
         self.graph.path = "/".join(self._path)
         try:
-            kwargs.pop("training", None)  # as in inference
+            if kwargs.pop("training", None):
+                refuse(self.graph, operation, "which is called with training=True")
             if isinstance(operation, keras.Model):
                 return self._nested(operation, *args, **kwargs)
             if isinstance(operation, keras.Layer):

@@ -13,7 +13,8 @@ from lstm_keras.engines import engine_scope
 
 TOLERANCE = 1e-5
 """Largest difference that rounding explains, for outputs up to 1."""
-_SIZES = ((1, 1), (3, 7))  # batch and time of random examples
+# Batch and time of random examples: long enough for a model that drops some steps.
+_SIZES = ((1, 8), (3, 7))
 
 
 def can_run() -> bool:
@@ -30,6 +31,24 @@ def session(path: str | Path) -> Any:
     return onnxruntime.InferenceSession(
         path, options, providers=["CPUExecutionProvider"]
     )
+
+
+def checked_examples(
+    examples: Any, inputs: Mapping[str, keras.KerasTensor]
+) -> list[np.ndarray]:
+    """Return examples as an array for each input, in its dtype.
+
+    Raises:
+        ValueError: They do not have the shapes of the inputs.
+    """
+    arrays = [ops.convert_to_numpy(one) for one in keras.tree.flatten(examples)]
+    specs = [*inputs.values()]
+    if len(arrays) != len(specs) or not all(map(_fits, arrays, specs)):
+        raise ValueError(
+            f"expected examples for the inputs {', '.join(inputs)}, of the shapes "
+            f"{_shapes(specs)} where None is above 0; received {_shapes(arrays)}"
+        )
+    return [array.astype(spec.dtype) for array, spec in zip(arrays, specs, strict=True)]
 
 
 def random_examples(
@@ -70,18 +89,38 @@ def largest_difference(
     """Return how far the outputs of a file are from a model's on these batches.
 
     It is relative to the largest output of a batch where that is above 1.
+
+    Raises:
+        ValueError: The model or the file cannot compute one of the batches.
     """
     running = session(path)
     names = [one.name for one in running.get_inputs()]
     largest = 0.0
     for arrays in batches:
-        found = running.run(None, dict(zip(names, arrays, strict=True)))
         tensors = [ops.convert_to_tensor(array) for array in arrays]
-        with engine_scope("loop"):  # which compiles nothing
-            expected = model(tensors if len(tensors) > 1 else tensors[0])
+        try:
+            with engine_scope("loop"):  # which compiles nothing
+                expected = model(tensors if len(tensors) > 1 else tensors[0])
+            found = running.run(None, dict(zip(names, arrays, strict=True)))
+        except Exception as error:  # each backend and onnxruntime have their own
+            raise ValueError(
+                "expected `examples` that the model can compute; inputs of the shapes "
+                f"{_shapes(arrays)} give: {error}"
+            ) from error
         for one, other in zip(found, keras.tree.flatten(expected), strict=True):
             largest = max(largest, _difference(one, _array(other)))
     return largest
+
+
+def _fits(array, spec) -> bool:
+    return len(array.shape) == len(spec.shape) and all(
+        size > 0 and known in (None, size)
+        for size, known in zip(array.shape, spec.shape, strict=True)
+    )
+
+
+def _shapes(arrays) -> list[tuple]:
+    return [tuple(array.shape) for array in arrays]
 
 
 def _array(tensor) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Exported runs give the numbers of the runs, in a process without Keras."""
 
-import json
 import re
 import subprocess
 import sys
@@ -9,11 +8,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-from lstm_keras import LSTM, export_onnx, load_run
-from lstm_keras.language_model import build_language_model
-from lstm_keras.preprocessing import Vocabulary
+from experiments.imdb_sentiment.model import build_model
+from experiments.imdb_sentiment.settings import EXPERIMENT
+from lstm_keras import export_onnx, load_run
 from tests.helpers import runs
 from tests.helpers.equality import randomize_weights
+from tests.helpers.models import write_language_run
 from tests.helpers.pairwise import first_of
 
 pytest.importorskip("onnx")
@@ -61,21 +61,24 @@ def test_a_sentiment_run(sentiment_run, tmp_path, capsys):
     assert lines == [f"{one.probability:.4f}  {one.text}" for one in expected]
 
 
-def write_language_run(folder, split="lines", backwards=False):
-    """Write what `load_run` reads of a next-word run; nothing is trained."""
-    vocabulary = Vocabulary("the cat sat on a mat .".split(), "text")
-    recurrent = [
-        LSTM(8, return_sequences=True, return_state=True, name=name)
-        for name in ("first", "second")
+@first_of("recipe", ["supervised", "pretrained"])
+def test_a_model_of_a_recipe(recipe, tmp_path):
+    opened = [
+        load_run(write_language_run(tmp_path / str(backwards), "stream", backwards))
+        for backwards in (False, True)
     ]
-    model = build_language_model(len(vocabulary), 8, recurrent, tied=True).model
+    settings = EXPERIMENT.parse(["--recipe", recipe, "--units", "6"])
+    pretrained = opened if recipe == "pretrained" else ()
+    model = build_model(settings, len(opened[0].vocabulary), pretrained)
     randomize_weights(model)
-    folder.mkdir()
-    model.save(folder / "model.keras")
-    vocabulary.save(folder / "vocabulary.json")
-    config = {"experiment": "next_word", "split": split, "backwards": backwards}
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder
+    ids = np.array([[0, 0, 1, 4, 9], [1, 2, 5, 0, 0], [0, 0, 0, 0, 6]], np.int32)
+    done = export_onnx(model, tmp_path / "model.onnx", examples=ids)
+    assert done.largest_error < 1e-5
+    session = onnxruntime.InferenceSession(str(done.path))
+    (found,) = session.run(None, {"ids": ids})
+    expected = ops.convert_to_numpy(ops.stop_gradient(model(ids)))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    assert np.ptp(expected) > 1e-3
 
 
 @first_of("kind", [("stream", False), ("lines", False), ("lines", True)])
@@ -114,6 +117,9 @@ def test_predict_computes_by_the_exported_model(sentiment_run, tmp_path, capsys)
     capsys.readouterr()
     runs.main("imdb_sentiment", "predict", copy, *TEXTS, "--onnx")
     assert capsys.readouterr().out == by_keras
+    (copy / "onnx/model.onnx").write_bytes(b"damaged")
+    with pytest.raises(SystemExit, match="run the command export again"):
+        runs.main("imdb_sentiment", "predict", copy, "text", "--onnx")
 
 
 def test_without_onnx_the_command_says_what_to_install(tmp_path, monkeypatch):

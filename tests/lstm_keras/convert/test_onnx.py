@@ -286,6 +286,39 @@ def test_names_that_collide(tmp_path):
     assert [one.name for one in file.graph.output] == ["LSTM_1", "h"]
 
 
+def test_an_output_is_not_named_as_an_input(tmp_path):
+    x = keras.Input((None, FEATURES), name="x")
+    model = keras.Model(x, {"x": layers.Dense(UNITS)(x), "y": x})
+    done = lstm_keras.export_onnx(model, tmp_path / "model.onnx")
+    assert (done.inputs, done.outputs) == (("x",), ("x_1", "y"))
+
+
+def test_inputs_of_different_lengths(tmp_path):
+    source, target = (keras.Input((None, FEATURES)) for _ in range(2))
+    every, *states = layers.LSTM(UNITS, return_sequences=True, return_state=True)(
+        source
+    )
+    decoded = lstm_keras.LSTM(UNITS, return_sequences=True)(target, states)
+    joined = layers.Concatenate(axis=1)([every, decoded])
+    model = keras.Model([source, target], [every, decoded, joined])
+    arrays = float32(normal(3, 4, FEATURES), normal(3, 9, FEATURES))
+    assert_exported(model, arrays, tmp_path)
+
+
+def test_steps_that_are_left_out(tmp_path):
+    x = keras.Input((None, FEATURES))
+    model = keras.Model(x, layers.LSTM(UNITS)(x[:, 1:]))
+    done = lstm_keras.export_onnx(model, tmp_path / "model.onnx")
+    assert done.largest_error < TOLERANCE
+
+
+def test_arithmetic_with_several_dtypes(tmp_path):
+    ids, x = keras.Input((None,), dtype="int32"), keras.Input((None,))
+    outputs = [ids * 0.5, 1 - ids, ids + x, x * ids, ops.divide(ids, 2), x - 1]
+    model = keras.Model([ids, x], outputs)
+    assert_exported(model, [ids_of(every_mask()), *float32(normal(12, 7))], tmp_path)
+
+
 def test_nan_at_masked_steps_changes_nothing(tmp_path):
     x, m = keras.Input((None, FEATURES)), keras.Input((None,), dtype="bool")
     model = keras.Model(
@@ -312,6 +345,7 @@ def refused():
 
     inner = after(layers.LSTM(UNITS, stateful=True, name="carried"))
     mask = keras.Input((3,), batch_size=2, dtype="bool")
+    noisy = layers.Dropout(0.5, name="noisy")
     unrolled = {"unroll": True, "zero_output_for_mask": True, "name": "unrolled"}
     return {
         "stateful": (inner, r"carried \(LSTM\), which is stateful"),
@@ -351,6 +385,18 @@ def refused():
             keras.Model([x, mask], layers.LSTM(2, **unrolled)(x, mask=mask)),
             r"unrolled \(LSTM\), which is unrolled",
         ),
+        "training": (
+            keras.Model(x, noisy(x, training=True)),
+            r"noisy \(Dropout\), which is called with training=True",
+        ),
+        "training inside": (
+            keras.Model(x, keras.Sequential([noisy], name="in")(x, training=True)),
+            r"in \(Sequential\), which is called with training=True",
+        ),
+        "dtypes": (
+            keras.Model([x, mask], layers.Add()([x[:, :, 0], mask])),
+            r"\(Add\), which combines tensors of different ranks or dtypes",
+        ),
         "another axis": (after(layers.LayerNormalization(axis=1)), "not the last one"),
         "one at a time": (
             after(layers.TimeDistributed(layers.Reshape((2, 2)), name="each")),
@@ -386,6 +432,31 @@ def small_model():
     )
     randomize_weights(model)
     return model
+
+
+@pytest.mark.parametrize(
+    ("examples", "message"),
+    [
+        (
+            [np.ones((2, 3)), np.ones((2, 3))],
+            r"\(None, None\).*; received \[\(2, 3\), ",
+        ),
+        (np.ones(3), r"for the inputs ids, .*; received \[\(3,\)\]"),
+        (np.ones((0, 3)), r"; received \[\(0, 3\)\]"),
+        (np.full((2, 3), 20), r"that the model can compute; .* \[\(2, 3\)\] give"),
+    ],
+    ids=["too many", "rank", "empty", "an id that the embedding lacks"],
+)
+def test_examples_that_do_not_fit(examples, message, tmp_path):
+    with pytest.raises(ValueError, match=f"expected .*examples.*{message}"):
+        lstm_keras.export_onnx(small_model(), tmp_path / "a.onnx", examples=examples)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_folder_is_refused_before_the_export(tmp_path, monkeypatch):
+    monkeypatch.setattr("lstm_keras.convert.onnx.translation.translated", None)
+    with pytest.raises(IsADirectoryError, match="received the folder"):
+        lstm_keras.export_onnx(small_model(), tmp_path)
 
 
 def test_a_failed_check_leaves_the_old_file(tmp_path, monkeypatch):
