@@ -1,4 +1,4 @@
-"""Train on all devices of a machine, which share every batch.
+"""Train on all devices of a machine, or of several, which share every batch.
 
 All devices have the same weights and apply the gradient of the whole batch:
 JAX through `keras.distribution`, TensorFlow through `tf.distribute.MirroredStrategy`.
@@ -23,15 +23,16 @@ SPLIT_CPU = {
 
 
 def devices(settings) -> list[str]:
-    """Return the devices that share every batch; none without `data_parallel`.
+    """Return the devices that share every batch, those of all `processes` together.
 
     Args:
-        settings: Checked, with `data_parallel` and `batch_size`.
+        settings: Checked, with `data_parallel`, `batch_size` and perhaps `processes`;
+            without the first and the last there are none.
 
     Raises:
         ValueError: The machine or the size of the batch do not allow `data_parallel`.
     """
-    if not settings.data_parallel:
+    if not settings.data_parallel and getattr(settings, "processes", None) is None:
         return []
     names = keras.distribution.list_devices()
     if len(names) < 2:
@@ -55,7 +56,7 @@ def distribute(settings) -> Iterator[int]:
         settings: See `devices`.
 
     Returns:
-        A context that gives the number of devices, 1 without `data_parallel`.
+        A context that gives the number of devices, 1 if none are shared.
 
     Raises:
         ValueError: See `devices`.
@@ -65,7 +66,10 @@ def distribute(settings) -> Iterator[int]:
         yield 1
         return
     if keras.backend.backend() == "jax":
-        parallel = keras.distribution.DataParallel(devices=names)
+        # Each process makes its share of a batch itself: see `EvenBatches`.
+        parallel = keras.distribution.DataParallel(
+            devices=names, auto_shard_dataset=False
+        )
     else:
         parallel = _mirrored(tuple(names))
     with parallel.scope():
@@ -91,10 +95,19 @@ class EvenBatches(EpochBatches):
         devices: The number of devices that share a batch.
         rows: For evaluation, the number of rows of all batches: then the mean over all
             rows is right. Without it the mean over each batch is.
+        share: The number of this process, from 0, and how many there are: which part
+            of the rows it reads.
     """
 
-    def __init__(self, batches: EpochBatches, devices: int, rows: int | None = None):
+    def __init__(
+        self,
+        batches: EpochBatches,
+        devices: int,
+        rows: int | None = None,
+        share: tuple[int, int] = (0, 1),
+    ):
         self._batches, self._devices, self._rows = batches, devices, rows
+        self._share = share
         super().__init__()
 
     def order(self, epoch):
@@ -102,13 +115,17 @@ class EvenBatches(EpochBatches):
         return self._batches.order(epoch)
 
     def batch(self, chosen):
-        """Return one batch: inputs, targets and weights."""
+        """Return this process's share of a batch: inputs, targets and weights."""
         inputs, targets = self._batches.batch(chosen)
         rows = len(inputs)
         real = self._rows or rows
         weights = np.full(rows, 1 + -real % self._devices / real, np.float32)
         more = -rows % self._devices
-        return tuple(_with_zeros(part, more) for part in (inputs, targets, weights))
+        process, processes = self._share
+        size = (rows + more) // processes
+        mine = slice(process * size, (process + 1) * size)
+        parts = (inputs, targets, weights)
+        return tuple(_with_zeros(part, more)[mine] for part in parts)
 
 
 def _with_zeros(array: np.ndarray, more: int) -> np.ndarray:

@@ -138,8 +138,8 @@ def learn_text(parallel, path, changes):
     corpus = load_text(path, split=settings.split, held_out=0.3, min_count=1)
 
     def learn():
-        trained = train(settings, corpus)
-        return weights_of(trained.parts.model) | trained.fit.history
+        parts, fitted = train(settings, corpus)
+        return weights_of(parts.model) | fitted.history
 
     return training_seen(next_word.train, learn)
 
