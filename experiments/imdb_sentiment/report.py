@@ -12,12 +12,12 @@ from experiments.common.result import (
     Table,
 )
 from experiments.imdb_sentiment.settings import Settings
-from experiments.imdb_sentiment.train import Trained
+from experiments.imdb_sentiment.train import Trained, log_loss
 from lstm_keras import plots
 from lstm_keras.datasets import Split
 from lstm_keras.evaluation import Mistake, confident_mistakes
 
-BEGINNINGS = "language models"  # among the facts about the data
+BEGINNINGS, MEMBERS = "language models", "averaged models"  # in the facts on the data
 HEADER = ("Model", "Test accuracy", "95% interval", "F1", "ROC AUC", "Log loss")
 
 
@@ -65,7 +65,7 @@ def sections(
             [
                 *(Note(text) for text in warnings if text),
                 Paragraph(f"Data: {data['name']}."),
-                *(Paragraph(f"It begins with {run}.") for run in data[BEGINNINGS]),
+                *(Paragraph(text) for text in origins(data)),
             ],
         ),
         Section(
@@ -75,6 +75,7 @@ def sections(
                 Table(HEADER, result_rows(metrics)),
             ],
         ),
+        *order_section(metrics),
         Section(
             "Figures",
             [
@@ -125,6 +126,40 @@ def result_rows(metrics) -> list[list[str]]:
     ]
 
 
+def origins(data) -> list[str]:
+    """Return a sentence for each model that this one is made of."""
+    return [
+        f"{how} {run}."
+        for role, how in ((BEGINNINGS, "It begins with"), (MEMBERS, "One of them is"))
+        for run in data.get(role, ())
+    ]
+
+
+def order_section(metrics) -> list[Section]:
+    """Return what becomes of each model when words change places, if measured."""
+    ordered = {
+        one.name: one for one in (*(r.test for r in metrics.runs), *metrics.baselines)
+    }
+    rows = [
+        [
+            one.name,
+            f"{ordered[one.name].accuracy:.4f}",
+            f"{one.accuracy:.4f}",
+            f"{one.accuracy - ordered[one.name].accuracy:+.4f}",
+        ]
+        for one in metrics.shuffled
+    ]
+    # Keras's reviews have no signs that end a sentence.
+    part = "review" if metrics.data["source"] == "keras.datasets.imdb" else "sentence"
+    text = (
+        f"The same test reviews with the words of each {part} shuffled: what a model "
+        "loses is what it owes to the order of words."
+    )
+    header = ("Model", "Test accuracy", "Words shuffled", "Change")
+    content = [Paragraph(text), Table(header, rows)]
+    return [Section("Order counts", content)] if rows else []
+
+
 def measured(metrics, settings: Settings) -> str:
     """Return an explanation of the numbers."""
     data = metrics.data
@@ -135,7 +170,39 @@ def measured(metrics, settings: Settings) -> str:
         f"{data['validation']:,} more, and they read the last {settings.maxlen} words "
         "of a review. The baselines were trained on all of these reviews, and read "
         f"whole reviews unless stated otherwise. Training took {seconds:.0f} s."
+        + objective(data, settings)
     )
+
+
+def objective(data, settings: Settings) -> str:
+    """Return a sentence on the losses of a mixed objective, or ""."""
+    if not settings.mixed:
+        return ""
+    weights = {
+        "adversarial": settings.adversarial,
+        "virtual adversarial": settings.virtual_adversarial,
+        "entropy": settings.entropy,
+    }
+    named = [
+        f"{weight:g} times the {name}" for name, weight in weights.items() if weight
+    ]
+    more = data.get("unlabelled")
+    texts = f", on {more:,} reviews without labels, too" if more else ""
+    return (
+        f" The loss in training is the log loss and {', '.join(named)} loss{texts} "
+        "(experiments/imdb_sentiment/objective.py)."
+    )
+
+
+def training_figure(best: Trained) -> list[Figure]:
+    """Return the figure of the training, if there was one."""
+    if not best.fit.history:
+        return []
+    history = best.fit.history
+    if log_loss.__name__ in history:  # the loss is a sum that validation does not have
+        history = history | {"loss": history[log_loss.__name__]}
+    curves = plots.plot_learning_curves(history, best.fit.best_epoch)
+    return [Figure("learning_curves", curves, "Log loss and accuracy by epoch.")]
 
 
 def figures(best: Trained, test: Split, maxlen: int) -> list[Figure]:
@@ -145,11 +212,7 @@ def figures(best: Trained, test: Split, maxlen: int) -> list[Figure]:
     lengths = [len(ids) - 1 for ids in test.ids]
     cut_at = maxlen if max(lengths) > maxlen else None
     return [
-        Figure(
-            "learning_curves",
-            plots.plot_learning_curves(best.fit.history, best.fit.best_epoch),
-            "Loss and accuracy after each epoch.",
-        ),
+        *training_figure(best),
         Figure(
             "confusion_matrix",
             plots.plot_confusion_matrix(best.test.confusion),

@@ -1,20 +1,28 @@
 """Train sentiment models, one for each seed, and compare them with baselines."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 from experiments.common import data_parallel
 from experiments.common.errors import DivergedError
 from experiments.common.fit import Checkpoint
-from experiments.common.layers import described, engine_facts
+from experiments.common.layers import described, engine_facts, save
 from experiments.common.lifecycle import Context
 from experiments.common.result import Result, RunMetrics, Spread, metrics
 from experiments.common.signals import INTERRUPTED
 from experiments.common.terminal import stage
 from experiments.imdb_sentiment import report
+from experiments.imdb_sentiment.average import averaged, members
+from experiments.imdb_sentiment.baselines import (
+    evaluate_linear,
+    evaluate_shuffled,
+    shuffled,
+)
 from experiments.imdb_sentiment.pretraining import opened, with_language_models
 from experiments.imdb_sentiment.settings import Settings, vocabulary_note
 from experiments.imdb_sentiment.train import (
+    Examples,
     Trained,
     TrainedMetrics,
     data_facts,
@@ -23,14 +31,9 @@ from experiments.imdb_sentiment.train import (
     split_sizes,
     train_one,
 )
-from lstm_keras.datasets import Reviews, load_reviews
-from lstm_keras.evaluation import (
-    ClassificationResult,
-    majority_baseline,
-    spread,
-    tfidf_baseline,
-)
-from lstm_keras.runs import NextWordRun
+from lstm_keras.datasets import Reviews, load_reviews, load_training_texts
+from lstm_keras.evaluation import ClassificationResult, majority_baseline, spread
+from lstm_keras.runs import NextWordRun, SentimentRun
 
 
 @metrics
@@ -57,6 +60,8 @@ class Metrics(RunMetrics):
     """All seeds together."""
     baselines: list[ClassificationResult]
     """Results of the baselines on the same test reviews."""
+    shuffled: list[ClassificationResult] = dataclasses.field(default_factory=list)
+    """Results on the same with the words of each sentence shuffled."""
 
 
 @dataclasses.dataclass
@@ -84,17 +89,30 @@ def run(settings: Settings, context: Context) -> Result[Metrics]:
         settings.layer, settings.engine, settings.jit, settings.recurrent_dropout
     )
     print(described(engine))
-    settings = with_language_models(settings)
-    pretrained = opened(settings)
-    reviews = load(settings, pretrained)
-    data = data_facts(reviews) | {report.BEGINNINGS: [*map(repr, pretrained)]}
+    unlabelled = load_training_texts()[1] if settings.unlabelled else []
+    if settings.average:
+        given, role = members(settings), report.MEMBERS
+    else:
+        settings = with_language_models(settings)
+        given, role = opened(settings), report.BEGINNINGS
+    reviews = load(settings, given)
+    more = reviews.vocabulary.encode_all(unlabelled)
+    data = data_facts(reviews, more) | {role: [*map(repr, given)]}
     context.begin(data, devices)
     vocabulary = reviews.vocabulary
-    if not pretrained:
+    if not given:
         vocabulary = vocabulary.limit(settings.num_words)
     ending = Ending()
-    trained = train_all(settings, reviews, len(vocabulary), pretrained, context, ending)
-    baselines = evaluate_baselines(settings, reviews, ending)
+    if settings.average:
+        trained = [averaged(settings, given, reviews)]
+    else:
+        size = len(vocabulary)
+        train = examples(reviews.train, size, more)
+        test = examples(reviews.test, size)
+        trained = train_all(settings, train, test, size, given, context, ending)
+    baselines, of_shuffled = evaluate_others(
+        settings, reviews, trained, len(vocabulary), ending
+    )
     best = min(trained, key=lambda one: one.validation.log_loss)
     notes = [*ending.sentences, vocabulary_note(len(vocabulary.words))]
     found = Metrics(
@@ -104,6 +122,7 @@ def run(settings: Settings, context: Context) -> Result[Metrics]:
         saved_seed=best.seed,
         summary=summary(trained),
         baselines=baselines,
+        shuffled=of_shuffled,
     )
     return Result(
         title=f"IMDB sentiment: {settings.name}",
@@ -113,16 +132,19 @@ def run(settings: Settings, context: Context) -> Result[Metrics]:
         status=ending.status,
         ending=" ".join(ending.sentences),
         tables={"history.csv": history_rows(trained)},
-        files={"model.keras": best.model.save, "vocabulary.json": vocabulary.save},
+        files={
+            "model.keras": functools.partial(save, best.model),
+            "vocabulary.json": vocabulary.save,
+        },
     )
 
 
-def load(settings: Settings, pretrained: Sequence[NextWordRun]) -> Reviews:
-    """Load the reviews, as the language models read them, and print which they are."""
+def load(settings: Settings, given: Sequence[NextWordRun | SentimentRun]) -> Reviews:
+    """Load the reviews, as the given models read them, and print which they are."""
     with stage(f"Loading the reviews ({settings.data})"):
         reviews = load_reviews(settings.data, limit=settings.limit)
-        if pretrained:
-            reviews = reviews.read_with(pretrained[0].vocabulary)
+        if given:
+            reviews = reviews.read_with(given[0].vocabulary)
         if settings.labelled:
             reviews = reviews.with_labels(settings.labelled, settings.seed)
     describe(reviews)
@@ -131,7 +153,8 @@ def load(settings: Settings, pretrained: Sequence[NextWordRun]) -> Reviews:
 
 def train_all(
     settings: Settings,
-    reviews: Reviews,
+    train: Examples,
+    test: Examples,
     input_dim: int,
     pretrained: Sequence[NextWordRun],
     context: Context,
@@ -142,8 +165,6 @@ def train_all(
     An interruption ends the current training run and leaves out later seeds; a seed
     that diverges is left out. Both are recorded in `ending`.
     """
-    train = examples(reviews.train, input_dim)
-    test = examples(reviews.test, input_dim)
     trained = []
     seeds = range(settings.seed, settings.seed + settings.seeds)
     for seed in seeds:
@@ -174,44 +195,33 @@ def train_all(
     return trained
 
 
-def evaluate_baselines(
-    settings: Settings, reviews: Reviews, ending: Ending
-) -> list[ClassificationResult]:
-    """Evaluate the baselines on the same reviews.
+def evaluate_others(
+    settings: Settings,
+    reviews: Reviews,
+    trained: Sequence[Trained],
+    input_dim: int,
+    ending: Ending,
+) -> tuple[list[ClassificationResult], list[ClassificationResult]]:
+    """Evaluate the baselines, and all models on shuffled test reviews.
 
-    After an interruption only the one that needs no training.
+    After an interruption only the baseline that needs no training.
     """
     train, test = reviews.train, reviews.test
-    results = [majority_baseline(train.labels, test.labels)]
-    if ending.interrupted or not settings.baselines:
-        return results
-    words, maxlen = settings.num_words, settings.maxlen
-    whole = (train.texts, test.texts)
-    # The part of each review that the network reads.
-    end = [
-        [reviews.vocabulary.decode(ids[-maxlen:]) for ids in split.ids]
-        for split in (train, test)
-    ]
-    bigrams = {"max_features": None, "ngram_range": (1, 2), "c": 10.0}
-    variants = [
-        (f"{words} words", whole, {"max_features": words}),
-        (f"{words} words, last {maxlen} only", end, {"max_features": words}),
-        ("all 1-2 grams", whole, bigrams),
-    ]
+    results, of_shuffled = [majority_baseline(train.labels, test.labels)], []
+    if ending.interrupted:
+        return results, of_shuffled
     print()
-    for name, (train_texts, test_texts), options in variants:
-        try:
-            with stage(f"TF-IDF baseline, {name}"):
-                result = tfidf_baseline(
-                    train_texts, train.labels, test_texts, test.labels, **options
-                )
-        except KeyboardInterrupt:
-            what = "The baselines were interrupted; the rest is left out."
-            ending.add(what, INTERRUPTED)
-            break
-        name = f"TF-IDF + logistic regression, {name}"
-        results.append(dataclasses.replace(result, name=name))
-    return results
+    try:
+        texts = shuffled(reviews)
+        of_shuffled += evaluate_shuffled(settings, trained, texts, input_dim)
+        if settings.baselines:
+            for result, *more in evaluate_linear(settings, reviews, texts):
+                results.append(result)
+                of_shuffled += more
+    except KeyboardInterrupt:
+        what = "The baselines were interrupted; the rest is left out."
+        ending.add(what, INTERRUPTED)
+    return results, of_shuffled
 
 
 def summary(trained: Sequence[Trained]) -> Summary:

@@ -6,7 +6,7 @@ from typing import Self
 
 from experiments.common.experiment import Experiment
 from experiments.common.files import read_json
-from experiments.common.options import check_source, option
+from experiments.common.options import check_source, flag_of, option
 from experiments.common.settings import (
     TrainingSettings,
     fraction_option,
@@ -19,6 +19,16 @@ from experiments.common.trained_run import check_run
 
 POOLINGS = ("last", "mean", "max", "mean_max", "last_mean_max")
 PRETRAINING = ("reviews",)  # recipes of next_word
+# What averaged runs have in common: which reviews they read, and validate on.
+READ = (
+    "data",
+    "limit",
+    "labelled",
+    "validation_split",
+    "seed",
+    "maxlen",
+    "mask_padding",
+)
 NAMED_DATA = ("auto", "keras", "embedded")
 
 DESCRIPTION = """\
@@ -39,8 +49,6 @@ training after the current step and still writes the report; --resume continues 
 after a kill or a power cut.
 """
 
-# `tuned`, and the length and epochs of `embedded`, were chosen on validation data:
-# see experiments/RESULTS.md.
 # Of the real reviews, for masked models: batches are no longer than their reviews.
 LONG = {
     "num_words": 30_000,
@@ -51,6 +59,20 @@ LONG = {
     "warm_up": 0.1,
 }
 
+PRETRAINED = LONG | {
+    "pretrain": "reviews",
+    "pooling": "last_mean_max",
+    "epochs": 3,
+    "batch_size": 32,
+    "learning_rate": 0.002,
+    "depth_factor": 0.5,
+    "word_dropout": 0.1,
+    "embedding_dropout": 0.3,
+    "dropout": 0.5,
+}
+
+# `tuned`, and the length and epochs of `embedded`, were chosen on validation data:
+# see experiments/RESULTS.md.
 RECIPES = {
     "plain": {},
     "embedded": {"maxlen": 48, "epochs": 8, "learning_rate": 0.005},
@@ -75,17 +97,13 @@ RECIPES = {
         "embedding_dropout": 0.3,
         "dropout": 0.5,
     },
-    "pretrained": LONG
+    "pretrained": PRETRAINED,
+    "best": PRETRAINED
     | {
-        "pretrain": "reviews",
-        "pooling": "last_mean_max",
-        "epochs": 3,
-        "batch_size": 32,
-        "learning_rate": 0.002,
-        "depth_factor": 0.5,
-        "word_dropout": 0.1,
-        "embedding_dropout": 0.3,
-        "dropout": 0.5,
+        "adversarial": 1.0,
+        "virtual_adversarial": 1.0,
+        "entropy": 1.0,
+        "unlabelled": 32,
     },
 }
 
@@ -114,6 +132,11 @@ def maxlen_option(default: int, group: str):
     """Declare the length of the sequences."""
     help = "number of words that the model reads of a review, at its end"
     return option(default, help, group=group, least=1, most=1_000_000)
+
+
+def weight_option(of: str):
+    """Declare the weight of a loss in the sum of `objective.MixedObjective`."""
+    return option(0.0, f"weight of the {of}", group="objective", least=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +183,12 @@ class Settings(TrainingSettings):
         group="model",
         choices=POOLINGS,
     )
+    average: str | None = option(
+        None,
+        "comma-separated list of finished runs of one seed: instead of training, take "
+        "the mean of their log odds",
+        group="model",
+    )
     pretrain: str | None = option(
         None,
         "recipe of experiments.next_word: first train language models of reviews by "
@@ -191,6 +220,29 @@ class Settings(TrainingSettings):
         above=0,
         most=1,
     )
+    adversarial: float = weight_option(
+        "log loss after the worst small change of the word vectors (Miyato et al. 2017)"
+    )
+    virtual_adversarial: float = weight_option(
+        "divergence of the probability after that change, also on unlabelled reviews"
+    )
+    entropy: float = weight_option(
+        "entropy of the probability, also on unlabelled reviews"
+    )
+    perturbation: float = option(
+        0.3,
+        "length of that change over a whole review, as a multiple of the length of a "
+        "word vector",
+        group="objective",
+        above=0,
+    )
+    unlabelled: int = option(
+        0,
+        "reviews without labels in each training step, beside --batch-size with them; "
+        "they are the IMDB training reviews under $LSTM_KERAS_DATA",
+        group="objective",
+        least=0,
+    )
     mask_padding: bool = option(
         False, "mask the padding instead of reading it as a word", group="model"
     )
@@ -198,11 +250,18 @@ class Settings(TrainingSettings):
         "plain",
         "defaults of other options; plain: as listed here; tuned: our best for IMDB; "
         "embedded: for the embedded reviews; supervised: more words, both directions, "
-        "pooling; pretrained: begins with a language model of reviews",
+        "pooling; pretrained: begins with a language model of reviews; best: the same "
+        "with a mixed objective",
         group="training",
         choices=tuple(RECIPES),
     )
     epochs: int = option(3, "largest number of epochs", group="training", least=1)
+    least_steps: int = option(
+        0,
+        "add epochs until the training has as many steps, for few labels",
+        group="training",
+        least=0,
+    )
     batch_size: int = option(64, "reviews per step", group="training", least=1)
     learning_rate: float = learning_rate_option(0.001)
     schedule: str = option(
@@ -234,7 +293,67 @@ class Settings(TrainingSettings):
             raise ValueError(
                 "expected a language model for each direction; received --bidirectional"
             )
+        self._check_objective()
+        self._check_members()
         return super().checked()
+
+    @property
+    def members(self) -> list[str]:
+        """The runs of `average`; none without it."""
+        paths = (self.average or "").split(",")
+        return [path.strip() for path in paths if path.strip()]
+
+    def _check_members(self) -> None:
+        """Refuse runs that read other reviews, or validated on others."""
+        if self.average is None:
+            return
+        if len({*self.members}) < max(1, len(self.members)) or self.seeds > 1:
+            raise ValueError(
+                "expected different runs in --average, without --seeds; received "
+                f"{self.average!r}, --seeds {self.seeds}"
+            )
+        for path in self.members:
+            self._check_member(path)
+
+    def _check_member(self, path: str) -> None:
+        check_run(path, EXPERIMENT.name)
+        config = read_json(Path(path, "config.json"))
+        config["seed"] = read_json(Path(path, "metrics.json"))["saved_seed"]
+        for name in READ:
+            own, other = getattr(self, name), config.get(name)
+            if own != other:
+                raise ValueError(
+                    f"expected {flag_of(name)} {other}, as in {path}, with --average; "
+                    f"received {own}"
+                )
+
+    @property
+    def mixed(self) -> bool:
+        """Whether there are losses beside the log loss."""
+        return any((self.adversarial, self.virtual_adversarial, self.entropy))
+
+    def _check_objective(self) -> None:
+        """Refuse unlabelled reviews that no loss uses or no batch can hold."""
+        if self.unlabelled and not (self.virtual_adversarial or self.entropy):
+            raise ValueError(
+                "expected --virtual-adversarial or --entropy with --unlabelled, since "
+                "no other loss does without labels; received neither"
+            )
+        if self.unlabelled and self.data in ("keras", "embedded"):
+            raise ValueError(
+                "expected the IMDB reviews under $LSTM_KERAS_DATA as --data with "
+                f"--unlabelled; received {self.data}"
+            )
+        if self.unlabelled and not self.mask_padding:
+            raise ValueError(
+                "expected --mask-padding with --unlabelled, whose batches have reviews "
+                "of similar length; received none"
+            )
+        if self.mixed and self.data_parallel:
+            raise ValueError(
+                "expected --data-parallel without --adversarial, --virtual-adversarial "
+                "and --entropy; received both"
+            )
 
 
 def check_language_model(flag: str, path: Path, layer: str) -> None:

@@ -1,7 +1,8 @@
 """The sentiment model and its training, also for `compare_lstm`."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import keras
@@ -15,20 +16,35 @@ from experiments.common.layers import layer_name
 from experiments.common.result import metrics, varying
 from experiments.common.schedule import learning_rate
 from experiments.imdb_sentiment.model import build_model
+from experiments.imdb_sentiment.objective import MixedObjective
 from experiments.imdb_sentiment.settings import Settings
 from lstm_keras.datasets import Reviews, Split
 from lstm_keras.evaluation import ClassificationResult, evaluate_classification
 from lstm_keras.preprocessing import limit_ids, pad
-from lstm_keras.preprocessing.batches import EpochBatches, ExampleBatches, TextBatches
+from lstm_keras.preprocessing.batches import (
+    EpochBatches,
+    ExampleBatches,
+    SemiSupervisedBatches,
+    TextBatches,
+)
 from lstm_keras.runs import NextWordRun
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Texts of ids, n arrays `(time,)` int32, and labels `(n,)` 0 or 1."""
+    """Texts of ids, n arrays `(time,)` int32, and labels `(n,)` 0 or 1.
+
+    To train there may be texts without a label, too.
+    """
 
     ids: Sequence[np.ndarray]
     labels: np.ndarray
+    unlabelled: Sequence[np.ndarray] = ()
+
+    def unlabelled_but(self, texts: Iterable[np.ndarray]) -> list[np.ndarray]:
+        """Return the texts without a label that are none of these texts."""
+        left_out = {ids.tobytes() for ids in texts}
+        return [ids for ids in self.unlabelled if ids.tobytes() not in left_out]
 
 
 @dataclass(frozen=True)
@@ -46,7 +62,7 @@ class Trained:
         """Return the numbers for `metrics.json`."""
         return TrainedMetrics(
             seed=self.seed,
-            epochs=len(self.fit.history["loss"]),
+            epochs=len(self.fit.rows()),
             best_epoch=self.fit.best_epoch,
             interrupted=self.fit.interrupted,
             training_seconds=round(self.fit.seconds, 1),
@@ -85,9 +101,13 @@ def describe(reviews: Reviews) -> None:
         print(reviews.note)
 
 
-def data_facts(reviews: Reviews) -> dict:
+def data_facts(reviews: Reviews, unlabelled: Sequence[np.ndarray] = ()) -> dict:
     """Return the facts about the data in `metrics.json`."""
-    return {
+    more = {
+        "unlabelled": len(unlabelled),
+        "unlabelled fingerprint": fingerprint(unlabelled),
+    }
+    return (more if len(unlabelled) else {}) | {
         "name": reviews.name,
         "source": reviews.source,
         "real": reviews.real,
@@ -111,9 +131,15 @@ def split_sizes(reviews: Reviews, validation: int) -> dict:
     }
 
 
-def examples(split: Split, input_dim: int) -> Examples:
-    """Return a split with the ids that the model knows."""
-    return Examples([limit_ids(ids, input_dim) for ids in split.ids], split.labels)
+def examples(
+    split: Split, input_dim: int, unlabelled: Sequence[np.ndarray] = ()
+) -> Examples:
+    """Return a split, and texts without a label, with the ids that the model knows."""
+    known, more = (
+        [limit_ids(ids, input_dim) for ids in texts]
+        for texts in (split.ids, unlabelled)
+    )
+    return Examples(known, split.labels, more)
 
 
 def batches_of(
@@ -184,6 +210,11 @@ def depth_factors(model: keras.Model, factor: float) -> dict[str, float]:
     }
 
 
+def log_loss(labels, found):
+    """Return the log loss of each text: of a mixed objective what validation has."""
+    return keras.losses.binary_crossentropy(ops.reshape(labels, (-1, 1)), found)
+
+
 def compiled_model(
     settings: Settings,
     input_dim: int,
@@ -192,12 +223,20 @@ def compiled_model(
 ) -> keras.Model:
     """Return the model, compiled for `steps` training steps."""
     model = build_model(settings, input_dim, pretrained)
+    if settings.mixed:
+        model = MixedObjective(model, settings)
     rate = learning_rate(settings, steps)
     factors = depth_factors(model, settings.depth_factor) if pretrained else {}
     model.compile(
         LayerwiseAdam(rate, factors) if factors else keras.optimizers.Adam(rate),
-        "binary_crossentropy",
-        weighted_metrics=["accuracy"],  # padding rows do not count
+        keras.losses.BinaryCrossentropy(
+            # The mean over the texts that have a label.
+            reduction="mean_with_sample_weight"
+            if settings.unlabelled
+            else "sum_over_batch_size"
+        ),
+        # Padding rows, and reviews without a label, do not count.
+        weighted_metrics=["accuracy", *[log_loss] * settings.mixed],
         jit_compile=settings.jit,
     )
     return model
@@ -219,27 +258,57 @@ def train_one(
         DivergedError: The loss became NaN or infinite.
     """
     keras.utils.set_random_seed(seed)
-    order = np.random.default_rng(seed).permutation(len(train.ids))
-    count = round(settings.validation_split * len(order))
-    held_out, used = order[:count], order[count:]
+    held_out, used = split_rows(len(train.ids), settings.validation_split, seed)
+    batches = batches_of(settings, train, used, seed)
+    if settings.unlabelled:
+        others = [*(train.ids[row] for row in held_out), *test.ids]
+        texts = train.unlabelled_but(others)
+        batches = SemiSupervisedBatches(batches, texts, settings.unlabelled, seed)
+    validation = batches_of(settings, train, held_out)
+    epochs = max(settings.epochs, math.ceil(settings.least_steps / len(batches)))
+    settings = replace(settings, epochs=epochs)
+    steps = epochs * len(batches)
+    make = partial(compiled_model, settings, input_dim, steps, pretrained)
+    model, fitted = _fit(settings, make, batches, validation, seed, checkpoint)
+    name = f"{layer_name(settings.layer)}, seed {seed}"
+    return evaluated(settings, name, model, fitted, train, test, seed)
+
+
+def split_rows(count: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows to validate on, and those to train on.
+
+    Raises:
+        ValueError: One of them is empty.
+    """
+    order = np.random.default_rng(seed).permutation(count)
+    held_out, used = np.split(order, [round(fraction * count)])
     if not len(held_out) or not len(used):
         raise ValueError(
             "expected a --validation-split that leaves reviews on both sides; received "
-            f"{settings.validation_split} of {len(order)} reviews"
+            f"{fraction} of {count} reviews"
         )
-    batches = batches_of(settings, train, used, seed)
-    validation = batches_of(settings, train, held_out)
-    steps = settings.epochs * len(batches)
-    make = partial(compiled_model, settings, input_dim, steps, pretrained)
-    model, fitted = _fit(settings, make, batches, validation, seed, checkpoint)
+    return held_out, used
+
+
+def evaluated(
+    settings: Settings,
+    name: str,
+    model: keras.Model,
+    fitted: Fit,
+    train: Examples,
+    test: Examples,
+    seed: int,
+) -> Trained:
+    """Evaluate a model on the validation reviews of a seed and on the test reviews."""
+    held_out, _ = split_rows(len(train.ids), settings.validation_split, seed)
     tested = probabilities(model, batches_of(settings, test, np.arange(len(test.ids))))
-    name = f"{layer_name(settings.layer)}, seed {seed}"
+    validated = probabilities(model, batches_of(settings, train, held_out))
     return Trained(
         seed=seed,
         model=model,
         fit=fitted,
         validation=evaluate_classification(
-            train.labels[held_out], probabilities(model, validation), name=name
+            train.labels[held_out], validated, name=name
         ),
         test=evaluate_classification(test.labels, tested, name=name),
         test_probabilities=tested,
@@ -265,6 +334,8 @@ def _fit(settings, make, batches, validation, seed, checkpoint) -> tuple:
             patience=settings.patience,
             to=checkpoint,
         )
+    if settings.mixed:
+        model = keras.Model(model.input, model.output)
     if devices > 1:  # evaluation has batches that the devices cannot share evenly
         weights = model.get_weights()
         model = make()

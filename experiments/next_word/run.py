@@ -1,9 +1,12 @@
 """Train a next-word model, and compare it with n-grams."""
 
-from experiments.common import data_parallel
+import sys
+from functools import partial
+
+from experiments.common import cluster, data_parallel
 from experiments.common.environment import fingerprint
 from experiments.common.fit import Checkpoint
-from experiments.common.layers import described, engine_facts, layer_name
+from experiments.common.layers import described, engine_facts, layer_name, save
 from experiments.common.lifecycle import Context
 from experiments.common.result import Result, RunMetrics, metrics, varying
 from experiments.common.signals import INTERRUPTED
@@ -11,7 +14,7 @@ from experiments.common.terminal import stage
 from experiments.next_word import report
 from experiments.next_word.samples import Sample, alone, samples
 from experiments.next_word.settings import Settings
-from experiments.next_word.train import Trained, beginning, train
+from experiments.next_word.train import Trained, beginning, scored, train
 from lstm_keras.datasets import Corpus, load_text
 from lstm_keras.evaluation import (
     KneserNeyTrigram,
@@ -56,20 +59,30 @@ class Metrics(RunMetrics):
 
 
 def run(settings: Settings, context: Context) -> Result[Metrics]:
-    """Load the text, train, evaluate, and return the result."""
-    devices = data_parallel.devices(settings)
-    engine = engine_facts(
-        settings.layer, settings.engine, settings.jit, settings.recurrent_dropout
-    )
-    print(described(engine))
-    corpus = load(settings)
-    data = data_facts(settings, corpus)
-    context.begin(data, devices)
-    checkpoint = Checkpoint(
-        context.checkpoints / "training.npz", settings.checkpoint_seconds
-    )
-    trained = train(settings, corpus, checkpoint)
-    fitted = trained.fit
+    """Load the text, train, evaluate, and return the result.
+
+    Raises:
+        SystemExit: This is not the first of several processes, and its work is done.
+    """
+    with cluster.joined(settings):
+        devices = data_parallel.devices(settings)
+        engine = engine_facts(
+            settings.layer, settings.engine, settings.jit, settings.recurrent_dropout
+        )
+        print(described(engine))
+        corpus = load(settings)
+        data = data_facts(settings, corpus)
+        context.begin(data, devices)
+        cluster.check_same(settings, [data, context.environment.versions])
+        checkpoint = Checkpoint(
+            context.checkpoints / "training.npz",
+            settings.checkpoint_seconds,
+            read_only=context.follows,
+        )
+        parts, fitted = train(settings, corpus, checkpoint)
+    if context.follows:
+        sys.exit(INTERRUPTED if fitted.interrupted else 0)
+    trained = scored(corpus, parts, fitted)
     epochs = len(fitted.history["perplexity"])
     interrupted = fitted.interrupted
     ending = f"The training was interrupted in epoch {epochs}." if interrupted else ""
@@ -93,7 +106,7 @@ def run(settings: Settings, context: Context) -> Result[Metrics]:
         ending=ending,
         tables={"history.csv": fitted.rows()},
         files={
-            "model.keras": trained.parts.model.save,
+            "model.keras": partial(save, trained.parts.model),
             "vocabulary.json": corpus.vocabulary.save,
         },
     )

@@ -1,5 +1,6 @@
 """The settings of the next-word experiment, without Keras."""
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -7,6 +8,7 @@ from experiments.common.experiment import Experiment
 from experiments.common.options import check_source, option
 from experiments.common.settings import (
     TrainingSettings,
+    backend,
     fraction_option,
     learning_rate_option,
     size_option,
@@ -214,9 +216,36 @@ class Settings(TrainingSettings):
         group="training",
         least=2,
     )
+    coordinator: str | None = option(
+        None,
+        "HOST:PORT on the machine of process 0, where the --processes that share every "
+        "batch meet (JAX); all see the same --output, which process 0 writes",
+        group="speed",
+        compared=False,
+    )
+    processes: int | None = option(
+        None,
+        "number of processes of this run, one on each machine, which use all of its "
+        "devices; all get the same options but for --process",
+        group="speed",
+        compared=False,
+        least=2,
+    )
+    process: int | None = option(
+        None,
+        "which of the --processes this is, from 0 on",
+        group="speed",
+        compared=False,
+        least=0,
+    )
 
     def checked(self) -> Self:
-        """Refuse texts that do not exist, and prefixes of a stream."""
+        """Refuse texts that do not exist, prefixes of a stream, impossible processes.
+
+        Raises:
+            ValueError: The settings contradict each other.
+            OSError: A text does not exist.
+        """
         for text in (self.text, self.held_out_text):
             if text is not None:
                 check_source(text, NAMED_TEXTS, "a text")
@@ -225,7 +254,35 @@ class Settings(TrainingSettings):
                 "expected --examples passes for a stream, which has no prefixes; "
                 "received prefixes"
             )
+        if (self.coordinator, self.processes, self.process) != (None, None, None):
+            self._check_processes()
         return super().checked()
+
+    def _check_processes(self) -> None:
+        if None in (self.coordinator, self.processes, self.process):
+            raise ValueError(
+                "expected --coordinator, --processes and --process together; received "
+                f"{self.coordinator}, {self.processes} and {self.process}"
+            )
+        if backend() != "jax":
+            raise ValueError(
+                "expected several processes on JAX (KERAS_BACKEND=jax), whose runtime "
+                f"connects them; received {backend()}"
+            )
+        if not re.fullmatch(r".+:\d+", self.coordinator):
+            raise ValueError(
+                f"expected HOST:PORT as --coordinator; received {self.coordinator!r}"
+            )
+        if self.process >= self.processes:
+            raise ValueError(
+                f"expected --process from 0 to {self.processes - 1}; received "
+                f"{self.process}"
+            )
+        if self.batch_size % self.processes:
+            raise ValueError(
+                f"expected a --batch-size that {self.processes} processes can share "
+                f"evenly; received {self.batch_size}"
+            )
 
 
 EXPERIMENT = Experiment(

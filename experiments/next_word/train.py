@@ -5,9 +5,13 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from experiments.common import data_parallel
+from experiments.common import cluster, data_parallel
 from experiments.common.fit import Checkpoint, Fit, fit
-from experiments.common.layers import layer_name, recurrent_layer
+from experiments.common.layers import (
+    layer_name,
+    let_choose_engines,
+    recurrent_layer,
+)
 from experiments.common.schedule import learning_rate
 from experiments.common.terminal import stage
 from experiments.next_word.settings import Settings
@@ -50,8 +54,8 @@ class Trained:
 
 def train(
     settings: Settings, corpus: Corpus, checkpoint: Checkpoint | None = None
-) -> Trained:
-    """Train, restore the weights of the best epoch, and score every token.
+) -> tuple[LanguageModel, Fit]:
+    """Train, and restore the weights of the best epoch.
 
     Raises:
         DivergedError: The loss became NaN or infinite.
@@ -62,6 +66,13 @@ def train(
         weights = parts.model.get_weights()
         parts = build(settings, len(corpus.vocabulary))
         parts.model.set_weights(weights)
+    if settings.jit:  # which needed the loop; scoring does not
+        let_choose_engines(parts.model)
+    return parts, fitted
+
+
+def scored(corpus: Corpus, parts: LanguageModel, fitted: Fit) -> Trained:
+    """Score every token with a trained model."""
     with stage("Scoring every token"):
         scores = [
             score(parts, ids, stream=corpus.stream) if len(ids) else None
@@ -133,6 +144,8 @@ def optimizer(settings: Settings, steps: int) -> keras.optimizers.Optimizer:
 def callbacks(settings: Settings, monitor: str) -> list[keras.callbacks.Callback]:
     """Return the callbacks of the training, besides those of `fit`."""
     found = [ResetStates()]
+    if settings.coordinator:
+        found.append(cluster.StopTogether())
     if settings.schedule == "plateau":
         plateau = keras.callbacks.ReduceLROnPlateau(
             monitor,
@@ -157,8 +170,10 @@ def _fit(settings, corpus, devices, checkpoint) -> tuple[LanguageModel, Fit]:
     )
     batches, held_out = training_data(settings, corpus)
     if devices > 1:
-        batches = data_parallel.EvenBatches(batches, devices)
-        held_out = held_out and data_parallel.EvenBatches(held_out, devices)
+        share = (settings.process or 0, settings.processes or 1)
+        batches = data_parallel.EvenBatches(batches, devices, share=share)
+        if held_out:
+            held_out = data_parallel.EvenBatches(held_out, devices, share=share)
     monitor = "val_perplexity" if held_out else "perplexity"
     steps = settings.epochs * len(batches)
     trainer.compile(optimizer(settings, steps), jit_compile=settings.jit)

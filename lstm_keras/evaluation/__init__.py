@@ -8,11 +8,13 @@ from lstm_keras.evaluation.classification import (
     confident_mistakes,
     evaluate_classification,
     majority_baseline,
-    tfidf_baseline,
+    tfidf_classifier,
 )
 from lstm_keras.evaluation.intervals import (
     bootstrap_interval,
+    holm,
     paired_difference,
+    paired_p_value,
     spread,
     t_interval,
 )
@@ -41,12 +43,14 @@ __all__ = [
     "confident_mistakes",
     "evaluate_classification",
     "evaluate_language_model",
+    "holm",
     "loss_by_frequency",
     "majority_baseline",
     "nearest_neighbours",
     "paired_difference",
+    "paired_p_value",
     "spread",
     "t_interval",
-    "tfidf_baseline",
+    "tfidf_classifier",
     "top_calibration",
 ]

@@ -61,3 +61,29 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> dict:
         "interval": t_interval(values),
         "bootstrap_interval": bootstrap_interval(values),
     }
+
+
+def paired_p_value(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Return the two-sided p-value of a paired t test; None for one pair."""
+    values = np.subtract(first, second)
+    if len(values) < 2:
+        return None
+    if not values.std():  # the test divides by it
+        return float(not values.any())
+    return float(stats.ttest_1samp(values, 0).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values corrected for their number, in the same order.
+
+    A hypothesis may be rejected at a level if its corrected value is not above it; then
+    the probability of any wrong rejection is at most that level. Source: Holm, "A
+    Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of
+    Statistics 6(2), 1979.
+    """
+    p = np.asarray(p_values, np.float64)
+    order = np.argsort(p)
+    factors = np.arange(len(p), 0, -1)
+    corrected = np.empty_like(p)
+    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1)
+    return corrected.tolist()

@@ -19,7 +19,12 @@ from lstm_keras.preprocessing.next_word import (
     sentences,
     shift,
 )
-from lstm_keras.preprocessing.tokenizers import TOKENIZERS, join_tokens, tokenize
+from lstm_keras.preprocessing.tokenizers import (
+    TOKENIZERS,
+    join_tokens,
+    shuffle_sentences,
+    tokenize,
+)
 from lstm_keras.preprocessing.vocabulary import (
     END,
     FIRST_WORD,
@@ -56,5 +61,6 @@ __all__ = [
     "prefixes",
     "sentences",
     "shift",
+    "shuffle_sentences",
     "tokenize",
 ]

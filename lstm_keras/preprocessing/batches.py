@@ -118,8 +118,11 @@ class LengthBatches(EpochBatches):
 
     def padded_length(self, chosen: np.ndarray) -> int:
         """Return the length of a batch of these sequences."""
-        longest = max(self._lengths[i] for i in chosen)
-        return -(-longest // self._step) * self._step
+        return self.rounded(max(self._lengths[i] for i in chosen))
+
+    def rounded(self, length: int) -> int:
+        """Return the length of a batch whose longest sequence has this length."""
+        return -(-length // self._step) * self._step
 
 
 class TextBatches(LengthBatches):
@@ -146,11 +149,70 @@ class TextBatches(LengthBatches):
         self._maxlen = maxlen
         super().__init__(lengths, batch_size, seed, TEXT_STEP)
 
-    def batch(self, chosen: Any) -> tuple[np.ndarray, ...]:
-        """Return the texts of one batch, padded, and their labels."""
-        length = min(self.padded_length(chosen), self._maxlen)
-        texts = [self._texts[i] for i in chosen]
+    def batch(
+        self, chosen: np.ndarray, more: Sequence[np.ndarray] = ()
+    ) -> tuple[np.ndarray, ...]:
+        """Return the texts of one batch, and `more`, padded; and their labels."""
+        texts = [*(self._texts[i] for i in chosen), *more]
+        length = min(self.rounded(max(map(len, texts))), self._maxlen)
         return pad(texts, length), self._labels[chosen]
+
+
+class SemiSupervisedBatches(EpochBatches):
+    """Batches of labelled texts, each with unlabelled ones of similar length beside it.
+
+    A batch has texts `(batch, time)`, the labelled ones first; labels; and weights: 1,
+    and 0 for the texts without a label, which have the label 0.
+
+    Args:
+        labelled: The labelled texts, whose batches make up the epoch.
+        texts: Unlabelled texts of ids, of which each epoch draws others.
+        count: Number of them in each batch.
+        seed: Seed of the draws.
+
+    Raises:
+        ValueError: There are fewer texts than an epoch draws.
+    """
+
+    def __init__(
+        self,
+        labelled: TextBatches,
+        texts: Sequence[np.ndarray],
+        count: int,
+        seed: int,
+    ):
+        self._labelled, self._texts = labelled, texts
+        self._count, self._seed = count, seed
+        if len(texts) < count * len(labelled):
+            raise ValueError(
+                f"expected at least {count * len(labelled):,} unlabelled texts, "
+                f"{count} for each of {len(labelled):,} batches; received "
+                f"{len(texts):,}"
+            )
+        super().__init__()
+
+    def order(self, epoch: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return the labelled and the unlabelled texts of each batch."""
+        batches = self._labelled.order(epoch)
+        rng = np.random.default_rng([self._seed, epoch])
+        size = (len(batches), self._count)
+        drawn = rng.choice(len(self._texts), size, replace=False).ravel()
+        by_length = drawn[np.argsort([len(self._texts[i]) for i in drawn.tolist()])]
+        lengths = [self._labelled.padded_length(chosen) for chosen in batches]
+        rank = np.argsort(np.argsort(lengths, kind="stable"))
+        pairs = list(zip(batches, by_length.reshape(size)[rank], strict=True))
+        # See `WARM_UP`: of labelled texts of equal length, others decide.
+        longest = [(len(self._texts[more[-1]]), i) for i, (_, more) in enumerate(pairs)]
+        ends = dict.fromkeys([min(longest)[1], max(longest)[1]])
+        rest = [pair for i, pair in enumerate(pairs) if i not in ends]
+        return [*(pairs[i] for i in ends), *rest]
+
+    def batch(self, chosen: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, ...]:
+        """Return texts, labels and weights of one batch."""
+        rows, others = chosen
+        texts, labels = self._labelled.batch(rows, [self._texts[i] for i in others])
+        weights = np.repeat([1.0, 0.0], [len(rows), len(others)]).astype("float32")
+        return texts, np.pad(labels, (0, len(others))), weights
 
 
 class SentenceBatches(LengthBatches):

@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 
+import numpy as np
+
 
 def _combining_marks() -> str:
     r"""Return all combining marks, which `\w` lacks, as ranges of a character class."""
@@ -209,6 +211,24 @@ def join_tokens(tokens: Iterable[str], tokenizer: str = "text") -> str:
         whole = tokenizer == "whitespace" or _splits_into(piece, own, tokenizer)
         pieces.extend([piece] if whole else own)
     return " ".join(pieces)
+
+
+def shuffle_sentences(text: str, rng: np.random.Generator) -> str:
+    """Shuffle the words of each sentence of a text, to see whether their order counts.
+
+    Tokens are those of "html". A sentence ends at a run of ".", "!" or "?"; every sign
+    stays in its place among the words. Of a text without signs the whole is shuffled,
+    and "Mr." ends a sentence.
+    """
+    tokens, begun = tokenize(text, "html"), 0
+    ends = [i for i, token in enumerate(tokens, 1) if not token.strip(".!?")]
+    for end in [*ends, len(tokens)]:
+        words = [i for i in range(begun, end) if any(map(str.isalnum, tokens[i]))]
+        mixed = [tokens[words[i]] for i in rng.permutation(len(words))]
+        for place, token in zip(words, mixed, strict=True):
+            tokens[place] = token
+        begun = end
+    return " ".join(tokens)
 
 
 def _spaced(tokens: list[str]) -> list[bool]:

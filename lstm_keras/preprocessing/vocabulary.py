@@ -28,6 +28,8 @@ END = 3
 """Id that ends a sentence or line, for language models."""
 FIRST_WORD = 4
 """Id of the vocabulary's first word."""
+START_NAME = "[START]"
+"""How `START` is shown among the words of a text."""
 
 _FORMAT, _VERSION = "lstm_keras.vocabulary", 1
 

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from experiments.common import lifecycle
 from experiments.common.errors import DivergedError
 from experiments.common.fit import Fit
-from experiments.imdb_sentiment import run, train
+from experiments.imdb_sentiment import baselines, run, train
 from experiments.imdb_sentiment.settings import (
     EXPERIMENT,
     RECIPES,
@@ -27,9 +27,9 @@ from experiments.imdb_sentiment.settings import (
     vocabulary_note,
 )
 from experiments.imdb_sentiment.train import Trained, compiled_model
-from lstm_keras import LSTM, load_run
+from lstm_keras import LSTM, attribute, load_run
 from lstm_keras.datasets import load_reviews
-from lstm_keras.evaluation import evaluate_classification
+from lstm_keras.evaluation import evaluate_classification, tfidf_classifier
 from lstm_keras.runs import UNDECIDED
 from tests.helpers import runs
 from tests.helpers.browser import assert_page_is_sound, in_a_browser
@@ -102,6 +102,19 @@ def test_a_run_leaves_its_files_and_nothing_beside_them(sentiment_run):
     assert len(list((sentiment_run / "figures").glob("*.png"))) == 6
 
 
+def test_the_order_of_words_counts_for_the_models_that_see_it(sentiment_run):
+    """Oracle: a model that counts words says the same whatever their order."""
+    metrics = metrics_of(sentiment_run)
+    shuffled = {one["name"]: one for one in metrics["shuffled"]}
+    ordered = {one["name"]: one for one in metrics["baselines"]}
+    words, pairs = "TF-IDF + logistic regression, 5000 words", "all 1-2 grams"
+    assert shuffled[words] == ordered[words]
+    assert shuffled[f"TF-IDF + logistic regression, {pairs}"]["size"] == 80
+    network = metrics["runs"][0]["test"]
+    assert shuffled[network["name"]]["log_loss"] != network["log_loss"]
+    assert "Words shuffled" in page_of(sentiment_run)
+
+
 def test_metrics_name_data_engine_versions_seed_and_time(sentiment_run):
     metrics = metrics_of(sentiment_run)
     facts = {"real": False, "train": 64, "validation": 16, "test": 80}
@@ -115,6 +128,34 @@ def test_metrics_name_data_engine_versions_seed_and_time(sentiment_run):
     names = [result["name"] for result in metrics["baselines"]]
     assert [name.split()[0] for name in names] == ["Majority"] + ["TF-IDF"] * 3
     assert "last 30 only" in names[2]
+
+
+def test_averaged_runs_predict_the_mean_of_their_log_odds(tmp_path):
+    places = [
+        make(tmp_path / name, "--mask-padding", *options)
+        for name, options in (("one", ()), ("other", ("--pooling", "mean_max")))
+    ]
+    both = ",".join(map(str, places))
+    mean = make(tmp_path / "mean", "--mask-padding", "--average", both)
+    texts = load_reviews("embedded", limit=40).test.texts
+    found, *expected = (
+        [one.probability for one in load_run(folder).predict(texts)]
+        for folder in (mean, *places)
+    )
+    odds = [np.log(np.divide(p, np.subtract(1, p))) for p in (found, *expected)]
+    np.testing.assert_allclose(odds[0], np.mean(odds[1:], axis=0), atol=1e-5)
+    assert len(attribute(load_run(mean), texts[0], "prefix").scores)
+    (run,) = metrics_of(mean)["runs"]
+    (first,) = metrics_of(places[0])["runs"]
+    assert run["validation"]["size"] == first["validation"]["size"]
+    assert "One of them is SentimentRun" in page_of(mean)
+    for options, message in (
+        (["--average", both, "--seed", "1"], r"expected --seed 0, as in .*received 1"),
+        (["--average", f"{both},{places[0]}"], "expected different runs"),
+        (["--average", ","], "expected different runs"),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            make(tmp_path / "mean", "--mask-padding", *options)
 
 
 def test_history_and_saved_model_agree_with_the_metrics(sentiment_run):
@@ -409,9 +450,9 @@ def test_ctrl_c_in_a_seed_keeps_it_and_leaves_out_the_later_ones(
 
 @pytest.mark.usefixtures("errors")
 def test_ctrl_c_during_the_baselines_keeps_the_training(tmp_path, monkeypatch, capsys):
-    first = evaluate_classification([0, 1], [0.4, 0.6], name="")
+    first = tfidf_classifier(["good", "bad"], [1, 0])
     monkeypatch.setattr(
-        run, "tfidf_baseline", Mock(side_effect=[first, KeyboardInterrupt])
+        baselines, "tfidf_classifier", Mock(side_effect=[first, KeyboardInterrupt])
     )
     ending = "The baselines were interrupted; the rest is left out."
     metrics = end_early(capsys, tmp_path, "--baselines", ending=ending)

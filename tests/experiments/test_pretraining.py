@@ -15,7 +15,7 @@ from keras import layers, ops
 from experiments.imdb_sentiment import pretraining
 from experiments.imdb_sentiment.model import build_model
 from experiments.imdb_sentiment.settings import RECIPES, Settings
-from experiments.imdb_sentiment.train import LayerwiseAdam, compiled_model
+from experiments.imdb_sentiment.train import Examples, LayerwiseAdam, compiled_model
 from lstm_keras import LSTM, attribute, load_run, trace_gates
 from lstm_keras.language_model import build_language_model
 from lstm_keras.preprocessing import END, START, Vocabulary, pad
@@ -237,14 +237,17 @@ def reviews(tmp_path, monkeypatch):
 
 
 @pytest.mark.thorough
-def test_one_command_trains_both_models_and_the_run_is_read_back(reviews, monkeypatch):
+@pytest.mark.parametrize("recipe", ["pretrained", "best"])
+def test_one_command_trains_all_models_and_the_run_is_read_back(
+    reviews, monkeypatch, recipe
+):
     small = {"embedding": 6, "units": 6, "epochs": 1, "min_count": 1}
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in small.items()]
     monkeypatch.setattr(
         pretraining, "run_here", lambda command: pretraining_run(command, flags)
     )
-    options = "--recipe pretrained --directions both --epochs 1 --labelled 20".split()
-    folder = runs.make("imdb_sentiment", reviews / "out", *options)
+    options = f"--recipe {recipe} --directions both --epochs 1 --labelled 20"
+    folder = runs.make("imdb_sentiment", reviews / "out", *options.split())
     assert {path.name for path in (reviews / "out" / "next_word").iterdir()} == {
         "reviews",
         "reviews-backwards",
@@ -252,6 +255,10 @@ def test_one_command_trains_both_models_and_the_run_is_read_back(reviews, monkey
     metrics = metrics_of(folder)
     assert metrics["data"]["train"] + metrics["data"]["validation"] == 20
     assert metrics["data"]["tokenizer"] == "html"
+    if recipe == "best":
+        assert metrics["data"]["unlabelled"] == 60
+        history = (folder / "history.csv").read_text().splitlines()[0]
+        assert "log_loss" in history.split(",")
     assert len(metrics["data"]["language models"]) == 2
     run = load_run(folder)
     assert 0 <= run.predict("The film was good.").probability <= 1
@@ -270,5 +277,34 @@ def pretraining_run(command, flags):
     return 0
 
 
-def test_the_recipe_is_one_of_the_settings():
-    assert Settings(**RECIPES["pretrained"]).pretrain == "reviews"
+@pytest.mark.parametrize("recipe", ["pretrained", "best"])
+def test_the_recipes_are_settings(recipe):
+    assert Settings(**RECIPES[recipe]).checked().pretrain == "reviews"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"unlabelled": 8}, "expected --virtual-adversarial or --entropy"),
+        ({"unlabelled": 8, "adversarial": 1.0}, "expected --virtual-adversarial or"),
+        (
+            {"unlabelled": 8, "entropy": 1.0, "mask_padding": False},
+            "expected --mask-padding",
+        ),
+        ({"entropy": 1.0, "data_parallel": True}, "expected --data-parallel without"),
+        (
+            {"unlabelled": 8, "entropy": 1.0, "data": "embedded"},
+            "expected the IMDB reviews .* received embedded",
+        ),
+    ],
+)
+def test_objectives_that_cannot_be_are_refused_early(changes, message):
+    with pytest.raises(ValueError, match=message):
+        settings_of(**changes).checked()
+
+
+def test_no_review_to_validate_or_test_on_is_among_the_unlabelled():
+    texts = [np.array([1, i], "int32") for i in range(9)]
+    train = Examples(texts[:3], np.zeros(3), texts)
+    left = train.unlabelled_but([texts[1], texts[7]])
+    assert [ids[1] for ids in left] == [0, 2, 3, 4, 5, 6, 8]

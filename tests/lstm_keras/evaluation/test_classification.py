@@ -13,7 +13,7 @@ from lstm_keras.evaluation.classification import (
     confident_mistakes,
     evaluate_classification,
     majority_baseline,
-    tfidf_baseline,
+    tfidf_classifier,
 )
 
 # Predictions 0 1 | 0 1 1 1 at the threshold 0.5, so TN=1, FP=1, FN=1, TP=3.
@@ -170,42 +170,41 @@ GOOD = ["a great film", "great acting, great joy", "we loved this great story"]
 BAD = ["a terrible film", "terrible acting, no joy", "we hated this terrible story"]
 
 
-def test_tfidf_baseline_solves_separable_texts():
+def test_tfidf_classifier_solves_separable_texts():
     train = (GOOD + BAD, [1, 1, 1, 0, 0, 0])
-    result = tfidf_baseline(*train, ["great cast", "terrible cast"], [1, 0])
-    assert result.accuracy == result.roc_auc == 1
+    model = tfidf_classifier(*train)
+    assert model.predict(["great cast", "terrible cast"]).tolist() == [1, 0]
     # great acting joy we loved this story film terrible no hated; "a" is too short.
-    assert result.name == "TF-IDF + logistic regression (11 words)"
-    result = tfidf_baseline(*train, *train, max_features=2)
-    assert result.name == "TF-IDF + logistic regression (2 words)"
-    assert result.accuracy == 1  # the two words are "great" and "terrible"
+    assert len(model[0].vocabulary_) == 11
+    model = tfidf_classifier(*train, max_features=2)
+    assert {*model[0].vocabulary_} == {"great", "terrible"}
+    assert model.predict(train[0]).tolist() == train[1]
 
 
-def test_tfidf_baseline_needs_pairs_of_words_to_see_their_order():
+def test_tfidf_classifier_needs_pairs_of_words_to_see_their_order():
     # Both kinds hold the same words equally often: only their order differs.
     texts = ["not good but bad", "not bad but good"] * 4
     labels = [0, 1] * 4
-    words = tfidf_baseline(texts, labels, texts, labels)
-    pairs = tfidf_baseline(texts, labels, texts, labels, ngram_range=(1, 2))
-    assert words.roc_auc == 0.5
-    assert pairs.accuracy == 1
-    assert pairs.name == "TF-IDF + logistic regression (10 1-2 grams)"
+    words = tfidf_classifier(texts, labels).predict_proba(texts)[:, 1]
+    np.testing.assert_allclose(words, 0.5, rtol=1e-6)
+    pairs = tfidf_classifier(texts, labels, ngram_range=(1, 2))
+    assert pairs.predict(texts).tolist() == labels
+    assert len(pairs[0].vocabulary_) == 10
 
 
 @pytest.mark.parametrize(
-    ("train", "test", "message"),
+    ("train", "message"),
     [
-        ((GOOD, [1, 0]), (BAD, [0, 0, 0]), "sequence of 2 texts.*received 3 texts"),
-        ((GOOD, [1, 0, 1]), (BAD, [0]), "sequence of 1 texts.*received 3 texts"),
-        (("film", [1, 0, 1, 0]), (BAD, [0, 0, 0]), "received one string"),
-        ((GOOD, [1, 1, 1]), (BAD, [0, 0, 0]), "both classes; received 3 labels 1"),
-        ((GOOD, [1, 2, 0]), (BAD, [0, 0, 0]), "labels 0 or 1"),
-        ((["", "!"], [0, 1]), (BAD, [0, 0, 0]), "empty vocabulary"),
+        ((GOOD, [1, 0]), "sequence of 2 texts.*received 3 texts"),
+        (("film", [1, 0, 1, 0]), "received one string"),
+        ((GOOD, [1, 1, 1]), "both classes; received 3 labels 1"),
+        ((GOOD, [1, 2, 0]), "labels 0 or 1"),
+        ((["", "!"], [0, 1]), "empty vocabulary"),
     ],
 )
-def test_texts_that_cannot_be_learned_from_are_refused(train, test, message):
+def test_texts_that_cannot_be_learned_from_are_refused(train, message):
     with pytest.raises(ValueError, match=message):
-        tfidf_baseline(*train, *test)
+        tfidf_classifier(*train)
 
 
 def test_mistakes_come_most_confident_first_with_their_texts_intact():

@@ -34,3 +34,20 @@ def test_a_paired_difference_is_that_of_scipy():
     assert found["values"] == pytest.approx([0.01, -0.01, 0.01, 0.05, 0.02])
     low, high = found["bootstrap_interval"]
     assert -0.01 <= low < found["mean"] < high <= 0.05
+
+
+def test_the_p_value_is_that_of_a_paired_t_test():
+    others = [0.80, 0.85, 0.79, 0.84, 0.80]
+    expected = stats.ttest_rel(ACCURACIES, others).pvalue
+    found = intervals.paired_p_value(ACCURACIES, others)
+    assert found == pytest.approx(expected)
+    assert intervals.paired_p_value([0.8], [0.7]) is None
+    assert intervals.paired_p_value([0.8, 0.7], [0.8, 0.7]) == 1
+    assert intervals.paired_p_value([0.75, 0.5], [0.5, 0.25]) == 0
+
+
+def test_holm_multiplies_the_smallest_by_their_number_and_so_on():
+    # 0.01 * 4, 0.02 * 3, 0.03 * 2 (raised to the one before), 0.9 * 1.
+    found = intervals.holm([0.03, 0.01, 0.9, 0.02])
+    assert found == pytest.approx([0.06, 0.04, 0.9, 0.06])
+    assert intervals.holm([0.6, 0.7]) == [1, 1]

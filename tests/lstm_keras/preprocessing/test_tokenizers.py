@@ -6,11 +6,16 @@ TensorFlow still carries that one. Tokens joined to a text must be its tokens ag
 import time
 from unicodedata import normalize
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_keras.preprocessing.tokenizers import join_tokens, tokenize
+from lstm_keras.preprocessing.tokenizers import (
+    join_tokens,
+    shuffle_sentences,
+    tokenize,
+)
 from tests.helpers.examples import examples
 
 FAMILY, THUMB = "👩\u200d👩\u200d👧", "👍🏽"
@@ -203,3 +208,18 @@ def test_joined_tokens_read_as_the_text_did(text):
 )
 def test_tokens_are_joined_as_people_write(tokens, tokenizer, text):
     assert join_tokens(tokens.split(), tokenizer) == text
+
+
+def test_shuffling_keeps_the_words_of_each_sentence_and_the_place_of_signs():
+    text = "One, two three<br />four don't. Five six? (Seven) eight"
+    mixed = [
+        shuffle_sentences(text, np.random.default_rng(seed)).split()
+        for seed in range(9)
+    ]
+    assert len({*map(tuple, mixed)}) > 1
+    for tokens in mixed:
+        assert [tokens[i] for i in (1, 6, 9, 10, 12)] == [",", ".", "?", "(", ")"]
+        assert {*tokens[:6]} == {"one", ",", "two", "three", "four", "don't"}
+        assert {*tokens[7:9]} == {"five", "six"}
+        assert {tokens[11], tokens[13]} == {"seven", "eight"}
+    assert shuffle_sentences("", np.random.default_rng(0)) == ""
