@@ -13,6 +13,7 @@ BACKEND_TESTS = tests/lstm_keras/test_reference.py tests/lstm_keras/test_cell.py
 	tests/lstm_keras/test_layer.py tests/lstm_keras/test_layer_options.py \
 	tests/lstm_keras/test_call_arguments.py tests/lstm_keras/test_leaks.py \
 	tests/lstm_keras/test_pooling.py tests/lstm_keras/test_variants.py \
+	tests/lstm_keras/test_testing.py tests/experiments/test_objective.py \
 	tests/lstm_keras/engines \
 	tests/lstm_keras/interpret tests/lstm_keras/convert \
 	tests/lstm_keras/language_model tests/experiments/common/test_fit.py \
@@ -142,5 +143,5 @@ $(LOWEST)/.installed: setup.cfg pyproject.toml
 # One version of torch, so that a CPU build that pip finds is not passed over for a
 # newer one with gigabytes of CUDA.
 $(VENV)/.backends: $(VENV)/.installed
-	$(PIP) install --editable '.[jax,torch,onnx,ray,docs]' torch==2.13.0
+	$(PIP) install --editable '.[jax,torch,onnx,playground,ray,docs]' torch==2.13.0
 	touch $@

@@ -27,13 +27,12 @@ from lstm_keras.preprocessing.vocabulary import (
     OOV,
     PADDING,
     START,
+    START_NAME,
     UNKNOWN,
     Vocabulary,
     check_whole,
     pad,
 )
-
-START_NAME = "[START]"
 
 # Between these probabilities of "positive", ends included, a text has neither label.
 UNDECIDED = (0.45, 0.55)
@@ -71,14 +70,7 @@ class Prediction:
 
 @dataclass(frozen=True, repr=False)
 class _Run:
-    """A trained model with its vocabulary and settings.
-
-    Attributes:
-        path: The run folder.
-        config: The settings of the training run, from `config.json`.
-        vocabulary: From `vocabulary.json`.
-        model: From `model.keras`.
-    """
+    """A trained model with its vocabulary and settings."""
 
     path: Path
     config: dict
@@ -112,7 +104,14 @@ class _Run:
 
 
 class SentimentRun(_Run):
-    """A sentiment model, from ids `(batch, maxlen)` to probabilities `(batch, 1)`."""
+    """A sentiment model, from ids `(batch, maxlen)` to probabilities `(batch, 1)`.
+
+    Attributes:
+        path: The run folder.
+        config: The settings of the training run, from `config.json`.
+        vocabulary: From `vocabulary.json`.
+        model: From `model.keras`.
+    """
 
     def read(self, text: str) -> tuple[np.ndarray, list[str]]:
         """Return a text as the model's input.
@@ -220,6 +219,10 @@ class NextWordRun(_Run):
     """A next-word model, from ids `(batch, time)` to logits `(batch, time, ids)`.
 
     Attributes:
+        path: The run folder.
+        config: The settings of the training run, from `config.json`.
+        vocabulary: From `vocabulary.json`.
+        model: From `model.keras`.
         stepper: Runs the model step by step.
     """
 

@@ -36,7 +36,12 @@ def commands(page: str) -> list[tuple[list[str], float]]:
 
 
 def run_of(words: list[str]) -> str:
-    """Return the folder of the run that a command makes; its followers name it."""
+    """Return the folder that a command makes, as its followers name it.
+
+    It is that of a run, or that of all runs of an experiment for a sweep.
+    """
+    if words[2] == "experiments.sweep":
+        return f"runs/{words[3]}"
     name = words[words.index("--name") + 1] if "--name" in words else ""
     return f"runs/{words[2].removeprefix('experiments.')}/{name}"
 

@@ -1,6 +1,9 @@
 """The site of documentation. Oracles: MkDocs in strict mode, a browser, and axe."""
 
+import importlib
+import inspect
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,12 +16,7 @@ from tests.helpers import browser
 pytest.importorskip("mkdocs", reason="the site needs the extra docs")
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = (
-    "index.html",
-    "api/lstm_keras.html",
-    "api/reference.html",
-    "notebooks/sentiment.html",
-)
+PAGES = re.findall(r"([\w/]+)\.md$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
 
 pytestmark = pytest.mark.thorough
 
@@ -32,14 +30,15 @@ def site(tmp_path_factory):
     return folder
 
 
+def test_every_page_is_in_the_navigation(site):
+    pages = {str(path.relative_to(site)) for path in site.rglob("*.html")}
+    assert pages == {f"{name}.html" for name in PAGES}
+
+
 @browser.in_a_browser
-@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1200, "light")])
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_is_sound(site, name, width, scheme):
-    with browser.opened(site / name, width, scheme, within=site) as page:
-        page.wait_for_timeout(300)  # until scripts have arranged the page
-        assert page.evaluate("document.documentElement.scrollWidth") == width
-        assert not browser.grave_findings(page)
+def test_a_page_is_sound(site, name):
+    browser.assert_page_is_sound(site / f"{name}.html", within=site)
 
 
 @browser.in_a_browser
@@ -54,6 +53,36 @@ def test_equations_are_typeset_and_every_public_name_is_there(site):
     page = (site / "api/lstm_keras.html").read_text("utf-8")
     assert all(f'id="lstm_keras.{name}"' in page for name in lstm_keras.__all__)
     assert "<msub><mi>h</mi><mi>t</mi></msub><mo>&#x0003D;</mo><mi>o</mi>" in page
+
+
+def in_tables(html, identity):
+    """The names in the tables under a heading."""
+    section = re.split("<h[23] ", html.split(f'id="{identity}"')[1])[0]
+    return set(re.findall(r"<td>\s*<code>(?:<span[^>]*>)?(\w+)<", section))
+
+
+@pytest.mark.parametrize("name", ["reference", "runs", "interpret", "evaluation"])
+def test_every_field_is_documented(site, name):
+    html = (site / f"api/{name}.html").read_text("utf-8")
+    module = importlib.import_module(f"lstm_keras.{name}")
+    for identity in re.findall(r'<h2 id="([\w.]+)"', html):
+        one = getattr(module, identity.rpartition(".")[2], None)
+        fields = getattr(one, "_fields", getattr(one, "__dataclass_fields__", ()))
+        assert {*fields} <= in_tables(html, identity), identity
+
+
+@pytest.mark.parametrize("name", ["LSTM", "RNN", "LSTMCell"])
+def test_every_argument_of_a_call_is_documented(site, name):
+    html = (site / "api/lstm_keras.html").read_text("utf-8")
+    arguments = inspect.signature(getattr(lstm_keras, name).call).parameters
+    assert {*arguments} - {"self"} <= in_tables(html, f"lstm_keras.{name}.call")
+
+
+@browser.in_a_browser
+@pytest.mark.parametrize(("width", "shown"), [(390, False), (1200, True)])
+def test_a_desktop_shows_the_tabs(site, width, shown):
+    with browser.opened(site / "index.html", width, within=site) as page:
+        assert page.locator(".md-tabs").is_visible() == shown
 
 
 @browser.in_a_browser

@@ -18,6 +18,7 @@ EXTRAS = {
         ("filelock", "jinja2", "pandas", "pydantic", "rich"), "experiments"
     ),
     **dict.fromkeys(("onnx", "onnxruntime"), "onnx"),
+    "gradio": "playground",
 }
 
 

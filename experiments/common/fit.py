@@ -66,10 +66,12 @@ class Checkpoint:
         path: The file.
         seconds: Time between two checkpoints within an epoch; every epoch ends with
             one.
+        read_only: Whether another process writes it.
     """
 
     path: Path
     seconds: float
+    read_only: bool = False
 
 
 def fit(
@@ -195,7 +197,8 @@ class StopOnInterrupt(keras.callbacks.Callback):
 class _TimeLeft(keras.callbacks.Callback):
     """Prints how long the remaining epochs will take, as long as the last one each.
 
-    The first epoch compiles, so the others will take no longer than it.
+    The first epoch compiles. Most of that is in its first step, which is left out; the
+    other epochs will take no longer than the rest.
 
     Args:
         epochs: Largest number of epochs.
@@ -209,13 +212,21 @@ class _TimeLeft(keras.callbacks.Callback):
         """Forget an epoch that was resumed within, and so took less."""
         self._begun = self._said = None
 
+    def on_train_batch_end(self, batch, logs=None):
+        """Begin to measure the first epoch behind its first step."""
+        if self._begun is None:
+            self._begun = time.perf_counter()
+
     def on_epoch_begin(self, epoch, logs=None):
         """Print the estimate if it is new, and not a matter of seconds."""
-        begun, self._begun = self._begun, time.perf_counter()
-        if begun is None:
+        if self._begun is None:
             return
+        begun, self._begun = self._begun, time.perf_counter()
         left = (self._begun - begun) * (self._epochs - epoch)
         first = self._said is None
+        if first:
+            steps = self.params["steps"]
+            left *= steps / max(1, steps - 1)
         if not first and abs(left - self._said) < NEWS * self._said:
             return
         self._said = left
@@ -344,7 +355,8 @@ class _Progress(keras.callbacks.Callback):
     def _write(self, *, metrics: bool) -> checkpoint.State:
         state = checkpoint.capture(self.model, self._facts(), metrics=metrics)
         state.best = list(self._best.best_weights or [])
-        if state.finite:  # else the next loss ends the run, and the last one may help
+        # Else the next loss ends the run, and the last checkpoint may help.
+        if state.finite and not self._to.read_only:
             checkpoint.write(self._to.path, state)
         self._written = time.perf_counter()
         return state

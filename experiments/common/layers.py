@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import keras
 
 import lstm_keras
+from lstm_keras.interpret.hooks import layers_within
 
 _OF_KERAS = {
     "builtin": keras.layers.LSTM,
@@ -28,6 +30,19 @@ def recurrent_layer(layer: str, engine: str = "auto", jit: bool = False) -> Call
     if jit and keras.backend.backend() == "tensorflow":
         engine = "loop"
     return partial(lstm_keras.LSTM, engine=engine)
+
+
+def let_choose_engines(model: keras.Model) -> None:
+    """Let the layers choose their engines again, whatever computed the training."""
+    for _, layer in layers_within(model):
+        if isinstance(layer, lstm_keras.LSTM):
+            layer.engine = "auto"
+
+
+def save(model: keras.Model, path: Path) -> None:
+    """Save a model; what computed the training is no property of it."""
+    let_choose_engines(model)
+    model.save(path)
 
 
 def engine_facts(

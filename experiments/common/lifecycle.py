@@ -4,16 +4,25 @@ Keras takes seconds to load, so the modules that need it are imported only after
 settings have been checked and the folder has been created.
 """
 
+import contextlib
 import dataclasses
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from experiments.common import processes, render, repeat, resume, signals
 from experiments.common.command_line import command as command_of
 from experiments.common.experiment import Experiment
 from experiments.common.files import write_csv, write_json
-from experiments.common.run_folder import RunFolder, begin, run_path
+from experiments.common.run_folder import (
+    CHECKPOINT,
+    RunFolder,
+    begin,
+    partial_path,
+    run_path,
+)
 from experiments.common.terminal import stage, start_up_messages_held
 
 
@@ -24,14 +33,18 @@ class Context:
         folder: The hidden folder of the run.
         config: The content of `config.json`.
         command: The command of the run.
+        follows: Whether another process writes the run; see `follow`.
 
     Attributes:
         environment: Versions and machine, once `begin` has been called.
         checkpoints: The folder of the checkpoints, once `begin` has been called.
     """
 
-    def __init__(self, folder: Path, config: Mapping, command: str):
+    def __init__(
+        self, folder: Path, config: Mapping, command: str, follows: bool = False
+    ):
         self.folder, self.config, self.command = folder, config, command
+        self.follows = follows
         self.environment = None
         self.checkpoints: Path | None = None
 
@@ -48,6 +61,9 @@ class Context:
         from experiments.common.environment import environment
 
         self.environment = environment(devices)
+        if self.follows:
+            self.checkpoints = self.folder / CHECKPOINT
+            return
         self.checkpoints = begin(
             self.folder, self.config, self.command, self.environment, data
         )
@@ -69,6 +85,8 @@ def execute(experiment: Experiment, chosen, argv: Sequence[str]) -> int:
     elif getattr(chosen, "repeat", None) is not None:
         settings, command = repeat.repeated(experiment, chosen, argv)
     settings = settings.named().checked()
+    if getattr(settings, "process", None):
+        follow(experiment, settings)
     path, metrics, status = make(experiment, settings, command)
     if metrics.interrupted:
         if hasattr(settings, "resume"):
@@ -99,6 +117,22 @@ def make(experiment: Experiment, settings, command: str) -> tuple:
     return path, metrics, result.status
 
 
+def follow(experiment: Experiment, settings) -> NoReturn:
+    """Train along with process 0 of a run, which alone writes and reports.
+
+    Raises:
+        SystemExit: The training has ended.
+    """
+    path = run_path(settings.output, experiment.name, settings.name)
+    print(f"Process {settings.process} of {settings.processes}; process 0 reports.")
+    folder, config = partial_path(path), configuration(experiment, settings)
+    nowhere = Path(os.devnull)
+    with nowhere.open("w") as file, contextlib.redirect_stdout(file):
+        with start_up_messages_held():
+            run = load(experiment, settings)
+        run(settings, Context(folder, config, command="", follows=True))
+
+
 def completed(result, context: Context, seconds: float):
     """Return the metrics of a run, with what is the same for every experiment."""
     from experiments.common.environment import environment
@@ -127,9 +161,10 @@ def load(experiment: Experiment, settings) -> Callable:
 
 
 def configuration(experiment: Experiment, settings) -> dict:
-    """Return the content of `config.json`: all settings but `resume`."""
+    """Return the content of `config.json`: all settings but those of a resumption."""
     values = dataclasses.asdict(settings)
-    values.pop("resume", None)
+    for name in ("resume", *resume.PROCESSES):
+        values.pop(name, None)
     return {"experiment": experiment.name, **values}
 
 

@@ -11,7 +11,8 @@ from experiments.common.files import read_json
 from experiments.common.run_folder import ORIGIN, origin_of
 
 # The options that may differ from the run's: they change no result.
-ALLOWED = ("jobs", "ray", "checkpoint_seconds")
+PROCESSES = ("coordinator", "processes", "process")
+ALLOWED = ("jobs", "ray", "checkpoint_seconds", *PROCESSES)
 
 
 def resumed(experiment: Experiment, chosen, argv: Sequence[str]) -> tuple:

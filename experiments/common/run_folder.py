@@ -225,7 +225,8 @@ def begin(
         folder: The hidden folder of the run.
         settings: Its settings, which `--resume` reads.
         command: Its command.
-        environment: Backend, versions and number of devices must be the same.
+        environment: Backend and versions must be the same, and the number of devices
+            but on JAX.
         data: Facts about the data, which must be the same.
 
     Returns:
@@ -260,7 +261,9 @@ def check_versions(checkpoint: Path, environment: Environment) -> None:
 
 
 def _needed(environment: Environment) -> dict:
-    kind = {"backend": environment.backend, "devices": environment.devices}
+    # On JAX the number of devices changes rounding alone.
+    devices = 1 if environment.backend == "jax" else environment.devices
+    kind = {"backend": environment.backend, "devices": devices}
     return kind | environment.versions
 
 

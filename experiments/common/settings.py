@@ -125,7 +125,7 @@ class ResumeSettings(RepeatSettings):
     resume: str | None = option(
         None,
         "folder of an interrupted or killed run: continue it with its options; beside "
-        "it only --checkpoint-seconds and options of jobs are allowed",
+        "it only --checkpoint-seconds and options of jobs and processes are allowed",
         group="resume and reproduce",
         compared=False,
     )

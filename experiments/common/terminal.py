@@ -1,6 +1,7 @@
 """Progress messages, and text that is safe to print, on the terminal."""
 
 import contextlib
+import math
 import os
 import re
 import subprocess
@@ -93,6 +94,13 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def significant(value: float) -> str:
+    """Return a number with three digits, and at most five behind the point."""
+    if value == 0:
+        return "0"
+    return f"{value:.{min(5, max(0, 2 - math.floor(math.log10(abs(value)))))}f}"
 
 
 def fit_verbosity() -> int:

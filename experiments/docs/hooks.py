@@ -27,7 +27,7 @@ CODE = {
     "lstm_keras/reference.py": "api/reference.md",
 }
 # Modules without `__all__`, whose public functions and classes are shown.
-MODULES = ("reference", "runs")
+MODULES = ("reference", "variants", "pooling", "runs", "testing")
 PACKAGES = (
     "interpret",
     "preprocessing",
@@ -41,12 +41,20 @@ LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)")
 MATH = re.compile(r'<(div|span) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 
 
+def on_config(config):
+    """Leave out the files for a server, which hold no link that works without one."""
+    config.theme.static_templates.clear()
+
+
 def on_files(files, config):
     """Add the pages, and show the lessons as they ran."""
     files.remove(files.get_file_from_path("README.md"))
     for source, page in PAGES.items():
         text = (ROOT / source).read_text("utf-8")
-        files.append(File.generated(config, page, content=_relinked(text, source)))
+        text = _relinked(text, source)
+        if page == "index.md":
+            text = text.replace("\n## ", f"\n{_lessons(config.nav)}\n\n## ", 1)
+        files.append(File.generated(config, page, content=text))
     for name in ("lstm_keras", *PACKAGES, *MODULES):
         page = File.generated(config, f"api/{name}.md", content=_api(name))
         files.append(page)
@@ -91,15 +99,22 @@ def _relinked(text: str, source: str) -> str:
     return LINK.sub(target, text)
 
 
+def _lessons(nav: list[dict]) -> str:
+    """Return a line of links to the lessons."""
+    (lessons,) = (one["Lessons"] for one in nav if "Lessons" in one)
+    links = [f"[{title}]({page})" for one in lessons for title, page in one.items()]
+    return f"Lessons to begin with: {'; '.join(links)}."
+
+
 def _api(name: str) -> str:
-    """Return the page of a module: every public name."""
+    """Return the page of a module: its docstring, and every public name."""
     module = "lstm_keras" if name == "lstm_keras" else f"lstm_keras.{name}"
     path = ROOT / module.replace(".", "/")
     source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     tree = ast.parse(source.read_text("utf-8"))
-    summary = ast.get_docstring(tree).split("\n\n")[0]
-    names = "\n\n".join(f"::: {module}.{one}" for one in _public(tree))
-    return f"# `{module}`\n\n{summary}\n\n{names}\n"
+    options = "members: false, heading_level: 1, show_root_full_path: true"
+    whole = f"::: {module}\n    options: {{{options}}}"
+    return "\n\n".join([whole, *(f"::: {module}.{one}" for one in _public(tree))])
 
 
 def _public(tree: ast.Module) -> list[str]:

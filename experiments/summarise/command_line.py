@@ -21,6 +21,9 @@ and the 95% bootstrap interval of the mean over the seeds.
   python -m experiments.summarise runs/imdb_sentiment/custom \\
       --against runs/imdb_sentiment/builtin
       two sets, seed by seed: how do they differ, and may that be chance?
+  python -m experiments.summarise runs/imdb_sentiment --by labelled \\
+      --measure "test accuracy" --figure few_labels.svg
+      a curve for each other setting
 """
 
 EPILOG = """\
@@ -45,6 +48,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         check_files(arguments)
         table = importlib.import_module("experiments.summarise.table")
         found = table.of(arguments.runs, arguments.against, arguments.interrupted)
+        if arguments.figure is not None:  # first, since it may be refused
+            curves = importlib.import_module("experiments.summarise.curves")
+            curves.write(
+                arguments.runs,
+                arguments.by,
+                arguments.measure,
+                Path(arguments.figure),
+                arguments.interrupted,
+            )
         table.show(found)
         if arguments.csv is not None:
             table.write_csv(found, Path(arguments.csv))
@@ -68,6 +80,14 @@ def parser() -> Parser:
     )
     add("--csv", metavar="FILE", help="write the table as CSV, with all digits")
     add("--markdown", metavar="FILE", help="write table and notes as Markdown")
+    add("--figure", metavar="FILE", help="draw --measure over --by, as .svg or .png")
+    add("--by", metavar="SETTING", help="the setting, of numbers, along the figure")
+    add(
+        "--measure",
+        metavar="NAME",
+        action="append",
+        help="the measure up the figure, by its name in the table; again for others",
+    )
     add("--overwrite", action="store_true", help="replace FILE if it exists")
     return found
 
@@ -76,14 +96,26 @@ def check_files(arguments: argparse.Namespace) -> None:
     """Refuse files that can't be written, before anything is read.
 
     Raises:
-        ValueError: Both files are the same.
+        ValueError: Two files are the same, or a figure lacks what to draw.
         FileNotFoundError: There is no folder for one, or it is a folder itself.
         FileExistsError: It exists and must not be replaced.
     """
-    given = (arguments.csv, arguments.markdown)
+    given = (arguments.csv, arguments.markdown, arguments.figure)
     files = [Path(name) for name in given if name is not None]
     if len({path.resolve() for path in files}) < len(files):
-        raise ValueError(f"expected two files; received {files[0]} for both")
+        raise ValueError(
+            f"expected different files; received {' and '.join(map(str, files))}"
+        )
+    drawn = (arguments.figure, arguments.by, arguments.measure)
+    if any(drawn) and (not all(drawn) or arguments.against):
+        raise ValueError(
+            "expected --figure, --by and --measure together, without --against; "
+            "received other options"
+        )
+    if arguments.figure and Path(arguments.figure).suffix not in (".svg", ".png"):
+        raise ValueError(
+            f"expected a figure named .svg or .png; received {arguments.figure}"
+        )
     for path in files:
         if path.is_dir() or not path.parent.is_dir():
             raise FileNotFoundError(

@@ -93,10 +93,13 @@ def write_markdown(summary: Summary, path: Path) -> None:
 
 def _summarised(trials: pd.DataFrame, include: bool) -> tuple:
     groups = trials.groupby(trials["setting"].apply(tuple, axis=1), sort=False)
-    names, measures = _differing(trials), trials["measure"].dropna(axis=1, how="all")
+    names, measures = differing(trials), trials["measure"].dropna(axis=1, how="all")
     rows, notes, cells = [], [], [["runs", *names, "seeds", *measures]]
     for _, group in groups:
-        counted, stopped = _counted(group, include), group["trial", "interrupted"].sum()
+        counted, stopped = (
+            countable(group, include),
+            group["trial", "interrupted"].sum(),
+        )
         about = {"runs": _run_names(group), **group["setting"][names].iloc[0]}
         found = {
             name: _numbers(counted["measure", name].dropna(), stopped)
@@ -115,7 +118,7 @@ def _summarised(trials: pd.DataFrame, include: bool) -> tuple:
 
 
 def _compared(first: pd.DataFrame, second: pd.DataFrame, include: bool) -> tuple:
-    names = _differing(pd.concat([first, second]))
+    names = differing(pd.concat([first, second]))
     labels = [
         ", ".join(f"{name}={side['setting', name].iloc[0] or '–'}" for name in names)
         or f"the {ordinal}"
@@ -140,12 +143,12 @@ def _compared(first: pd.DataFrame, second: pd.DataFrame, include: bool) -> tuple
     return "two sets", rows, cells, [*said, *notes]
 
 
-def _differing(trials: pd.DataFrame) -> list[str]:
+def differing(trials: pd.DataFrame) -> list[str]:
     """Return the settings in which some trials differ."""
     return [name for name, values in trials["setting"].items() if values.nunique() > 1]
 
 
-def _counted(group: pd.DataFrame, include: bool) -> pd.DataFrame:
+def countable(group: pd.DataFrame, include: bool) -> pd.DataFrame:
     """Return the trials of a group that count, by seed.
 
     Raises:
@@ -170,13 +173,13 @@ def _paired(first: pd.DataFrame, second: pd.DataFrame, include: bool) -> tuple:
             of a seed are of different data.
     """
     for side in (first, second):
-        if names := _differing(side):
+        if names := differing(side):
             raise ValueError(
                 "expected runs of equal settings on each side of --against; received "
                 f"some that differ in {', '.join(names)}: "
                 f"{', '.join(side['trial', 'run'].unique())}"
             )
-    sides = [_counted(side, include) for side in (first, second)]
+    sides = [countable(side, include) for side in (first, second)]
     seeds = sides[0].index.intersection(sides[1].index)
     if seeds.empty:
         had = [", ".join(map(str, side.index)) or "none" for side in sides]

@@ -20,12 +20,14 @@ one table of all.
   python -m experiments.sweep imdb_sentiment --name s --recipes plain,tuned --seeds 3 \\
       --jobs 2
   python -m experiments.sweep next_word --name book --seeds 5 -- --text book.txt
+  python -m experiments.sweep imdb_sentiment --name few --vary labelled=100,1000
 """
 
 EPILOG = """\
-The runs are OUTPUT/EXPERIMENT/NAME-RECIPE-SEED. The same command again skips those that
-are finished and resumes those that were interrupted or killed. A run that fails is
-reported and takes no other along; the exit status is 1 then.
+The runs are OUTPUT/EXPERIMENT/NAME-RECIPE-SEED, with --vary NAME-RECIPE-VALUE-SEED. The
+same command again skips those that are finished and resumes those that were interrupted
+or killed. A run that fails is reported and takes no other along; the exit status is 1
+then.
 """
 
 
@@ -35,6 +37,12 @@ class Settings(JobSettings):
 
     name: str | None = option(None, "how the names of the runs begin", group="runs")
     recipes: str = option("plain", "comma-separated list of recipes", group="runs")
+    vary: str | None = option(
+        None,
+        "an option of the experiment and its values, such as labelled=100,1000: runs "
+        "for each of them",
+        group="runs",
+    )
     seeds: int = option(
         3, "number of seeds, from --seed on", group="runs", least=1, most=MOST_SEEDS
     )

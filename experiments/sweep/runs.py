@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import itertools
 import math
 import sys
 import time
@@ -110,19 +111,54 @@ def command_lines(
     """
     recipes = options.names(settings.recipes, tuple(experiment.recipes), "--recipes")
     experiment.parse(common)  # ends the program if they are wrong
-    if chosen := options.given(experiment.settings, common) & CHOSEN:
+    varied = {name for one in variations(settings.vary, experiment) for name in one}
+    if chosen := options.given(experiment.settings, common) & (CHOSEN | varied):
         raise ValueError(
             "expected no options after -- that the sweep chooses; received "
             f"{', '.join(map(options.flag_of, sorted(chosen)))}"
         )
     found = {}
-    for recipe in recipes:
-        for seed in range(settings.seed, settings.seed + settings.seeds):
-            name = f"{settings.name}-{recipe}-{seed}"
-            path = run_path(settings.output, experiment.name, name)
-            places = (f"--output={settings.output}", f"--name={name}")
-            found[path] = [f"--recipe={recipe}", f"--seed={seed}", *places, *common]
+    seeds = range(settings.seed, settings.seed + settings.seeds)
+    for recipe, varied, seed in itertools.product(
+        recipes, variations(settings.vary, experiment), seeds
+    ):
+        name = "-".join([settings.name, recipe, *varied.values(), str(seed)])
+        path = run_path(settings.output, experiment.name, name)
+        places = (f"--output={settings.output}", f"--name={name}")
+        more = [f"{options.flag_of(name)}={value}" for name, value in varied.items()]
+        found[path] = [f"--recipe={recipe}", f"--seed={seed}", *places, *more, *common]
+        experiment.parse(found[path])
     return found
+
+
+def variations(text: str | None, experiment: Experiment) -> list[dict[str, str]]:
+    """Return the option that `--vary` names with each of its values; or nothing, once.
+
+    Raises:
+        ValueError: The experiment has no such option, the sweep chooses it, or there is
+            no value, or one is there twice.
+    """
+    if text is None:
+        return [{}]
+    name, _, values = text.partition("=")
+    name = name.strip().lstrip("-").replace("-", "_")
+    known = {
+        field.name
+        for field in dataclasses.fields(experiment.settings)
+        if field.type not in (bool, "bool")
+    } - CHOSEN
+    found = [value.strip() for value in values.split(",")]
+    if name not in known:
+        raise ValueError(
+            f"expected an option of {experiment.name} and its values in --vary, such "
+            f"as learning-rate=0.001,0.002; received {text!r}"
+            f"{options.did_you_mean(name, sorted(known))}"
+        )
+    if not all(found) or len({*found}) < len(found):
+        raise ValueError(
+            f"expected different values after {name}= in --vary; received {values!r}"
+        )
+    return [{name: value} for value in found]
 
 
 def remaining(experiment: Experiment, argv: Sequence[str]) -> Sequence[str]:

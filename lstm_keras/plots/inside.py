@@ -26,6 +26,7 @@ from lstm_keras.plots.style import (
     new_panel,
     whole_ticks,
 )
+from lstm_keras.preprocessing.vocabulary import START_NAME
 
 # The quantities of a trace, in the order they are drawn, and their titles.
 QUANTITIES = {
@@ -195,7 +196,7 @@ def plot_attribution(attribution: Any) -> Figure:
         axes.axvline(0, **REFERENCE_LINE)
     else:
         label_axes(axes, title, "Word", "Contribution")
-        axes.bar(places + 1, scores, color=colors, width=1.0)
+        axes.bar(_numbers(words), scores, color=colors, width=1.0)
         axes.axhline(0, **REFERENCE_LINE)
         whole_ticks(axes)
         _name_strongest(axes, words, scores)
@@ -296,10 +297,15 @@ def _label_words(axes: Axes, words: Sequence[str] | None, steps: int) -> None:
     if words is not None and len(words) <= MOST_WORDS:
         axes.set_xticks(range(len(words)), map(_short, words), rotation=90, fontsize=8)
         return
-    count = steps if words is None else len(words)
-    places = np.unique(np.linspace(0, count - 1, 6).round().astype(int))
-    axes.set_xticks(places, [f"{place + 1:,}" for place in places])
+    numbers = np.arange(steps) + 1 if words is None else _numbers(words)
+    places = np.unique(np.linspace(0, len(numbers) - 1, 6).round().astype(int))
+    axes.set_xticks(places, [f"{numbers[place]:,}" for place in places])
     axes.set_xlabel("Step" if words is None else "Word")
+
+
+def _numbers(words: Sequence[str]) -> np.ndarray:
+    """Return the number of each word; the start of a text is none, and has 0."""
+    return np.arange(len(words)) + (words[0] != START_NAME)
 
 
 def _name_strongest(axes: Axes, words: Sequence[str], scores: np.ndarray) -> None:
@@ -315,7 +321,7 @@ def _name_strongest(axes: Axes, words: Sequence[str], scores: np.ndarray) -> Non
         upward = scores[place] >= 0
         axes.annotate(
             _short(words[place]),
-            (place + 1, scores[place]),
+            (_numbers(words)[place], scores[place]),
             xytext=(0, 3 if upward else -3),
             textcoords="offset points",
             rotation=90,

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
@@ -42,23 +43,34 @@ SOLUTIONS = {
 }
 # Plausible mistakes, which the check of that exercise must not accept.
 MISTAKES = {
-    ("one_unit", 0): "def biases_of_a_memory():\n    return [20, 20, 0, 0]",
-    ("one_unit", 1): "def steps_until_one_percent(f):\n    return int(1 / (1 - f))",
-    ("build_a_layer", 0): (
-        "def coupled_step(h, c, f, g, o):\n"
-        "    c = f * c + (1 - f) * np.tanh(g)\n"
-        "    return sigmoid(o) * np.tanh(c), c"
-    ),
-    ("build_a_layer", 1): "def masked_state(new, old, mask):\n    return new",
-    ("next_word", 0): (
-        "def perplexity(probabilities):\n"
-        "    return np.mean(1 / np.array(probabilities))"
-    ),
-    ("next_word", 1): (
-        "def with_temperature(logits, temperature):\n"
-        "    z = np.exp(logits - logits.max()) / temperature\n"
-        "    return z / z.sum()"
-    ),
+    "one_unit": [
+        "def biases_of_a_memory():\n    return [20, 20, 0, 0]",
+        "def steps_until_one_percent(f):\n    return int(1 / (1 - f))",
+    ],
+    "build_a_layer": [
+        (
+            "def coupled_step(h, c, f, g, o):\n"
+            "    c = f * c + (1 - f) * np.tanh(g)\n"
+            "    return sigmoid(o) * np.tanh(c), c"
+        ),
+        "def masked_state(new, old, mask):\n    return new",
+    ],
+    "sentiment": [
+        "def accuracy_of_shuffled():\n"
+        "    return np.mean((probabilities > 0.5) == reviews.test.labels)",
+        "def state_after_the_padding():\n    return trace.h[0, -1]",
+    ],
+    "next_word": [
+        (
+            "def perplexity(probabilities):\n"
+            "    return np.mean(1 / np.array(probabilities))"
+        ),
+        (
+            "def with_temperature(logits, temperature):\n"
+            "    z = np.exp(logits - logits.max()) / temperature\n"
+            "    return z / z.sum()"
+        ),
+    ],
 }
 
 jupytext = pytest.importorskip("jupytext", reason="the lessons need the extra docs")
@@ -80,34 +92,15 @@ def test_every_lesson_is_here():
 def test_a_lesson_runs_and_its_exercises_can_be_solved(name):
     nbclient = pytest.importorskip("nbclient")
     notebook, exercises = lesson(name)
-    for at, solution in zip(exercises, SOLUTIONS[name], strict=True):
-        notebook.cells[at].source = solution
+    for number, at in enumerate(exercises):
+        check = notebook.cells[at + 1]
+        check.source = (
+            f"{MISTAKES[name][number]}\ntry:\n{indent(check.source, ' ' * 4)}\n"
+            "except AssertionError:\n    print('refused')\n"
+            f"{SOLUTIONS[name][number]}\n{check.source}"
+        )
     folder = {"metadata": {"path": str(LESSONS)}}
     nbclient.NotebookClient(notebook, timeout=600, resources=folder).execute()
-    printed = "".join(
-        output.get("text", "")
-        for at in exercises
-        for output in notebook.cells[at + 1].outputs
-    )
-    assert re.findall(r"Exercise (\d) is right", printed) == ["1", "2"]
-
-
-@pytest.mark.parametrize(("name", "exercise"), MISTAKES)
-def test_a_wrong_answer_is_not_accepted(name, exercise):
-    notebook, exercises = lesson(name)
-    (setup,) = [
-        cell.source
-        for cell in notebook.cells
-        if cell.source.startswith("%matplotlib inline")
-    ]
-    scope = {}
-    exec(setup.removeprefix("%matplotlib inline"), scope)
-    if name == "build_a_layer":  # whose checks share a function
-        exec(re.search(r"def sigmoid.*\n    .*", source(notebook)).group(), scope)
-    at = exercises[exercise]
-    with pytest.raises(AssertionError):
-        exec(MISTAKES[name, exercise] + "\n" + notebook.cells[at + 1].source, scope)
-
-
-def source(notebook):
-    return "\n".join(cell.source for cell in notebook.cells)
+    for number, at in enumerate(exercises, start=1):
+        printed = [one.get("text", "") for one in notebook.cells[at + 1].outputs]
+        assert re.match(rf"refused\nExercise {number} is right", "".join(printed))

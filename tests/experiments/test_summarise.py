@@ -3,12 +3,13 @@
 import csv
 import json
 import math
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 import experiments
-from experiments.summarise import command_line, runs, table
+from experiments.summarise import command_line, curves, runs, table
 from lstm_keras.evaluation import intervals
 from tests.helpers.fresh_process import run_python
 from tests.helpers.runs import metrics_of
@@ -437,7 +438,7 @@ def test_sets_that_cannot_be_compared_are_refused(sets, tmp_path):
     [
         ("metrics.json", "{", "expected JSON in .*metrics.json; received"),
         ("config.json", "\ufffd", "expected JSON in .*config.json"),
-        ("metrics.json", "{}", "expected runs of imdb_sentiment, .*; received None in"),
+        ("metrics.json", "{}", "expected runs of .*, next_word; received None"),
         (
             "metrics.json",
             '{"experiment": "imdb_sentiment"}',
@@ -554,7 +555,7 @@ def test_an_existing_file_is_kept_unless_it_may_be_replaced(tmp_path, capsys):
     [
         ("--csv none/table.csv", "a file in an existing folder; received none"),
         ("--csv one", "a file in an existing folder; received one"),
-        ("--csv t --markdown ./t", "two files; received t for both"),
+        ("--csv t --markdown ./t", "different files; received t and t"),
     ],
 )
 def test_files_that_cannot_be_written_are_refused_before_any_work(
@@ -565,6 +566,55 @@ def test_files_that_cannot_be_written_are_refused_before_any_work(
     monkeypatch.setattr(runs, "read", None)
     with pytest.raises(SystemExit, match=f"error: expected {message}"):
         command_line.main(["one", *options.split()])
+
+
+def few_labels(tmp_path):
+    """Runs of two recipes, of different units too, with few labels and many."""
+    for recipe, units, gain in (("tuned", 8, 0), ("best", 9, 0.1)):
+        for labelled in (100, 2500):
+            for seed in (0, 1):
+                accuracy = 0.5 + gain + labelled / 10_000 + seed / 50
+                settings = {"recipe": recipe, "units": units, "labelled": labelled}
+                folder = tmp_path / f"{recipe}-{labelled}-{seed}"
+                sentiment(folder, [accuracy], seed=seed, settings=settings)
+    return [str(tmp_path), "--by", "labelled", "--measure", "test accuracy"]
+
+
+def test_a_figure_has_a_curve_for_each_recipe(tmp_path, monkeypatch, capsys):
+    found = {}
+    monkeypatch.setattr(
+        curves.plots, "plot_by_setting", lambda *names: found.update(names[2]) or Mock()
+    )
+    path = tmp_path / "f.svg"
+    arguments = few_labels(tmp_path / "runs")
+    sentiment(tmp_path / "runs" / "other", [0.9], settings={"recipe": "plain"})
+    command_line.main([*arguments, "--figure", str(path)])
+    assert [*found] == ["best", "tuned"]
+    for recipe, gain in (("best", 0.1), ("tuned", 0)):
+        values, means, deviations = found[recipe]
+        assert values == [100, 2500]
+        np.testing.assert_allclose(means, [0.52 + gain, 0.76 + gain])
+        np.testing.assert_allclose(deviations, 0.02 / math.sqrt(2))
+    assert path.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--by units", "expected --figure, --by and --measure together"),
+        ("--figure f.svg --by recipe", "numbers as the values of recipe; received '"),
+        ("--figure f.svg --by dropout", "a setting of the runs, one of .*'dropout'"),
+        ("--figure f.svg --measure BLEU", "a measure of the runs, one of .*'BLEU'"),
+        ("--figure f.pdf", "named .svg or .png; received f.pdf"),
+    ],
+)
+def test_figures_that_cannot_be_drawn_are_refused(
+    tmp_path, monkeypatch, options, message
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=message):
+        command_line.main([*few_labels(tmp_path / "runs"), *options.split()])
+    assert not [*tmp_path.glob("f.*")]
 
 
 def test_it_needs_no_keras(tmp_path):

@@ -118,6 +118,15 @@ def test_a_run_that_dies_is_reported_and_resumed_by_the_same_command(
     assert len(made) == 3
 
 
+def test_an_option_takes_each_of_its_values(tmp_path, here):
+    start(tmp_path, "--vary", "learning-rate=0.01,1e-3", "--seeds", "1")
+    found = {
+        path.parent.name: json.loads(path.read_text())["learning_rate"]
+        for path in tmp_path.glob("next_word/*/config.json")
+    }
+    assert found == {"s-plain-0.01-0": 0.01, "s-plain-1e-3-0": 0.001}
+
+
 def test_a_job_that_is_tried_again_resumes_its_run(tmp_path, here):
     """A cluster starts a job again with the command line of a new run."""
     argv = ["next_word", f"--output={tmp_path}", "--name=s", *COMMON]
@@ -142,6 +151,13 @@ def test_a_job_that_is_tried_again_resumes_its_run(tmp_path, here):
         ("next_word --name s -- --units 0", "2"),
         ("next_word --name s --jobs 0", "2"),
         ("next_word --name ../s", "expected a plain folder name"),
+        ("next_word --name s --vary unit=1", r"an option of next_word.*mean units\?"),
+        ("next_word --name s --vary seed=1,2", "an option of next_word"),
+        ("next_word --name s --vary units", "different values after units="),
+        ("next_word --name s --vary units=3,3", "received '3,3'"),
+        ("next_word --name s --vary units=3,0", "2"),
+        ("next_word --name s --vary jit=1", "an option of next_word"),
+        ("next_word --name s --vary units=3 -- --units 4", "received --units"),
     ],
 )
 def test_bad_options_are_refused_before_any_run(argv, message, here):

@@ -16,6 +16,7 @@ NAMES = (
     "gate_dynamics",
     "compare_lstm",
     "speed",
+    "ablation",
 )
 SMALL = {
     "imdb_sentiment": "--data embedded --limit 80 --maxlen 30 --units 6 --epochs 2",

@@ -16,6 +16,7 @@ PROGRAMS = (
     "gate_dynamics",
     "compare_lstm",
     "speed",
+    "ablation",
     "sweep",
     "summarise",
 )

@@ -50,6 +50,17 @@ def test_a_compiled_training_step_uses_the_loop():
     assert layers.recurrent_layer("custom", jit=True)(3).engine == "loop"
 
 
+def test_a_saved_model_chooses_its_engines_anew(tmp_path):
+    chain = [
+        keras.layers.Bidirectional(LSTM(3, engine="loop", return_sequences=True)),
+        LSTM(2, engine="loop"),
+    ]
+    layers.save(keras.Sequential([keras.Input((4, 2)), *chain]), tmp_path / "m.keras")
+    both, last = keras.models.load_model(tmp_path / "m.keras").layers
+    for layer in (both.forward_layer, both.backward_layer, last):
+        assert layer.engine == "auto"
+
+
 def test_a_recipe_that_asks_for_the_loop_serves_every_layer():
     facts = layers.engine_facts("builtin", "loop")
     assert facts == {"layer": "keras.layers.LSTM", "path": "chosen by Keras"}
