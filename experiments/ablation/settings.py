@@ -99,13 +99,13 @@ class Settings(ResumeSettings, JobSettings):
         group="what to compare",
     )
     trials: int = option(
-        6,
+        5,
         "number of training runs in the search of each cell and task",
         group="what to compare",
         least=1,
         most=1000,
     )
-    seeds: int = seeds_option(8, "what to compare")
+    seeds: int = seeds_option(7, "what to compare")
     seed: int = option(
         0,
         "first seed of the training runs after the search",
@@ -129,7 +129,7 @@ class Settings(ResumeSettings, JobSettings):
         group="data",
     )
     reviews: int = option(
-        25_000,
+        8_000,
         "largest number of training reviews, and of test reviews",
         group="data",
         least=20,
@@ -145,13 +145,13 @@ class Settings(ResumeSettings, JobSettings):
         group="data",
     )
     words: int = option(
-        350_000, "largest number of words of that text", group="data", least=1000
+        150_000, "largest number of words of that text", group="data", least=1000
     )
     max_vocab: int = option(
         2000, "largest size of its vocabulary", group="data", least=5
     )
     lag: int = option(
-        100, "number of numbers in a sequence of the task adding", group="data", least=4
+        60, "number of numbers in a sequence of the task adding", group="data", least=4
     )
     units: int = option(
         48,
@@ -166,10 +166,10 @@ class Settings(ResumeSettings, JobSettings):
         4, "number of epochs of the task sentiment", group="training", least=1
     )
     text_epochs: int = option(
-        6, "number of epochs of the task next_word", group="training", least=1
+        5, "number of epochs of the task next_word", group="training", least=1
     )
     steps: int = option(
-        2500, "number of steps of the task adding", group="training", least=1
+        2000, "number of steps of the task adding", group="training", least=1
     )
     lowest_rate: float = option(
         0.0005,

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import functools
 import os
 import signal
 import subprocess
@@ -22,6 +23,9 @@ POLL = 0.05  # seconds
 IS_JOB = "LSTM_KERAS_JOB"  # set in the environment of a job
 
 RETRIES = 3  # on a cluster, after a job or its machine died
+
+# Environment variables by which TensorFlow and torch limit their threads.
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -153,7 +157,8 @@ class Jobs:
     """Commands in processes of their own, of which none takes others along.
 
     Start them inside of `with`, and iterate to get each `Ended` as it ends; more can be
-    started meanwhile. They have this process's environment and working folder. Ctrl-C
+    started meanwhile. They have this process's environment and working folder, and here
+    a share of the cores each. Ctrl-C
     asks those that run to end, as SIGTERM does; a second one kills them. When all have
     ended, the iteration then raises `KeyboardInterrupt`.
 
@@ -168,7 +173,11 @@ class Jobs:
     """
 
     def __init__(self, count: int, ray: str | None = None):
-        self._start = _Process if ray is None else connect(ray)
+        self._start = (
+            functools.partial(_Process, shared_out(count))
+            if ray is None
+            else connect(ray)
+        )
         self._threads = concurrent.futures.ThreadPoolExecutor(count)
         self._waiting: set[concurrent.futures.Future] = set()
         self._running: dict[str, _Process | _Task] = {}
@@ -227,14 +236,25 @@ class Jobs:
             job.stop(kill)
 
 
-class _Process:
-    """A job on this machine."""
+def shared_out(count: int) -> dict[str, str]:
+    """Return the environment of one of `count` jobs: with its share of the cores.
 
-    def __init__(self):
+    Jobs with as many threads as there are cores each would wait for one another. A
+    limit that the user has set holds.
+    """
+    threads = str(max(1, (os.cpu_count() or 1) // count))
+    return {**dict.fromkeys(THREADS, threads), **os.environ}
+
+
+class _Process:
+    """A job on this machine, with these environment variables."""
+
+    def __init__(self, environment: Mapping[str, str]):
+        self._environment = environment
         self._process, self._stopped = None, False
 
     def run(self, name: str, command: Sequence[str]) -> Ended:
-        return run(name, command, started=self._note)
+        return run(name, command, environment=self._environment, started=self._note)
 
     def stop(self, kill: bool) -> None:
         self._stopped = True

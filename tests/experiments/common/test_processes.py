@@ -75,6 +75,25 @@ mine.unlink()
     assert max(seen) == count
 
 
+@pytest.mark.parametrize(
+    ("count", "mine", "expected"), [(2, None, "4"), (9, None, "1"), (2, "3", "3")]
+)
+def test_jobs_share_the_cores_out_but_a_limit_of_the_user_holds(
+    tmp_path, monkeypatch, count, mine, expected
+):
+    monkeypatch.setattr(processes.os, "cpu_count", lambda: 8)
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+    if mine:
+        monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", mine)
+    seen = tmp_path / "seen"
+    code = f"""
+import os, pathlib
+pathlib.Path({str(seen)!r}).write_text(os.environ["TF_NUM_INTRAOP_THREADS"])
+"""
+    assert ended({"one": python(code)}, count)["one"].status == 0
+    assert seen.read_text() == expected
+
+
 def interrupted(folder, *where, presses=1):
     """Press Ctrl-C while a job runs, and return the jobs that ended."""
     wait = "time.sleep(60)" if presses == 2 else "os._exit(7)"
@@ -109,10 +128,10 @@ def test_ctrl_c_asks_jobs_to_end_and_a_second_one_kills_them(tmp_path, presses, 
 
 def test_a_job_that_is_just_starting_gets_the_ctrl_c(monkeypatch):
     class Slow(processes._Process):
-        def __init__(self):
+        def __init__(self, environment):
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.5)  # the signal comes before the job is known
-            super().__init__()
+            super().__init__(environment)
 
     monkeypatch.setattr(processes, "_Process", Slow)
     with pytest.raises(KeyboardInterrupt):
