@@ -99,7 +99,7 @@ class Settings(ResumeSettings, JobSettings):
         group="what to compare",
     )
     trials: int = option(
-        5,
+        4,
         "number of training runs in the search of each cell and task",
         group="what to compare",
         least=1,
@@ -145,13 +145,13 @@ class Settings(ResumeSettings, JobSettings):
         group="data",
     )
     words: int = option(
-        150_000, "largest number of words of that text", group="data", least=1000
+        120_000, "largest number of words of that text", group="data", least=1000
     )
     max_vocab: int = option(
         2000, "largest size of its vocabulary", group="data", least=5
     )
     lag: int = option(
-        60, "number of numbers in a sequence of the task adding", group="data", least=4
+        50, "number of numbers in a sequence of the task adding", group="data", least=4
     )
     units: int = option(
         48,
@@ -169,7 +169,7 @@ class Settings(ResumeSettings, JobSettings):
         5, "number of epochs of the task next_word", group="training", least=1
     )
     steps: int = option(
-        2000, "number of steps of the task adding", group="training", least=1
+        1500, "number of steps of the task adding", group="training", least=1
     )
     lowest_rate: float = option(
         0.0005,

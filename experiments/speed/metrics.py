@@ -96,7 +96,7 @@ class LayerMetrics(SpeedMetrics):
 class TableMetrics(SpeedMetrics):
     """The results of the other measures."""
 
-    measure: Literal["variants", "text", "prefixes", "generation", "export"]
+    measure: Literal["variants", "peers", "text", "prefixes", "generation", "export"]
     """What was timed."""
     finding: str
     """What the times show, in a sentence; empty if too few were measured."""

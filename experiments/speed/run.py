@@ -6,7 +6,7 @@ from experiments.common.environment import environment
 from experiments.common.lifecycle import Context
 from experiments.common.result import Result
 from experiments.common.signals import INTERRUPTED
-from experiments.speed import backends, export, language, report, text, variants
+from experiments.speed import backends, export, language, peers, report, text, variants
 from experiments.speed.agenda import Agenda, load_average, load_warning
 from experiments.speed.metrics import LayerMetrics, TableMetrics
 from experiments.speed.settings import Settings
@@ -14,6 +14,7 @@ from experiments.speed.settings import Settings
 MEASURES = {
     "layers": backends.layers,
     "variants": variants.variants,
+    "peers": peers.peers,
     "text": text.text,
     "prefixes": language.prefixes,
     "generation": language.generation,

@@ -19,7 +19,7 @@ from experiments.speed.shapes import (
 )
 
 BACKENDS = ("tensorflow", "jax", "torch")
-MEASURES = ("layers", "variants", "text", "prefixes", "generation", "export")
+MEASURES = ("layers", "variants", "peers", "text", "prefixes", "generation", "export")
 SOURCES = ("auto", "embedded")
 
 QUICK_ROUNDS = 5
@@ -34,6 +34,8 @@ Time the parts of the package, and write a report:
               torch, plain torch.nn.LSTM
   variants    every cell of lstm_keras.variants in lstm_keras.RNN, beside
               keras.layers.RNN around the same cell, at two shapes
+  peers       training and prediction of our layer, in turn with Keras's, with plain
+              torch.nn.LSTM, and with its own exported file in onnxruntime
   text        review texts to padded word ids, with each tokenizer and with those of
               scikit-learn and Keras, in wall-clock and processor time; start-up time of
               a script and of import lstm_keras

@@ -2,6 +2,7 @@
 
 import csv
 import html
+import importlib.util
 import json
 import os
 from contextlib import nullcontext
@@ -18,6 +19,7 @@ from experiments.speed import (
     export,
     language,
     layers,
+    peers,
     report,
     shapes,
     text,
@@ -461,6 +463,47 @@ def test_every_variant_is_timed_beside_keras(measure, monkeypatch):
     assert (row["cell"], row["shape"]) == ("SLSTMCell", "2,3,4,4")
     assert all(value > 0 for value in row.values() if isinstance(value, float))
     assert metrics["finding"] in page
+
+
+def test_our_layer_is_timed_beside_the_peers_that_are_installed(measure, monkeypatch):
+    monkeypatch.setattr(peers, "DEFAULT", "2,5,4,3,masked")
+    monkeypatch.setattr(peers, "ROUNDS", 1)
+    page, metrics, _ = measure("--measure", "peers")
+    (rows,) = metrics["results"].values()
+    assert [row["step"] for row in rows] == ["training", "prediction"]
+    there = {
+        name: bool(importlib.util.find_spec(name)) for name in ("torch", "onnxruntime")
+    }
+    for row in rows:
+        predicts = row["step"] == "prediction"
+        expected = {"Keras": True, **there}
+        expected["onnxruntime"] &= predicts
+        found = {name: row[f"over {name}"] != "–" for name in expected}
+        assert found == expected and row["ms"] > 0 and row["no LSTM, ms"] > 0
+    assert [
+        name for name in there if f"Not installed, so not measured: {name}" in page
+    ] == [name for name, found in there.items() if not found]
+    assert metrics["finding"] in page
+
+
+def test_times_of_peers_that_disagree_are_not_compared():
+    with pytest.raises(ValueError, match=r"'torch' to compute .* differ by 0.5"):
+        peers.agree({"Keras": 1.0, "no LSTM": 9.0, "torch": 1.5})
+
+
+def test_torch_is_compared_where_it_is_faster_and_ratios_are_of_rounds():
+    seconds = {
+        "lstm_keras": [1.0, 2.0, 4.0],
+        "Keras": [2.0, 2.0, 12.0],
+        "torch": [9.0, 9.0, 9.0],
+        "torch, denormals flushed": [0.5, 1.0, 2.0],
+        "no LSTM": [0.25, 0.25, 0.25],
+    }
+    assert peers.row(Shape(2, 5, 4, 3), "training", seconds) == {
+        **{"shape": "2,5,4,3", "step": "training", "ms": 2000.0},
+        **{"over Keras": 2.0, "over torch": 0.5, "over onnxruntime": "–"},
+        "no LSTM, ms": 250.0,
+    }
 
 
 def test_an_exported_model_is_timed_beside_keras(measure, monkeypatch):
