@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -174,17 +175,31 @@ def read_sentence(run: SentimentRun, text: str) -> Reading:
             "expected a --text with at least one word that the model reads and knows; "
             f"received {text!r}"
         )
-    attributions: dict[str, Attribution | str] = {}
+    attributions = {}
     for method in METHODS:
         with stage(f"Attribution: {method}"):
-            try:
-                attributions[method] = lstm_keras.attribute(run, text, method)
-            except ValueError as error:
-                attributions[method] = str(error)
+            attributions[method] = attribution(run, text, method)
     with stage("Gates"):
         traces = dict(lstm_keras.trace_gates(run.model, np.asarray(ids)[None]))
     after_each = _probability(attributions["prefix"].outputs)
     return Reading(words, label, after_each.tolist(), attributions, traces)
+
+
+def attribution(run: SentimentRun, text: str, method: str) -> Attribution | str:
+    """Return an attribution, or why there is none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that gradients do not sum up is said below
+        try:
+            found = lstm_keras.attribute(run, text, method)
+        except ValueError as error:
+            return str(error)
+    if method == "gradient" and not found.is_complete:
+        return (
+            f"the gradients leave {found.rest:.2g} of the difference of "
+            f"{found.output - found.baseline:.2g} unexplained, so what they give each "
+            "word means little"
+        )
+    return found
 
 
 def _probability(logits: np.ndarray) -> np.ndarray:

@@ -55,6 +55,11 @@ class Attribution:
     rest: float
     outputs: np.ndarray | None = None
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the scores explain `output` - `baseline` within 1%."""
+        return abs(self.rest) <= COMPLETE * abs(self.output - self.baseline)
+
 
 def attribute(
     model: SentimentRun | NextWordRun | keras.Model,

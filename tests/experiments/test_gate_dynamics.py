@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import json
+import re
 
 import keras
 import numpy as np
@@ -16,6 +17,7 @@ from experiments.common.terminal import stages
 from experiments.gate_dynamics import flow, negation, report, sentence, unit
 from experiments.gate_dynamics.negation import PAIRS, Pair
 from experiments.gate_dynamics.settings import Settings, read_values
+from lstm_keras.interpret import attribution
 from lstm_keras.preprocessing import Vocabulary, tokenize
 from lstm_keras.reference import lstm_forward
 from lstm_keras.runs import SentimentRun
@@ -354,6 +356,15 @@ def test_without_a_run_there_is_no_sentence_and_a_repeated_run_is_equal(few, tmp
     assert not (folder / "pairs.csv").exists()
     assert len(rows_of(folder / "gradient_flow.csv")) == 16  # 2 seeds, 4 steps
     runs.main("gate_dynamics", "--repeat", folder)
+
+
+def test_gradients_that_do_not_sum_up_are_not_shown(run, monkeypatch):
+    monkeypatch.setattr(attribution, "POINTS", (1,))
+    monkeypatch.setattr(attribution, "COMPLETE", 0)
+    reading = sentence.read_sentence(run, "not good at all")
+    reason = reading.attributions["gradient"]
+    assert re.match(r"the gradients leave \S+ of the difference of \S+ unexpl", reason)
+    assert set(reading.possible) == {"prefix", "decomposition"}
 
 
 @pytest.mark.thorough
