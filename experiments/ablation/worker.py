@@ -10,25 +10,26 @@ from experiments.ablation.cells import CELLS, equal_units, set_forget_bias
 from experiments.ablation.plan import Choice, Job, Outcome, Plan
 from experiments.ablation.settings import EXPERIMENT, Settings
 from experiments.ablation.tasks import Task, load
-from experiments.common import checkpoint
-from experiments.common.fit import Checkpoint, fit, stop_on_interrupt
-from experiments.common.trainings import Progress, Trainings
+from experiments.common.fit import Checkpoint
+from experiments.common.trainings import (
+    Progress,
+    SharedModel,
+    Trainings,
+    fit_job,
+    interruptible,
+)
 from lstm_keras import RNN
 
 
 class Trainer:
     """Trains models, each as if it were the only one.
 
-    Compiling takes seconds, so those of one task and cell share a compiled model, which
-    begins each training run as a new one would.
-
     Args:
         settings: The settings.
     """
 
     def __init__(self, settings: Settings):
-        self._settings = settings
-        self._compiled_for = self._model = self._start = None
+        self._settings, self._shared = settings, SharedModel()
 
     def train(self, job: Job, choice: Choice, to: Checkpoint) -> Outcome:
         """Train all epochs, and test the best one.
@@ -41,31 +42,21 @@ class Trainer:
         Raises:
             KeyboardInterrupt: Ctrl-C came; there is a checkpoint.
         """
-        # While TensorFlow traces it can lose the KeyboardInterrupt of a Ctrl-C.
-        with stop_on_interrupt() as interrupt:
+        with interruptible() as interrupt:
             task = load(job.task, self._settings)
             model, bias = self._new_model(task, job, choice)
-            initial = model.get_weights()
             training, validation = task.batches(job.seed)
-            if interrupt.asked:
-                raise KeyboardInterrupt
-            fitted = fit(
+            fitted = fit_job(
                 model,
                 training,
                 validation,
+                interrupt=interrupt,
                 epochs=task.epochs,
-                patience=None,
                 monitor=task.monitor,
                 callbacks=task.callbacks(),
                 to=to,
-                verbose=0,
-                stop_if_diverged=True,
             )
-            if fitted.interrupted:
-                raise KeyboardInterrupt
-            if not fitted.best_epoch:  # it diverged in the first epoch
-                model.set_weights(initial)
-            outcome = Outcome(
+            return Outcome(
                 rate=choice.rate,
                 forget_bias=bias,
                 validation=task.validation_error(model, validation),
@@ -74,38 +65,33 @@ class Trainer:
                 seconds=fitted.seconds,
                 diverged=not math.isfinite(fitted.history["loss"][-1]),
             )
-        if interrupt.asked:
-            raise KeyboardInterrupt
-        return outcome
 
     def _new_model(
         self, task: Task, job: Job, choice: Choice
     ) -> tuple[keras.Model, float | None]:
         """Return a compiled model with new weights, and its forget bias."""
+        bias = None
+
+        def build() -> keras.Model:
+            nonlocal bias
+            cell = CELLS[job.cell].make(units)
+            layer = RNN(
+                cell, return_sequences=task.every_step, return_state=task.every_step
+            )
+            model = task.build(layer)
+            bias = set_forget_bias(cell, choice.forget_bias)
+            return model
+
         units = equal_units(job.cell, self._settings.units, task.features, task.outputs)
-        kind = job.task, job.cell
-        if kind == self._compiled_for:
-            checkpoint.restore(self._model, self._start)
-        keras.utils.set_random_seed(job.seed)
-        cell = CELLS[job.cell].make(units)
-        layer = RNN(
-            cell, return_sequences=task.every_step, return_state=task.every_step
+        optimizer = keras.optimizers.Adam(global_clipnorm=self._settings.clip_norm)
+        model = self._shared.new(
+            (job.task, job.cell),
+            job.seed,
+            build,
+            lambda model: task.compile(model, optimizer),
+            choice.rate,
         )
-        model = task.build(layer)
-        bias = set_forget_bias(cell, choice.forget_bias)
-        if kind == self._compiled_for:
-            # With the random state of zoneout, which `get_weights` leaves out.
-            for variable, new in zip(
-                self._model.variables, model.variables, strict=True
-            ):
-                variable.assign(new)
-        else:
-            optimizer = keras.optimizers.Adam(global_clipnorm=self._settings.clip_norm)
-            task.compile(model, optimizer)
-            self._compiled_for, self._model = kind, model
-            self._start = checkpoint.capture(model, {}, metrics=False)
-        self._model.optimizer.learning_rate = choice.rate
-        return self._model, bias
+        return model, bias
 
 
 def trainer(settings: Settings, progress: Progress) -> Callable[[Job], Outcome]:

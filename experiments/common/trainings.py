@@ -1,20 +1,28 @@
 """Many training runs of one experiment, here or in processes, each written at once."""
 
+import contextlib
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import filelock
+import keras
 
-from experiments.common import processes, resume
+from experiments.common import checkpoint, processes, resume
 from experiments.common.command_line import readable_errors
 from experiments.common.environment import environment, make_deterministic
 from experiments.common.experiment import Experiment
 from experiments.common.files import read_json, write_json
-from experiments.common.fit import Checkpoint
+from experiments.common.fit import (
+    Checkpoint,
+    Fit,
+    StopOnInterrupt,
+    fit,
+    stop_on_interrupt,
+)
 from experiments.common.processes import Jobs
 from experiments.common.run_folder import check_versions
 from experiments.common.signals import INTERRUPTED, sigterm_as_ctrl_c
@@ -104,6 +112,86 @@ class Progress:
     def path(self, job: Job, suffix: str) -> Path:
         """Return a file of a job."""
         return self.folder / f"{job.file_name}.{suffix}"
+
+
+class SharedModel:
+    """A compiled model that begins each training run as a new one would.
+
+    Compiling takes seconds, so the jobs of one kind share it.
+    """
+
+    def __init__(self):
+        self._kind = self._model = self._start = None
+
+    def new(
+        self,
+        kind: Any,
+        seed: int,
+        build: Callable[[], keras.Model],
+        compile: Callable[[keras.Model], Any],
+        rate: float,
+    ) -> keras.Model:
+        """Return it with new weights and a new state of the optimizer.
+
+        Args:
+            kind: What the jobs have in common that share it.
+            seed: Seed of the weights.
+            build: Returns a model that is not compiled.
+            compile: Compiles it.
+            rate: The learning rate.
+        """
+        if kind == self._kind:
+            checkpoint.restore(self._model, self._start)
+        keras.utils.set_random_seed(seed)
+        model = build()
+        if kind == self._kind:
+            # With the random state of zoneout, which `get_weights` leaves out.
+            pairs = zip(self._model.variables, model.variables, strict=True)
+            for variable, new in pairs:
+                variable.assign(new)
+        else:
+            compile(model)
+            self._kind, self._model = kind, model
+            self._start = checkpoint.capture(model, {}, metrics=False)
+        self._model.optimizer.learning_rate = rate
+        return self._model
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[StopOnInterrupt]:
+    """Raise `KeyboardInterrupt` at the end of the block if Ctrl-C came.
+
+    While TensorFlow traces it can lose the exception that Ctrl-C raises.
+    """
+    with stop_on_interrupt() as interrupt:
+        yield interrupt
+    if interrupt.asked:
+        raise KeyboardInterrupt
+
+
+def fit_job(model: keras.Model, *batches, interrupt: StopOnInterrupt, **options) -> Fit:
+    """Train all epochs of a job; if it diverges in the first one, train nothing.
+
+    Args:
+        model: The model, compiled.
+        *batches: Those of training and validation; see `fit`.
+        interrupt: What `interruptible` gives.
+        **options: See `fit`.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C came; there is a checkpoint.
+    """
+    initial = model.get_weights()
+    if interrupt.asked:
+        raise KeyboardInterrupt
+    fitted = fit(
+        model, *batches, patience=None, verbose=0, stop_if_diverged=True, **options
+    )
+    if fitted.interrupted:
+        raise KeyboardInterrupt
+    if not fitted.best_epoch:
+        model.set_weights(initial)
+    return fitted
 
 
 @dataclasses.dataclass(frozen=True)

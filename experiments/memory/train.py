@@ -5,9 +5,9 @@ import math
 import keras
 import numpy as np
 
-from experiments.common import checkpoint
-from experiments.common.fit import Checkpoint, StopOnInterrupt, fit, stop_on_interrupt
+from experiments.common.fit import Checkpoint
 from experiments.common.layers import recurrent_layer
+from experiments.common.trainings import SharedModel, fit_job, interruptible
 from experiments.memory.grid import TASK_NAMES, Job, Outcome
 from experiments.memory.settings import Settings
 from experiments.memory.tasks import TASKS, Task
@@ -139,16 +139,12 @@ class Check(keras.callbacks.Callback):
 class Trainer:
     """Runs the jobs of a grid, each as if it were the only one.
 
-    Compiling takes a second or more, so jobs that differ in rate and seed alone share a
-    compiled model, which begins each of them as a new one would.
-
     Args:
         settings: The settings of the grid.
     """
 
     def __init__(self, settings: Settings):
-        self._settings = settings
-        self._compiled_for = self._model = self._start = None
+        self._settings, self._shared = settings, SharedModel()
 
     def train(self, job: Job, to: Checkpoint) -> Outcome:
         """Train until the task is solved or the steps are used up, then test.
@@ -160,69 +156,50 @@ class Trainer:
         Raises:
             KeyboardInterrupt: Ctrl-C came; there is a checkpoint.
         """
-        # While TensorFlow traces it can lose the KeyboardInterrupt of a Ctrl-C.
-        with stop_on_interrupt() as interrupt:
-            outcome = self._train(job, to, interrupt)
-        if interrupt.asked:
-            raise KeyboardInterrupt
-        return outcome
-
-    def _train(self, job: Job, to: Checkpoint, interrupt: StopOnInterrupt) -> Outcome:
-        validation, test = (
-            sample(job, self._settings.test_size, generator(job, purpose))
-            for purpose in (VALIDATION, TEST)
-        )
-        batches = Sequences(self._settings, job)
-        each = len(batches)  # of an epoch that is resumed within there are fewer
-        model = self._new_model(job)
-        initial = model.get_weights()
-        if interrupt.asked:
-            raise KeyboardInterrupt
-        fitted = fit(
-            model,
-            batches,
-            None,
-            epochs=math.ceil(self._settings.steps / each),
-            patience=None,
-            monitor="error",
-            callbacks=[Check(job, validation)],
-            to=to,
-            verbose=0,
-            stop_if_diverged=True,
-        )
-        if fitted.interrupted:
-            raise KeyboardInterrupt
-        if not fitted.best_epoch:  # it diverged before the first check
-            model.set_weights(initial)
-        return Outcome(
-            validation=error_of(model, job, validation),
-            test=error_of(model, job, test),
-            goal=goal_of(job),
-            steps=len(fitted.history["loss"]) * each,
-            seconds=fitted.seconds,
-            diverged=not math.isfinite(fitted.history["loss"][-1]),
-        )
+        with interruptible() as interrupt:
+            validation, test = (
+                sample(job, self._settings.test_size, generator(job, purpose))
+                for purpose in (VALIDATION, TEST)
+            )
+            batches = Sequences(self._settings, job)
+            each = len(batches)  # of an epoch that is resumed within there are fewer
+            model = self._new_model(job)
+            fitted = fit_job(
+                model,
+                batches,
+                None,
+                interrupt=interrupt,
+                epochs=math.ceil(self._settings.steps / each),
+                monitor="error",
+                callbacks=[Check(job, validation)],
+                to=to,
+            )
+            return Outcome(
+                validation=error_of(model, job, validation),
+                test=error_of(model, job, test),
+                goal=goal_of(job),
+                steps=len(fitted.history["loss"]) * each,
+                seconds=fitted.seconds,
+                diverged=not math.isfinite(fitted.history["loss"][-1]),
+            )
 
     def _new_model(self, job: Job) -> keras.Model:
-        """Return a compiled model with new weights and a new state of the optimizer.
+        """Return a compiled model.
 
         It is compiled for one lag alone: were it compiled for all, its results might
         depend, in the last bits, on the lags that came before.
         """
-        keras.utils.set_random_seed(job.seed)
-        model, kind = build(self._settings, job), (job.task, job.lag, job.layer)
-        if kind == self._compiled_for:
-            weights = model.get_weights()
-            checkpoint.restore(self._model, self._start)
-            self._model.set_weights(weights)
-        else:
-            loss = "sparse_categorical_crossentropy"
-            optimizer = keras.optimizers.Adam(global_clipnorm=self._settings.clip_norm)
-            model.compile(optimizer, "mse" if TASKS[job.task].outputs == 1 else loss)
-            self._compiled_for, self._model = kind, model
-            self._start = checkpoint.capture(model, {}, metrics=False)
-        self._model.optimizer.learning_rate = job.rate
-        return self._model
+        alone = TASKS[job.task].outputs == 1
+        optimizer = keras.optimizers.Adam(global_clipnorm=self._settings.clip_norm)
+        return self._shared.new(
+            (job.task, job.lag, job.layer),
+            job.seed,
+            lambda: build(self._settings, job),
+            lambda model: model.compile(
+                optimizer, "mse" if alone else "sparse_categorical_crossentropy"
+            ),
+            job.rate,
+        )
 
 
 def goal_of(job: Job) -> float:
