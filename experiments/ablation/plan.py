@@ -135,25 +135,32 @@ class Plan:
     def ready(
         self, outcomes: Outcomes, besides: Collection[Job] = ()
     ) -> list[list[Job]]:
-        """Return groups of jobs that can be run now: searches, and runs after one."""
+        """Return groups of jobs that can be run now.
+
+        A search is followed by the seeds, unless another process has a part of it.
+        """
+
+        def missing(jobs: list[Job]) -> list[Job]:
+            return [job for job in jobs if job not in outcomes and job not in besides]
+
         groups = []
         for task in self.tasks:
             for cell in self.cells:
-                searched = self.chosen(outcomes, task, cell) is not None
-                jobs = (self.runs if searched else self.search)(task, cell)
-                groups.append(
-                    [job for job in jobs if job not in outcomes and job not in besides]
-                )
+                search, runs = self.search(task, cell), self.runs(task, cell)
+                whole = all(job in outcomes or job not in besides for job in search)
+                groups.append(missing([*search, *runs] if whole else search))
         return [group for group in groups if group]
+
+    def is_independent(self, group: Sequence[Job]) -> bool:
+        """Return whether there are no seeds behind jobs of their search."""
+        return len({job.trial is None for job in group}) == 1
 
     def label(self, group: Sequence[Job]) -> str:
         """Return the name of a group."""
-        one = group[0]
-        if one.trial is None:
-            what = f"seed {', '.join(str(job.seed) for job in group)}"
-        else:
-            what = f"trial {', '.join(str(job.trial + 1) for job in group)}"
-        return f"{one.task}, {one.cell}, {what}"
+        trials = ", ".join(str(job.trial + 1) for job in group if job.trial is not None)
+        seeds = ", ".join(str(job.seed) for job in group if job.trial is None)
+        what = [f"trial {trials}"] * bool(trials) + [f"seed {seeds}"] * bool(seeds)
+        return f"{group[0].task}, {group[0].cell}, {', '.join(what)}"
 
     def described(self, job: Job, outcome: Outcome) -> str:
         """Return an outcome in one line."""

@@ -158,21 +158,23 @@ class Jobs:
 
     Start them inside of `with`, and iterate to get each `Ended` as it ends; more can be
     started meanwhile. They have this process's environment and working folder, and here
-    a share of the cores each. Ctrl-C
-    asks those that run to end, as SIGTERM does; a second one kills them. When all have
-    ended, the iteration then raises `KeyboardInterrupt`.
+    a share of the cores each. Ctrl-C asks those that run to end, as SIGTERM does; a
+    second one kills them. When all have ended, the iteration then raises
+    `KeyboardInterrupt`.
 
     Args:
         count: Number of jobs at a time.
         ray: The address of a Ray cluster to run them on, or "local" to start one. There
             a job that is killed, or whose machine dies, is tried again.
+        every: Seconds without an end after which the iteration also yields None.
 
     Raises:
         ValueError: Ray is asked for and not installed.
         ConnectionError: There is no cluster at that address.
     """
 
-    def __init__(self, count: int, ray: str | None = None):
+    def __init__(self, count: int, ray: str | None = None, every: float | None = None):
+        self._every = every
         self._start = (
             functools.partial(_Process, shared_out(count))
             if ray is None
@@ -194,12 +196,16 @@ class Jobs:
         self._threads.shutdown()
         signal.signal(signal.SIGINT, self._previous)
 
-    def __iter__(self) -> Iterator[Ended]:
+    def __iter__(self) -> Iterator[Ended | None]:
         """Yield jobs as they end."""
         while self._waiting:
             done, self._waiting = concurrent.futures.wait(
-                self._waiting, return_when=concurrent.futures.FIRST_COMPLETED
+                self._waiting,
+                timeout=self._every,
+                return_when=concurrent.futures.FIRST_COMPLETED,
             )
+            if not done:
+                yield None
             yield from (one.result() for one in done if not one.cancelled())
         if self._interrupted:
             raise KeyboardInterrupt

@@ -33,6 +33,8 @@ RECENT = 20
 
 BAR_WIDTH = 30
 
+LOOK = 5.0  # seconds between two looks at what processes have written
+
 CHECKPOINT = "checkpoint.npz"  # what earlier versions wrote to `JOB.npz` is ignored
 
 # Seconds: what a killed run has left may need some to notice it, and may finish a job.
@@ -65,8 +67,11 @@ class Plan(Protocol):
                 their outcomes is left out, too.
 
         Returns:
-            Groups of jobs that one process should run.
+            Groups of jobs that one process should run, in their order.
         """
+
+    def is_independent(self, group: Sequence[Job]) -> bool:
+        """Return whether no job of a group needs the outcomes of others before it."""
 
     def label(self, group: Sequence[Job]) -> str:
         """Return the name of such a group, or of a part of it."""
@@ -324,23 +329,31 @@ def run_in_processes(
     failures: list[str] = []
     failed: set[Job] = set()
     running: dict[str, list[Job]] = {}
-    with Jobs(count, ray) as jobs:
+
+    def note_outcomes() -> None:
+        """Note and show those of jobs that have ended since the last time."""
+        found = progress.outcomes()
+        for job in [one for one in found if one not in outcomes]:
+            outcomes[job] = found[job]
+            show(plan, job, outcomes, plan.remaining(outcomes), count)
+
+    with Jobs(count, ray, every=LOOK) as jobs:
 
         def start_more() -> None:
             begun = failed.union(*running.values())
             free = count - len(running)
-            for group in split(plan.ready(outcomes, begun), free)[:free]:
+            for group in split(plan, plan.ready(outcomes, begun), free)[:free]:
                 running[plan.label(group)] = group
                 jobs.start(plan.label(group), worker_command(worker, progress, group))
 
         start_more()
         for ended in jobs:
-            group, found = running.pop(ended.name), progress.outcomes()
-            for job in filter(found.__contains__, group):
-                outcomes[job] = found[job]
-                show(plan, job, outcomes, plan.remaining(outcomes), count)
+            note_outcomes()
+            if ended is None:
+                continue
             # It was at the first that is missing, and did not begin the others.
-            failed.update([job for job in group if job not in found][:1])
+            group = running.pop(ended.name)
+            failed.update([job for job in group if job not in outcomes][:1])
             if ended.status:
                 failures.append(f"{ended.name} {ended.how}")
                 print(f"\n{failures[-1]}", file=sys.stderr)
@@ -356,20 +369,21 @@ def worker_command(
     return [worker, str(progress.folder.parent.resolve()), *jobs]
 
 
-def split(groups: Sequence[list[Job]], count: int) -> list[list[Job]]:
-    """Split groups of jobs until there are `count`, or each has a single job.
+def split(plan: Plan, groups: Sequence[list[Job]], count: int) -> list[list[Job]]:
+    """Split groups of jobs until there are `count`, or none can be split any more.
 
     A process runs a whole group, since it takes seconds to start.
     """
-    parts = list(groups)
-    while parts and len(parts) < count:
+    whole = [group for group in groups if not plan.is_independent(group)]
+    parts = [group for group in groups if plan.is_independent(group)]
+    while parts and len(whole) + len(parts) < count:
         parts.sort(key=len)
         largest = parts.pop()
         half = len(largest) // 2
         if not half:
-            return [*parts, largest]
+            return [*whole, *parts, largest]
         parts += [largest[:half], largest[half:]]
-    return parts
+    return [*whole, *parts]
 
 
 def show(

@@ -142,6 +142,10 @@ class Grid:
         )
         return [group for group in groups if group]
 
+    def is_independent(self, group: Sequence[Job]) -> bool:
+        """Return True: jobs of a group differ in their seeds alone."""
+        return True
+
     def label(self, group: Sequence[Job]) -> str:
         """Return the name of jobs that differ in their seeds alone."""
         one, seeds = group[0], ", ".join(str(job.seed) for job in group)

@@ -15,6 +15,7 @@ from experiments.ablation import cells, measures, report, results, settings, tas
 from experiments.ablation.plan import Choice, Job, Outcome, Plan, choices
 from experiments.ablation.settings import CELLS, SEARCH_SEED, Settings
 from experiments.ablation.worker import Trainer
+from experiments.common import trainings
 from experiments.common.fit import Checkpoint
 from tests.helpers import runs
 from tests.helpers.browser import assert_page_is_sound, in_a_browser
@@ -139,12 +140,18 @@ def test_the_validation_chooses_and_the_seeds_follow_with_the_choice():
     assert not {job.seed for job in search} & {job.seed for job in seeds}
 
 
-def test_what_is_ready_are_searches_and_seeds_after_a_whole_search():
+def test_the_seeds_of_a_cell_follow_its_search_in_the_same_process():
     search, seeds = PLAN.search("adding", "lstm"), PLAN.runs("adding", "lstm")
-    assert PLAN.ready({})[0] == search and len(PLAN.ready({})) == 4
+    assert PLAN.ready({})[0] == search + seeds and len(PLAN.ready({})) == 4
+    assert PLAN.ready({search[0]: outcome()})[0] == search[1:] + seeds
+    # The search is running, or has failed.
     assert PLAN.ready({search[0]: outcome()}, search[1:])[0][0].cell == "gru"
+    assert PLAN.ready({}, search[:1])[0] == search[1:]
     done = dict.fromkeys(search, outcome())
     assert PLAN.ready(done)[0] == seeds
+    assert not PLAN.is_independent(search[1:] + seeds)
+    parts = trainings.split(PLAN, [search + seeds, seeds], 9)
+    assert parts == [search + seeds, seeds[:1], seeds[1:]]
     assert len(PLAN.remaining(done)) == 2 * 2 * 4 - 2
 
 

@@ -401,8 +401,8 @@ def test_processes_that_all_die_are_an_error(start, workers):
     [(1, [[0, 1, 2, 3, 4]]), (2, [[0, 1], [2, 3, 4]]), (9, [[0], [1], [2], [3], [4]])],
 )
 def test_seeds_share_a_process_unless_there_are_too_few_jobs(count, seeds):
-    groups = grid(seeds=range(5)).ready({})
-    parts = trainings.split(groups, count)
+    plan = grid(seeds=range(5))
+    parts = trainings.split(plan, plan.ready({}), count)
     assert sorted([job.seed for job in part] for part in parts) == seeds
 
 
