@@ -45,8 +45,8 @@ endif
 LESSONS = $(patsubst experiments/notebooks/%.md,build/lessons/%.ipynb,\
 	$(wildcard experiments/notebooks/*.md))
 
-.PHONY: demo docs test test-all test-thorough test-backends test-keras test-mutations \
-	test-lowest test-real test-slow test-commands test-commands-short coverage lint
+.PHONY: demo docs test test-all test-thorough test-experiments test-coverage \
+	test-backends test-keras test-mutations test-lowest test-real test-slow test-commands test-commands-short coverage lint
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m experiments.imdb_sentiment --data embedded \
@@ -56,15 +56,26 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(PYTEST)
 
-# Everything that protects: half an hour. LSTM_KERAS_DATA adds the real data.
+# What protects every change: three quarters of an hour. LSTM_KERAS_DATA adds the real
+# data.
 test-all:
-	rm -f .coverage
-	$(MAKE) COVERAGE=1 test-thorough test-backends coverage
+	$(MAKE) test-thorough test-backends
 	$(MAKE) test-keras test-mutations test-lowest test-commands-short
 	if [ -n "$$LSTM_KERAS_DATA" ]; then $(MAKE) test-real; fi
 
+# All tests of the library, and those of the experiments that take seconds.
 test-thorough: $(VENV)/.backends
-	$(PYTEST) $(THOROUGH)
+	$(PYTEST) tests/experiments
+	$(PYTEST) $(THOROUGH) tests --ignore tests/experiments
+
+# Half an hour more: processes that are killed at random, browsers, whole trainings.
+test-experiments: $(VENV)/.backends
+	$(PYTEST) $(THOROUGH) tests/experiments
+
+# The branches that all of these take together.
+test-coverage:
+	rm -f .coverage
+	$(MAKE) COVERAGE=1 test-thorough test-experiments test-backends coverage
 
 # Most of JAX's time goes into compiling many small models; plain code will do here.
 # The threads of two torch processes would wait for each other.
