@@ -46,7 +46,8 @@ LESSONS = $(patsubst experiments/notebooks/%.md,build/lessons/%.ipynb,\
 	$(wildcard experiments/notebooks/*.md))
 
 .PHONY: demo docs test test-all test-thorough test-experiments test-coverage \
-	test-backends test-keras test-mutations test-lowest test-real test-slow test-commands test-commands-short coverage lint
+	test-backends test-keras test-mutations test-lowest test-real test-slow \
+	test-commands test-commands-short coverage lint
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m experiments.imdb_sentiment --data embedded \
@@ -56,8 +57,7 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(PYTEST)
 
-# What protects every change: three quarters of an hour. LSTM_KERAS_DATA adds the real
-# data.
+# What CI runs: three quarters of an hour. LSTM_KERAS_DATA adds the real data.
 test-all:
 	$(MAKE) test-thorough test-backends
 	$(MAKE) test-keras test-mutations test-lowest test-commands-short
